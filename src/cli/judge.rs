@@ -1,0 +1,518 @@
+//! `alike judge`: ask a language model, part by part.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use alike::concepts::Concepts;
+use alike::config::{DEFAULT_BATCH_TOKENS, JudgeSection, Prompt};
+use alike::engine::LanguageModel;
+use alike::engine::provider::{ExecutionProvider, Runtime};
+use alike::engine::session::{OnnxModel, SessionSettings};
+use alike::error::Error;
+use alike::judge::{Judge, JudgeSettings, Parity, plan, questions};
+use alike::judgments::Judgment;
+use alike::model_folder::ModelFolder;
+use alike::prompts::plan::{PlanSize, Reuse};
+use alike::prompts::template::{Frame, Style, Wording};
+use alike::prompts::tokens::PromptTokenizer;
+use alike::store::judgments as store;
+use alike::store::manifest::Fingerprint;
+use alike::triplets::{self, Triplet};
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use crate::cli::progress::Progress;
+use crate::cli::{Common, Existing, is_done, write_json};
+
+#[derive(Debug, Args)]
+pub(crate) struct JudgeArgs {
+    /// A study: its models are asked its triplets
+    #[arg(value_name = "STUDY.toml", conflicts_with_all = ["model", "triplets", "concepts", "label", "seed", "style"])]
+    study: Option<PathBuf>,
+    /// Model folder: `model.onnx` and `tokenizer.json`
+    #[arg(long, value_name = "DIR", required_unless_present = "study")]
+    model: Option<PathBuf>,
+    /// Triplets: CSV or Parquet with `anchor, first, second`
+    #[arg(long, value_name = "FILE", required_unless_present = "study")]
+    triplets: Option<PathBuf>,
+    /// Concept list; the names in the triplets unless given
+    #[arg(long, value_name = "FILE")]
+    concepts: Option<PathBuf>,
+    /// Output: judgments go to DIR/respondent=LABEL/ (of a study: to its output folder)
+    #[arg(long, value_name = "DIR", required_unless_present = "study")]
+    out: Option<PathBuf>,
+    /// Name of the respondent; the model folder's unless given
+    #[arg(long)]
+    label: Option<String>,
+    /// How the model is spoken to; what its folder says unless given
+    #[arg(long, value_parser = parse_style, value_name = "chat|plain|base")]
+    style: Option<Style>,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where the model runs
+    #[arg(long, value_parser = parse_provider, default_value = "cpu", value_name = "cpu|cuda|tensorrt")]
+    provider: ExecutionProvider,
+    /// New tokens in one pass
+    #[arg(long, default_value_t = DEFAULT_BATCH_TOKENS, value_name = "N")]
+    batch_tokens: usize,
+    /// Judgments in one part
+    #[arg(long, value_name = "N")]
+    part_rows: Option<usize>,
+    /// Whether prefixes are shared
+    #[arg(long, value_enum, default_value_t = ReuseFlag::Trie)]
+    reuse: ReuseFlag,
+    /// Presentations on which sharing is compared with whole prompts first; 0 for none
+    #[arg(long, value_name = "N")]
+    self_test: Option<usize>,
+    /// Only the first N presentations
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Print the plan and stop
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    existing: Existing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ReuseFlag {
+    /// Shared prefixes are computed once
+    Trie,
+    /// Every prompt is computed whole
+    Off,
+}
+
+fn parse_style(text: &str) -> Result<Style, String> {
+    text.parse().map_err(|e: Error| e.to_string())
+}
+
+fn parse_provider(text: &str) -> Result<ExecutionProvider, String> {
+    text.parse().map_err(|e: Error| e.to_string())
+}
+
+/// One model to be asked.
+pub(crate) struct Job<'a> {
+    pub(crate) model: PathBuf,
+    pub(crate) label: String,
+    pub(crate) style: Option<Style>,
+    pub(crate) provider: ExecutionProvider,
+    pub(crate) batch_tokens: usize,
+    pub(crate) reuse: Reuse,
+    pub(crate) seed: u64,
+    pub(crate) prompt: &'a Prompt,
+    pub(crate) judge: &'a JudgeSection,
+    pub(crate) concepts: &'a Concepts,
+    pub(crate) triplets: &'a [Triplet],
+    /// `DIR` of `DIR/respondent=LABEL/`
+    pub(crate) judgments: PathBuf,
+    /// Where the record of the run goes.
+    pub(crate) record: PathBuf,
+    pub(crate) existing: Existing,
+}
+
+pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
+    if let Some(path) = &args.study {
+        let study = crate::cli::open_study(path, args.out.as_ref())?;
+        let concepts = Concepts::read_csv(&study.concepts.path)?;
+        let triplets = crate::cli::sample::study_triplets(&study, &concepts, Existing::RESUME)?;
+        for model in &study.models {
+            let mut job = study_job(&study, model, &concepts, &triplets, args.existing);
+            job.reuse = args.reuse.into();
+            judge_or_plan(&job, args.dry_run, common)?;
+        }
+        return Ok(());
+    }
+    let (Some(model), Some(file), Some(out)) = (&args.model, &args.triplets, &args.out) else {
+        unreachable!("clap requires these without a study")
+    };
+    let (named, ignored) = alike::store::triplets::read_named(file)?;
+    if !ignored.is_empty() {
+        tracing::info!("{}: columns not read: {}", file.display(), ignored.join(", "));
+    }
+    let concepts = match &args.concepts {
+        Some(path) => Concepts::read_csv(path)?,
+        None => {
+            let mut names: Vec<&String> = named.iter().flatten().collect();
+            names.sort();
+            names.dedup();
+            Concepts::from_names(names)?
+        }
+    };
+    let mut triplets = triplets::resolve(&named, &concepts, file)?;
+    triplets.truncate(args.limit.unwrap_or(usize::MAX));
+    let folder_name = || model.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
+    let label = args.label.clone().or_else(folder_name).unwrap_or_default();
+    let defaults = JudgeSection::default();
+    let judge = JudgeSection {
+        part_rows: args.part_rows.unwrap_or(defaults.part_rows).max(1),
+        self_test: args.self_test.unwrap_or(defaults.self_test),
+        ..defaults
+    };
+    let job = Job {
+        model: model.clone(),
+        record: store::respondent_path(out, &label).join("_run.json"),
+        label,
+        style: args.style,
+        provider: args.provider,
+        batch_tokens: args.batch_tokens.max(1),
+        reuse: args.reuse.into(),
+        seed: args.seed,
+        prompt: &Prompt::default(),
+        judge: &judge,
+        concepts: &concepts,
+        triplets: &triplets,
+        judgments: out.clone(),
+        existing: args.existing,
+    };
+    judge_or_plan(&job, args.dry_run, common)
+}
+
+impl From<ReuseFlag> for Reuse {
+    fn from(flag: ReuseFlag) -> Self {
+        match flag {
+            ReuseFlag::Trie => Self::Trie,
+            ReuseFlag::Off => Self::Off,
+        }
+    }
+}
+
+/// The job of one model of a study.
+pub(crate) fn study_job<'a>(
+    study: &'a alike::config::Study,
+    model: &alike::config::Model,
+    concepts: &'a Concepts,
+    triplets: &'a [Triplet],
+    existing: Existing,
+) -> Job<'a> {
+    Job {
+        model: model.path.clone(),
+        label: model.label.clone(),
+        style: model.style,
+        provider: model.provider,
+        batch_tokens: model.batch_tokens,
+        reuse: Reuse::Trie,
+        seed: study.study.seed,
+        prompt: &study.prompt,
+        judge: &study.judge,
+        concepts,
+        triplets,
+        judgments: study.study.out.join("judgments"),
+        record: study.study.out.join("runs").join(format!("{}.json", model.label)),
+        existing,
+    }
+}
+
+/// A model folder, opened: everything but the session, which is slow to start.
+pub(crate) struct Opened {
+    pub(crate) folder: ModelFolder,
+    pub(crate) runtime: &'static Runtime,
+    pub(crate) tokenizer: PromptTokenizer,
+    pub(crate) style: Style,
+}
+
+/// Opens a model folder and puts its tokenizer into the frame of a wording.
+pub(crate) fn open(model: &Path, style: Option<Style>, wording: &Wording, common: &Common) -> anyhow::Result<Opened> {
+    let runtime = Runtime::load(common.ort.as_deref())?;
+    let folder = ModelFolder::open(model)?;
+    let (style, stated) = folder.style(style);
+    if !stated {
+        tracing::warn!(
+            "{} does not say how it is spoken to; using `{style}`. Say --style chat, plain or base to be sure",
+            model.display()
+        );
+    }
+    let frame = Frame::new(style, wording, folder.chat_template.as_ref())?;
+    if frame.system_folded {
+        tracing::warn!("the chat template of {} refuses a system message: its text goes into the user's", model.display());
+    }
+    let tokenizer = PromptTokenizer::new(&folder.tokenizer, frame, folder.eos)?;
+    Ok(Opened { folder, runtime, tokenizer, style })
+}
+
+impl Opened {
+    /// Starts the session.
+    pub(crate) fn start(&self, provider: ExecutionProvider, common: &Common) -> anyhow::Result<OnnxModel> {
+        let settings = SessionSettings {
+            provider,
+            threads: common.threads,
+            cache: self.folder.cache,
+            vocab_size: self.folder.vocab_size,
+            context_tokens: self.folder.context_tokens,
+            precision: self.folder.precision.clone(),
+        };
+        let model = OnnxModel::open(&self.folder.graph, self.runtime, &settings)
+            .with_context(|| format!("opening the model in {}", self.folder.path.display()))?;
+        // The config may be silent, the graph never is.
+        self.tokenizer.check_vocabulary(model.info().vocab_size)?;
+        Ok(model)
+    }
+}
+
+fn judge_or_plan(job: &Job<'_>, dry_run: bool, common: &Common) -> anyhow::Result<()> {
+    if dry_run {
+        return print_plan(job, common);
+    }
+    let summary = judge(job, common)?;
+    if common.json {
+        println!("{summary}");
+    }
+    Ok(())
+}
+
+fn settings(job: &Job<'_>) -> anyhow::Result<JudgeSettings> {
+    Ok(JudgeSettings {
+        wording: Wording::new(&job.prompt.wording, Some(&job.prompt.system))?,
+        close: job.judge.close,
+        score: job.judge.score,
+        decision: job.judge.decision,
+        temperature: job.judge.temperature,
+        seed: job.seed,
+        reuse: job.reuse,
+        batch_tokens: job.batch_tokens,
+    })
+}
+
+/// What the bytes of a model's judgments depend on.
+fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &JudgeSettings) -> anyhow::Result<Fingerprint> {
+    let digests: BTreeMap<String, String> = opened.folder.digests()?;
+    Ok(Fingerprint::default()
+        .with("kind", "language model")
+        .with_all("model.", &digests)
+        .with("style", opened.style)
+        .with("system", &settings.wording.system)
+        .with("question", &settings.wording.question)
+        .with("neutral", Wording::neutral())
+        .with("close", settings.close.name())
+        .with("concepts", job.concepts.digest())
+        .with("triplets", triplets::digest(job.triplets))
+        .with("decision", settings.decision.name())
+        .with("score", settings.score.name())
+        .with("temperature", settings.temperature)
+        .with("seed", settings.seed)
+        .with("provider", job.provider)
+        .with("precision", &opened.folder.precision)
+        .with("runtime", opened.runtime.version())
+        .with("scoring_version", SCORING_VERSION)
+        .with("reuse", if settings.reuse == Reuse::Trie { "trie" } else { "off" })
+        .with("batch_tokens", settings.batch_tokens)
+        .with("part_rows", job.judge.part_rows))
+}
+
+/// Raised whenever the same inputs would give other bytes.
+const SCORING_VERSION: u32 = 1;
+
+/// The parts of a respondent: consecutive triplets, so that shared prefixes stay together.
+struct Parts<'a> {
+    folder: &'a Path,
+    label: &'a str,
+    triplets: Vec<&'a [Triplet]>,
+}
+
+impl<'a> Parts<'a> {
+    fn new(folder: &'a Path, label: &'a str, triplets: &'a [Triplet], part_rows: usize) -> Self {
+        Self { folder, label, triplets: triplets.chunks(part_rows).collect() }
+    }
+
+    fn path(&self, part: usize) -> PathBuf {
+        store::part_path(self.folder, self.label, 0, part)
+    }
+
+    /// Which parts are still to be made.
+    fn missing(&self, fingerprint: &Fingerprint, existing: Existing) -> alike::Result<Vec<usize>> {
+        let mut missing = Vec::new();
+        for part in 0..self.triplets.len() {
+            if !is_done(&self.path(part), fingerprint, existing)? {
+                missing.push(part);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Removes files that belong to an earlier run with more parts.
+    fn remove_others(&self) -> alike::Result<()> {
+        let expected: Vec<PathBuf> = (0..self.triplets.len()).map(|part| self.path(part)).collect();
+        let folder = store::respondent_path(self.folder, self.label);
+        for path in store::parts(self.folder, self.label).unwrap_or_default() {
+            if !expected.contains(&path) {
+                tracing::warn!("removing {}, which is not part of this run", path.strip_prefix(&folder).unwrap_or(&path).display());
+                fs_err::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Holds a respondent's folder against a second writer for as long as it lives.
+pub(crate) struct Lock {
+    _file: std::fs::File,
+}
+
+impl Lock {
+    pub(crate) fn take(folder: &Path) -> alike::Result<Self> {
+        fs_err::create_dir_all(folder)?;
+        let file = fs_err::File::create(folder.join(".lock"))?.into_parts().0;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked { path: folder.into() }),
+            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// Writes the parts that are missing, each made by `make`; returns how many judgments were made and how many were there.
+pub(crate) fn write_parts(
+    folder: &Path,
+    label: &str,
+    triplets: &[Triplet],
+    part_rows: usize,
+    concepts: &Concepts,
+    fingerprint: &Fingerprint,
+    existing: Existing,
+    make: impl FnOnce(&[usize], &mut dyn FnMut(usize, &[Judgment]) -> alike::Result<()>, &[&[Triplet]]) -> anyhow::Result<()>,
+) -> anyhow::Result<(usize, usize)> {
+    store::check_label(label)?;
+    let _lock = Lock::take(&store::respondent_path(folder, label))?;
+    let parts = Parts::new(folder, label, triplets, part_rows);
+    let missing = parts.missing(fingerprint, existing)?;
+    let to_do: usize = missing.iter().map(|part| parts.triplets[*part].len()).sum();
+    if !missing.is_empty() {
+        let mut write = |part: usize, judgments: &[Judgment]| {
+            store::write_part(&parts.path(part), judgments, concepts, label, fingerprint)
+        };
+        make(&missing, &mut write, &parts.triplets)?;
+    }
+    parts.remove_others()?;
+    Ok((to_do, triplets.len() - to_do))
+}
+
+/// Asks one model what has not been answered yet.
+pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json::Value> {
+    let started = Instant::now();
+    let settings = settings(job)?;
+    let opened = open(&job.model, job.style, &settings.wording, common)?;
+    let fingerprint = fingerprint(job, &opened, &settings)?;
+    let mut record = Record::default();
+    let (made, kept) = write_parts(
+        &job.judgments,
+        &job.label,
+        job.triplets,
+        job.judge.part_rows,
+        job.concepts,
+        &fingerprint,
+        job.existing,
+        |missing, write, parts| {
+            record = ask(job, &opened, &settings, missing, write, parts, common)?;
+            Ok(())
+        },
+    )?;
+    let seconds = started.elapsed().as_secs_f64();
+    let rate = made as f64 / record.judge_seconds;
+    if made > 0 {
+        let judging = format!("{:.0} s, {rate:.1} triplets/s", record.judge_seconds);
+        tracing::info!("{}: {made} judgments in {judging} → {}", job.label, store::respondent_path(&job.judgments, &job.label).display());
+    } else {
+        tracing::info!("{}: all {kept} judgments were there", job.label);
+    }
+    let summary = serde_json::json!({
+        "respondent": job.label, "made": made, "kept": kept, "seconds": seconds,
+        "judge_seconds": record.judge_seconds, "load_seconds": record.load_seconds,
+        "self_test_seconds": record.self_test_seconds, "self_test": record.parity,
+        "triplets_per_second": (made > 0).then_some(rate),
+        "tokens_computed": record.size.computed_tokens, "tokens_logical": record.size.logical_tokens,
+        "passes": record.size.passes, "scored_positions": record.size.scored_positions,
+        "style": opened.style.to_string(), "provider": job.provider.to_string(),
+        "precision": opened.folder.precision, "runtime": opened.runtime.version(),
+        "threads": common.threads, "fingerprint": fingerprint.digest(), "version": env!("CARGO_PKG_VERSION"),
+    });
+    if made > 0 {
+        write_json(&job.record, &summary)?;
+    }
+    Ok(summary)
+}
+
+/// What a run of the model measured.
+#[derive(Debug, Default)]
+struct Record {
+    load_seconds: f64,
+    self_test_seconds: f64,
+    judge_seconds: f64,
+    parity: Option<Parity>,
+    size: PlanSize,
+}
+
+fn ask(
+    job: &Job<'_>,
+    opened: &Opened,
+    settings: &JudgeSettings,
+    missing: &[usize],
+    write: &mut dyn FnMut(usize, &[Judgment]) -> alike::Result<()>,
+    parts: &[&[Triplet]],
+    common: &Common,
+) -> anyhow::Result<Record> {
+    let mut record = Record::default();
+    let loading = Instant::now();
+    let mut model = opened.start(job.provider, common)?;
+    record.load_seconds = loading.elapsed().as_secs_f64();
+    tracing::debug!("{}: {}", job.label, model.signature().reason());
+
+    let judging = Instant::now();
+    let options = missing.iter().flat_map(|part| parts[*part]).flat_map(|t| [t.first, t.second]);
+    let mut judge = Judge::new(&mut model, &opened.tokenizer, job.concepts, settings, options)?;
+    if job.judge.self_test > 0 && settings.reuse == Reuse::Trie {
+        let testing = Instant::now();
+        let step = job.triplets.len().div_ceil(job.judge.self_test);
+        let sample: Vec<Triplet> = job.triplets.iter().step_by(step).copied().collect();
+        let parity = judge.parity(&sample)?;
+        record.self_test_seconds = testing.elapsed().as_secs_f64();
+        tracing::debug!("{}: sharing prefixes changes log-probabilities by {:.1e} nats at most", job.label, parity.max_nats);
+        // Every strategy known stays below a ten-thousandth; more means that the graph does not do what it seems to.
+        if parity.max_nats > PARITY_WARNING_NATS {
+            tracing::warn!(
+                "{}: sharing prefixes changes log-probabilities by up to {:.1e} nats ({} of {} choices); --reuse off gives the reference",
+                job.label, parity.max_nats, parity.flips, parity.n
+            );
+        }
+        record.parity = Some(parity);
+    }
+
+    let mut progress = Progress::new(&format!("judge {}", job.label), job.triplets.len(), "triplets", common);
+    let to_do: usize = missing.iter().map(|part| parts[*part].len()).sum();
+    progress.skip(job.triplets.len() - to_do);
+    for &part in missing {
+        let (judgments, size) = judge.judge(parts[part], |n| progress.advance(n))?;
+        write(part, &judgments)?;
+        record.size = record.size.plus(size);
+    }
+    progress.finish();
+    record.judge_seconds = judging.elapsed().as_secs_f64() - record.self_test_seconds;
+    Ok(record)
+}
+
+/// See `ask`.
+const PARITY_WARNING_NATS: f64 = 1e-3;
+
+/// `--dry-run`: the plan, without running it.
+fn print_plan(job: &Job<'_>, common: &Common) -> anyhow::Result<()> {
+    let settings = settings(job)?;
+    let opened = open(&job.model, job.style, &settings.wording, common)?;
+    let questions = questions(job.triplets, &opened.tokenizer, job.concepts, &settings, opened.folder.context_tokens)?;
+    let kv_bytes = opened.folder.cache.map_or(0, |c| c.bytes_per_token());
+    let mut size = PlanSize::default();
+    for part in questions.chunks(job.judge.part_rows) {
+        size = size.plus(plan(part, settings.reuse, settings.batch_tokens, kv_bytes).size);
+    }
+    let n = questions.len() as f64;
+    if common.json {
+        println!("{}", serde_json::json!({ "respondent": job.label, "triplets": questions.len(), "plan": size }));
+        return Ok(());
+    }
+    println!("{}: {} triplets in {} parts", job.label, questions.len(), questions.len().div_ceil(job.judge.part_rows));
+    println!("  tokens if every option were a request   {:>12}  {:6.1} a triplet", size.logical_tokens, size.logical_tokens as f64 / n);
+    println!("  distinct tokens of the trie, by part    {:>12}  {:6.1}", size.distinct_tokens, size.distinct_tokens as f64 / n);
+    println!("  tokens computed                         {:>12}  {:6.1}", size.computed_tokens, size.computed_tokens as f64 / n);
+    println!("  positions through the head              {:>12}  {:6.1}", size.scored_positions, size.scored_positions as f64 / n);
+    println!("  passes                                  {:>12}  {:6.1} rows·tokens each", size.passes, size.computed_tokens as f64 / size.passes as f64);
+    println!("  key-value cache, at most                {:>9} MiB", (size.peak_cache_tokens * kv_bytes) >> 20);
+    Ok(())
+}

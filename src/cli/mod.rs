@@ -1,0 +1,179 @@
+//! The command line: one file for each subcommand, which are the stages of the straight line.
+
+mod align;
+mod check;
+mod embed;
+mod judge;
+mod progress;
+mod report;
+mod run;
+mod sample;
+mod simulate;
+
+use std::path::{Path, PathBuf};
+
+use alike::config::Study;
+use alike::store::manifest::Fingerprint;
+use alike::store::table::Table;
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+/// Ask language models which of two things is more like a third, and measure how human-like the answers are.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Flags that mean the same everywhere.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// Threads of the model and of the mathematics; 0 is one a core. Results do not depend on it
+    #[arg(long, global = true, default_value_t = 0, value_name = "N", help_heading = "Everywhere")]
+    threads: usize,
+    /// A summary for machines on standard output
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    json: bool,
+    /// No progress, only warnings and errors
+    #[arg(short, long, global = true, help_heading = "Everywhere")]
+    quiet: bool,
+    /// More words about what happens
+    #[arg(short, long, global = true, help_heading = "Everywhere")]
+    verbose: bool,
+    /// The ONNX Runtime library to use instead of the one `make setup` installs
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Everywhere")]
+    ort: Option<PathBuf>,
+}
+
+/// What to do with output that is there already.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Existing {
+    /// Go on with output that is there: what is finished and made from the same inputs is kept
+    #[arg(long)]
+    resume: bool,
+    /// Replace output that is there
+    #[arg(long, conflicts_with = "resume")]
+    force: bool,
+}
+
+impl Existing {
+    /// What `alike run` does without flags.
+    const RESUME: Self = Self { resume: true, force: false };
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole line for every respondent of a study, skipping what is done
+    Run(run::RunArgs),
+    /// Draw triplets
+    Sample(sample::SampleArgs),
+    /// Ask a language model
+    Judge(judge::JudgeArgs),
+    /// Let a simulated subject answer from a reference, or by coin
+    Simulate(simulate::SimulateArgs),
+    /// Fit an ordinal embedding to judgments
+    Embed(embed::EmbedArgs),
+    /// Compare an embedding with a reference
+    Align(align::AlignArgs),
+    /// Write the page and figures of a finished study
+    Report(report::ReportArgs),
+    /// Tell what a model's graph accepts, how it is spoken to, and whether sharing prefixes changes its numbers
+    Check(check::CheckArgs),
+}
+
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    let common = cli.common;
+    if common.threads > 0 {
+        rayon::ThreadPoolBuilder::new().num_threads(common.threads).build_global().context("starting threads")?;
+    }
+    match cli.command {
+        Command::Run(args) => run::run(&args, &common),
+        Command::Sample(args) => sample::run(&args, &common),
+        Command::Judge(args) => judge::run(&args, &common),
+        Command::Simulate(args) => simulate::run(&args, &common),
+        Command::Embed(args) => embed::run(&args, &common),
+        Command::Align(args) => align::run(&args, &common),
+        Command::Report(args) => report::run(&args, &common),
+        Command::Check(args) => check::run(&args, &common),
+    }
+}
+
+/// The library speaks through `tracing`; its words go to standard error.
+pub(crate) fn logging(common: &Common) {
+    let level = match (common.quiet, common.verbose) {
+        (true, _) => tracing::Level::WARN,
+        (_, true) => tracing::Level::DEBUG,
+        _ => tracing::Level::INFO,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+}
+
+/// A study's output folder, opened before long work starts: created, writable, with the resolved study in it.
+fn open_study(path: &Path, out: Option<&PathBuf>) -> anyhow::Result<Study> {
+    let mut study = Study::read(path)?;
+    if let Some(out) = out {
+        study.study.out.clone_from(out);
+    }
+    let resolved = study.resolved();
+    alike::store::table::write_atomically(&study.study.out.join("study.toml"), |file| {
+        std::io::Write::write_all(file, resolved.as_bytes())
+    })?;
+    Ok(study)
+}
+
+/// Whether a file is there and was made from these inputs. A file made from others is refused or, with `--force`, replaced.
+fn is_done(path: &Path, fingerprint: &Fingerprint, existing: Existing) -> alike::Result<bool> {
+    if !path.is_file() || existing.force {
+        return Ok(false);
+    }
+    match Table::read(path) {
+        Ok(table) => {
+            if existing.resume {
+                fingerprint.check(path, &table.metadata)?;
+                return Ok(true);
+            }
+            Err(alike::Error::Exists { path: path.into() })
+        }
+        // A damaged file is not done; making it again loses nothing.
+        Err(error) if existing.resume => {
+            tracing::warn!("{error}; it is made again");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Like [`is_done`], for a file that is cheap to make again: other inputs simply replace it.
+fn is_current(path: &Path, fingerprint: &Fingerprint, existing: Existing) -> bool {
+    path.is_file() && !existing.force && Table::read(path).is_ok_and(|table| fingerprint.matches(&table.metadata))
+}
+
+/// Writes a JSON file.
+fn write_json(path: &Path, value: &serde_json::Value) -> alike::Result<()> {
+    alike::store::table::write_atomically(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, value)?;
+        std::io::Write::write_all(file, b"\n")
+    })
+}
+
+/// A table of `name=value` flags.
+fn parse_pairs(pairs: &[String]) -> alike::Result<std::collections::BTreeMap<String, String>> {
+    let pair = |text: &String| {
+        let (name, value) = text.split_once('=').ok_or_else(|| alike::Error::Setting {
+            field: "map".into(),
+            found: format!("{text:?}"),
+            expected: "concept=row".into(),
+        })?;
+        Ok((name.trim().to_owned(), value.trim().to_owned()))
+    };
+    pairs.iter().map(pair).collect()
+}

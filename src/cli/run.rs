@@ -1,0 +1,165 @@
+//! `alike run`: the whole line for every respondent of a study.
+
+use std::path::{Path, PathBuf};
+
+use alike::concepts::Concepts;
+use alike::config::{LossName, Study};
+use alike::reference::{Matching, Reference};
+use alike::store::alignment::AlignmentRow;
+use alike::store::choices::{self, Choices};
+use alike::store::judgments::respondent_path;
+use alike::store::manifest::Fingerprint;
+use alike::triplets::Triplet;
+use clap::Args;
+
+use crate::cli::align::{Fitted, align_fit};
+use crate::cli::progress::Progress;
+use crate::cli::{Common, Existing, embed, is_current, judge, report, sample, simulate};
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The study
+    #[arg(value_name = "STUDY.toml")]
+    study: PathBuf,
+    /// Output folder instead of the study's own
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Make everything again
+    #[arg(long)]
+    force: bool,
+}
+
+pub(crate) fn run(args: &RunArgs, common: &Common) -> anyhow::Result<()> {
+    let study = crate::cli::open_study(&args.study, args.out.as_ref())?;
+    let out = &study.study.out;
+    let existing = Existing { resume: !args.force, force: args.force };
+    let concepts = Concepts::read_csv(&study.concepts.path)?;
+    let triplets = sample::study_triplets(&study, &concepts, existing)?;
+    let reference = study_reference(&study, &concepts)?;
+    tracing::info!(
+        "{}: {} concepts, {} triplets, reference `{}`",
+        study.study.name,
+        concepts.len(),
+        triplets.len(),
+        reference.name
+    );
+
+    judge_all(&study, &concepts, &triplets, &reference, existing, common)?;
+    let answered = embed_all(&study, &concepts, existing)?;
+    align_all(&study, &answered, &reference, existing, common)?;
+    let page = report::write(out)?;
+
+    let rows = alike::store::alignment::read(&alignment_path(out))?;
+    if common.json {
+        println!("{}", summary(&rows, &page));
+    } else {
+        println!("{}", report::ranking_table(&rows));
+        println!("report: {}", page.display());
+    }
+    Ok(())
+}
+
+/// The study's reference; its coordinates are written beside the results, so that the page needs nothing else.
+fn study_reference(study: &Study, concepts: &Concepts) -> anyhow::Result<Reference> {
+    let align = &study.align;
+    let matching = Matching { map: align.map.clone(), allow_missing: align.allow_missing };
+    let reference = simulate::read_reference(&align.reference, align.names.as_deref(), concepts, &matching)?;
+    let path = study.study.out.join("reference.parquet");
+    let matched: Vec<&alike::concepts::Concept> = concepts.iter().collect();
+    let matched = reference.matched.iter().map(|i| matched[*i]);
+    let fingerprint = Fingerprint::default().with("reference", &reference.digest).with("concepts", concepts.digest());
+    if !is_current(&path, &fingerprint, Existing::RESUME) {
+        alike::store::embedding::write(&path, matched, reference.coordinates.as_ref(), None, &fingerprint)?;
+    }
+    Ok(reference)
+}
+
+fn judge_all(
+    study: &Study,
+    concepts: &Concepts,
+    triplets: &[Triplet],
+    reference: &Reference,
+    existing: Existing,
+    common: &Common,
+) -> anyhow::Result<()> {
+    let folder = study.study.out.join("judgments");
+    let part_rows = study.judge.part_rows;
+    for subject in &study.simulated {
+        let seed = study.study.seed;
+        simulate::simulate(subject, reference, concepts, triplets, seed, part_rows, &folder, existing)?;
+    }
+    for model in &study.models {
+        judge::judge(&judge::study_job(study, model, concepts, triplets, existing), common)?;
+    }
+    Ok(())
+}
+
+fn labels(study: &Study) -> Vec<&str> {
+    study.models.iter().map(|m| m.label.as_str()).chain(study.simulated.iter().map(|s| s.label.as_str())).collect()
+}
+
+fn embed_all<'a>(study: &'a Study, concepts: &Concepts, existing: Existing) -> anyhow::Result<Vec<(&'a str, Choices)>> {
+    let mut answered = Vec::new();
+    for label in labels(study) {
+        let folder = respondent_path(&study.study.out.join("judgments"), label);
+        let choices = choices::read(&folder, Some(concepts.clone()), study.embed.soft_column.as_deref())?;
+        embed::embed_study(&study.study.out, label, &choices, &study.embed, |loss| study.fit_settings(loss), existing)?;
+        answered.push((label, choices));
+    }
+    Ok(answered)
+}
+
+fn align_all(
+    study: &Study,
+    answered: &[(&str, Choices)],
+    reference: &Reference,
+    existing: Existing,
+    common: &Common,
+) -> anyhow::Result<()> {
+    let out = &study.study.out;
+    let fits: Vec<(&str, &Choices, LossName, PathBuf)> = answered
+        .iter()
+        .flat_map(|(label, choices)| {
+            study.embed.loss.iter().map(move |loss| (*label, choices, *loss, embed::embedding_path(out, label, *loss)))
+        })
+        .collect();
+    let mut fingerprint = Fingerprint::default()
+        .with("reference", &reference.digest)
+        .with("permutations", study.align.permutations)
+        .with("seed", study.study.seed);
+    for (.., path) in &fits {
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        fingerprint = fingerprint.with(&name, alike::model_folder::file_digest(path)?);
+    }
+    let table = alignment_path(out);
+    if is_current(&table, &fingerprint, existing) {
+        return Ok(());
+    }
+    let mut rows = Vec::new();
+    let mut progress = Progress::new("align", fits.len(), "fits", common);
+    for (label, choices, loss, path) in &fits {
+        let settings = study.fit_settings(*loss);
+        let fitted = Fitted { label, fit: loss.name(), path, choices, settings };
+        rows.extend(align_fit(&fitted, reference, study.align.permutations, study.study.seed)?);
+        progress.advance(1);
+    }
+    progress.finish();
+    alike::store::alignment::write(&table, &rows, &fingerprint)?;
+    tracing::info!("aligned {} fits with `{}` → {}", fits.len(), reference.name, table.display());
+    Ok(())
+}
+
+/// Place of a study's alignments.
+pub(crate) fn alignment_path(out: &Path) -> PathBuf {
+    out.join("alignment.parquet")
+}
+
+fn summary(rows: &[AlignmentRow], page: &Path) -> serde_json::Value {
+    let row = |r: &AlignmentRow| {
+        serde_json::json!({
+            "respondent": r.respondent, "fit": r.fit, "reference": r.reference, "measure": r.measure, "value": r.value,
+            "null_mean": r.null_mean, "p": r.p, "ceiling": r.ceiling, "chance": r.chance, "normalised": r.normalised,
+        })
+    };
+    serde_json::json!({ "report": page, "alignment": rows.iter().map(row).collect::<Vec<_>>() })
+}

@@ -1,0 +1,212 @@
+//! `alike simulate`: a subject who answers from a reference, or by coin.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use alike::concepts::Concepts;
+use alike::config::{BUILT_IN_REFERENCE, JudgeSection, Response, Simulated};
+use alike::error::Error;
+use alike::judgments::Judgment;
+use alike::reference::{Matching, Reference};
+use alike::respondents::simulated::{ResponseModel, SimulatedSubject, tau_for_agreement};
+use alike::seed::judgment_key;
+use alike::store::manifest::Fingerprint;
+use alike::triplets::{self, Triplet};
+use clap::{Args, ValueEnum};
+
+use crate::cli::judge::write_parts;
+use crate::cli::{Common, Existing, parse_pairs};
+
+#[derive(Debug, Args)]
+pub(crate) struct SimulateArgs {
+    #[command(flatten)]
+    pub(crate) reference: ReferenceArgs,
+    /// Concept list (CSV with a `concept` column)
+    #[arg(long, value_name = "FILE")]
+    concepts: PathBuf,
+    /// Triplets: CSV or Parquet with `anchor, first, second`
+    #[arg(long, value_name = "FILE")]
+    triplets: PathBuf,
+    /// How the subject answers
+    #[arg(long, value_enum, default_value_t = ResponseFlag::NoiseFree)]
+    response: ResponseFlag,
+    /// For `logistic`: expected share of answers that agree with the noise-free order, above 0.5 and below 1
+    #[arg(long, value_name = "SHARE")]
+    agreement: Option<f64>,
+    /// Output: judgments go to DIR/respondent=LABEL/
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Name of the respondent
+    #[arg(long, default_value = "simulated")]
+    label: String,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    existing: Existing,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ResponseFlag {
+    /// The nearer option, always
+    NoiseFree,
+    /// The nearer option more often, the more it is nearer
+    Logistic,
+    /// Either, by coin
+    CoinFlip,
+}
+
+/// The reference and how concepts find their rows in it.
+#[derive(Debug, Args)]
+pub(crate) struct ReferenceArgs {
+    /// Reference coordinates: Parquet or CSV (`concept, d00, …`), .npy, SPoSE's text, or `category` for the concepts' own
+    #[arg(long, value_name = "FILE", default_value = BUILT_IN_REFERENCE)]
+    pub(crate) reference: String,
+    /// Names of the reference's rows, one a line, for .npy and text files
+    #[arg(long, value_name = "FILE")]
+    pub(crate) reference_names: Option<PathBuf>,
+    /// The row that is meant by a concept; may be repeated
+    #[arg(long, value_name = "CONCEPT=ROW")]
+    pub(crate) map: Vec<String>,
+    /// Leave out concepts without a row
+    #[arg(long)]
+    pub(crate) allow_missing: bool,
+}
+
+impl ReferenceArgs {
+    pub(crate) fn read(&self, concepts: &Concepts) -> alike::Result<Reference> {
+        let matching = Matching { map: parse_pairs(&self.map)?, allow_missing: self.allow_missing };
+        read_reference(&self.reference, self.reference_names.as_deref(), concepts, &matching)
+    }
+}
+
+/// The built-in reference or a file's.
+pub(crate) fn read_reference(
+    reference: &str,
+    names: Option<&Path>,
+    concepts: &Concepts,
+    matching: &Matching,
+) -> alike::Result<Reference> {
+    if reference == BUILT_IN_REFERENCE {
+        return Reference::categories(concepts);
+    }
+    let path = Path::new(reference);
+    if !path.is_file() {
+        return Err(Error::Missing {
+            what: "the reference",
+            path: path.into(),
+            hint: "give a file of coordinates, or `category` for the concepts' own categories".into(),
+        });
+    }
+    let reference = Reference::read(path, names, concepts, matching)?;
+    if reference.matched.len() < concepts.len() {
+        tracing::warn!(
+            "{}: {} of {} concepts have a row; the others are left out of the comparison",
+            path.display(),
+            reference.matched.len(),
+            concepts.len()
+        );
+    }
+    Ok(reference)
+}
+
+pub(crate) fn run(args: &SimulateArgs, common: &Common) -> anyhow::Result<()> {
+    let concepts = Concepts::read_csv(&args.concepts)?;
+    let reference = args.reference.read(&concepts)?;
+    let triplets = alike::store::triplets::read(&args.triplets, &concepts)?;
+    let response = match args.response {
+        ResponseFlag::NoiseFree => Response::NoiseFree,
+        ResponseFlag::Logistic => Response::Logistic,
+        ResponseFlag::CoinFlip => Response::CoinFlip,
+    };
+    let subject = Simulated { label: args.label.clone(), response, agreement: args.agreement };
+    let part_rows = JudgeSection::default().part_rows;
+    let (made, kept) =
+        simulate(&subject, &reference, &concepts, &triplets, args.seed, part_rows, &args.out, args.existing)?;
+    if common.json {
+        println!("{}", serde_json::json!({ "respondent": subject.label, "made": made, "kept": kept }));
+    }
+    Ok(())
+}
+
+/// Lets a simulated subject answer what it has not answered yet.
+#[allow(clippy::too_many_arguments, reason = "the same eight things that define a respondent's judgments")]
+pub(crate) fn simulate(
+    subject: &Simulated,
+    reference: &Reference,
+    concepts: &Concepts,
+    triplets: &[Triplet],
+    seed: u64,
+    part_rows: usize,
+    folder: &Path,
+    existing: Existing,
+) -> anyhow::Result<(usize, usize)> {
+    if subject.response != Response::CoinFlip && reference.matched.len() < concepts.len() {
+        anyhow::bail!(Error::Setting {
+            field: "reference".into(),
+            found: format!("{} with {} of {} concepts", reference.name, reference.matched.len(), concepts.len()),
+            expected: "a row for every concept: a simulated subject answers about all of them".into(),
+        });
+    }
+    let coordinates = reference.coordinates.as_ref();
+    let response = match (subject.response, subject.agreement) {
+        (Response::NoiseFree, _) => ResponseModel::NoiseFree,
+        (Response::CoinFlip, _) => ResponseModel::CoinFlip,
+        (Response::Logistic, agreement) => {
+            let asked: Vec<[u32; 3]> = triplets.iter().map(|t| [t.anchor, t.first, t.second]).collect();
+            ResponseModel::Logistic { tau: tau_for_agreement(coordinates, &asked, agreement.unwrap_or_default())? }
+        }
+    };
+    let answerer = match response {
+        ResponseModel::CoinFlip => SimulatedSubject::coin_flip(seed),
+        _ => SimulatedSubject::new(coordinates, response, seed)?,
+    };
+    let details = BTreeMap::from([
+        ("response".to_owned(), serde_json::to_string(&response).expect("a response model is JSON")),
+        ("reference".to_owned(), reference.digest.clone()),
+    ]);
+    let fingerprint = Fingerprint::default()
+        .with("kind", "simulated subject")
+        .with_all("", &details)
+        .with("concepts", concepts.digest())
+        .with("triplets", triplets::digest(triplets))
+        .with("seed", seed)
+        .with("part_rows", part_rows);
+
+    let judgment = |triplet: &Triplet| {
+        let key = judgment_key(triplet.id(concepts.len()), triplet.order(), 0);
+        let answer = answerer.answer(triplet.anchor, triplet.first, triplet.second, key);
+        #[allow(clippy::cast_possible_truncation, reason = "stored as f32")]
+        Judgment {
+            triplet: *triplet,
+            repeat: 0,
+            chose_first: Some(answer.chose_first),
+            decision: "simulated",
+            score_kind: "simulated",
+            scores: None,
+            p_decision: Some(answer.p_first as f32),
+            model: None,
+        }
+    };
+    let (made, kept) = write_parts(
+        folder,
+        &subject.label,
+        triplets,
+        part_rows,
+        concepts,
+        &fingerprint,
+        existing,
+        |missing, write, parts| {
+            for &part in missing {
+                let judgments: Vec<Judgment> = parts[part].iter().map(judgment).collect();
+                write(part, &judgments)?;
+            }
+            Ok(())
+        },
+    )?;
+    if made > 0 {
+        tracing::info!("{}: {made} simulated judgments", subject.label);
+    } else {
+        tracing::info!("{}: all {kept} judgments were there", subject.label);
+    }
+    Ok((made, kept))
+}

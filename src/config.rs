@@ -1,0 +1,507 @@
+//! The study file: one TOML says what is asked of whom and what is done with the answers.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::embedding::{FitSettings, L2, Loss};
+use crate::engine::provider::ExecutionProvider;
+use crate::error::{Error, Result};
+use crate::prompts::template::{Style, Wording};
+use crate::prompts::tokens::Close;
+use crate::scoring::{Decision, ScoreKind};
+
+/// A study, every default filled in. Paths in the file are relative to the file; `out` is relative to where alike runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Study {
+    /// Name, seed, place.
+    pub study: General,
+    /// What is judged.
+    pub concepts: ConceptSource,
+    /// Which triplets are asked.
+    pub triplets: TripletSource,
+    /// How they are put.
+    #[serde(default)]
+    pub prompt: Prompt,
+    /// Language models that answer.
+    #[serde(default)]
+    pub models: Vec<Model>,
+    /// Simulated subjects that answer.
+    #[serde(default)]
+    pub simulated: Vec<Simulated>,
+    /// How answers become choices.
+    #[serde(default)]
+    pub judge: JudgeSection,
+    /// How choices become coordinates.
+    #[serde(default)]
+    pub embed: EmbedSection,
+    /// What coordinates are compared with.
+    #[serde(default)]
+    pub align: AlignSection,
+    /// What the page is called.
+    #[serde(default)]
+    pub report: ReportSection,
+}
+
+/// `[study]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct General {
+    /// Name of the study.
+    pub name: String,
+    /// Seed of everything random.
+    #[serde(default)]
+    pub seed: u64,
+    /// Output folder; `out/NAME` unless set.
+    #[serde(default)]
+    pub out: PathBuf,
+}
+
+/// `[concepts]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConceptSource {
+    /// CSV with `concept` and, optionally, `category`, `definition`, `things_id`.
+    pub path: PathBuf,
+}
+
+/// How triplets are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Design {
+    /// `n` different ones, at random.
+    #[default]
+    Random,
+    /// All.
+    Exhaustive,
+    /// Those of a file.
+    File,
+}
+
+/// `[triplets]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TripletSource {
+    /// How they are chosen.
+    #[serde(default)]
+    pub design: Design,
+    /// How many, for the random design.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<usize>,
+    /// The file, for the file design.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Ask both option orders.
+    #[serde(default)]
+    pub counterbalance: bool,
+}
+
+/// `[prompt]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prompt {
+    /// `paper`, `instruction-first`, or a text with `{anchor}`, `{first}` and `{second}`.
+    pub wording: String,
+    /// System text.
+    pub system: String,
+}
+
+impl Default for Prompt {
+    fn default() -> Self {
+        Self { wording: "paper".into(), system: crate::prompts::template::PAPER_SYSTEM.into() }
+    }
+}
+
+/// One of `[[models]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Folder with `model.onnx` and `tokenizer.json`.
+    pub path: PathBuf,
+    /// Unique name; the folder's unless set.
+    #[serde(default)]
+    pub label: String,
+    /// `chat`, `plain` or `base`; the folder's own unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub style: Option<Style>,
+    /// Where it runs.
+    #[serde(default)]
+    pub provider: ExecutionProvider,
+    /// New tokens in one pass.
+    #[serde(default = "default_batch_tokens")]
+    pub batch_tokens: usize,
+}
+
+/// Measured best on two cores for SmolLM2-135M; wider passes only cost memory there.
+pub const DEFAULT_BATCH_TOKENS: usize = 1024;
+
+fn default_batch_tokens() -> usize {
+    DEFAULT_BATCH_TOKENS
+}
+
+/// How a simulated subject answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    /// The nearer option in the reference, always.
+    NoiseFree,
+    /// The nearer option more often, the more it is nearer.
+    Logistic,
+    /// Either, by coin.
+    CoinFlip,
+}
+
+/// One of `[[simulated]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Simulated {
+    /// Unique name.
+    pub label: String,
+    /// How it answers.
+    pub response: Response,
+    /// For `logistic`: expected share of answers that agree with the noise-free order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<f64>,
+}
+
+/// `[judge]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JudgeSection {
+    /// What decides.
+    pub score: ScoreKind,
+    /// How it decides.
+    pub decision: Decision,
+    /// Whether the closing token counts.
+    pub close: Close,
+    /// Temperature of `sample`.
+    pub temperature: f64,
+    /// Judgments in one part, the unit that is written and resumed.
+    pub part_rows: usize,
+    /// Presentations on which reuse of prefixes is compared with whole prompts before judging; 0 for none.
+    pub self_test: usize,
+}
+
+impl Default for JudgeSection {
+    fn default() -> Self {
+        Self {
+            score: ScoreKind::default(),
+            decision: Decision::default(),
+            close: Close::default(),
+            temperature: 1.0,
+            part_rows: 1024,
+            self_test: 8,
+        }
+    }
+}
+
+/// `[embed]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmbedSection {
+    /// One fit for each loss: `crowd-kernel` (as in the paper) or `logistic-distance` (penalty chosen by cross-validation).
+    pub loss: Vec<LossName>,
+    /// Dimensions.
+    pub dims: usize,
+    /// Share of unordered triplets held out.
+    pub holdout: f64,
+    /// Random starts.
+    pub restarts: usize,
+    /// Column with the probability of the first option, as target instead of the choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soft_column: Option<String>,
+}
+
+impl Default for EmbedSection {
+    fn default() -> Self {
+        Self {
+            loss: vec![LossName::CrowdKernel, LossName::LogisticDistance],
+            dims: 30,
+            holdout: 0.2,
+            restarts: 1,
+            soft_column: None,
+        }
+    }
+}
+
+/// Losses by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossName {
+    /// Tamuz et al. 2011, μ = 0.05, no penalty: the paper's.
+    CrowdKernel,
+    /// Logistic in distance, with an L2 penalty chosen by cross-validation.
+    LogisticDistance,
+}
+
+impl LossName {
+    /// Its name in files and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CrowdKernel => "crowd-kernel",
+            Self::LogisticDistance => "logistic-distance",
+        }
+    }
+
+    /// The settings of a fit with this loss.
+    pub fn settings(self, dims: usize, holdout: f64, restarts: usize, seed: u64) -> FitSettings {
+        let preset = match self {
+            Self::CrowdKernel => FitSettings::paper(dims, seed),
+            Self::LogisticDistance => FitSettings::robust(dims, seed),
+        };
+        debug_assert!(matches!((&preset.loss, &preset.l2), (Loss::CrowdKernel { .. }, L2::Fixed(_)) | (Loss::LogisticDistance, _)));
+        FitSettings { holdout, restarts, ..preset }
+    }
+}
+
+impl std::str::FromStr for LossName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let known = [Self::CrowdKernel, Self::LogisticDistance];
+        known.into_iter().find(|loss| loss.name() == text).ok_or_else(|| Error::Setting {
+            field: "loss".into(),
+            found: text.into(),
+            expected: "crowd-kernel or logistic-distance".into(),
+        })
+    }
+}
+
+/// `[align]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlignSection {
+    /// `category` (built in) or a file of coordinates.
+    pub reference: String,
+    /// Names of the reference's rows, for `.npy` and text files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<PathBuf>,
+    /// Rows named for concepts: `mouse = "mouse1"`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub map: BTreeMap<String, String>,
+    /// Leave out concepts without a row.
+    pub allow_missing: bool,
+    /// Permutations of the null.
+    pub permutations: usize,
+}
+
+impl Default for AlignSection {
+    fn default() -> Self {
+        Self {
+            reference: BUILT_IN_REFERENCE.into(),
+            names: None,
+            map: BTreeMap::new(),
+            allow_missing: false,
+            permutations: 1000,
+        }
+    }
+}
+
+/// Name of the reference made of the concepts' categories.
+pub const BUILT_IN_REFERENCE: &str = "category";
+
+/// `[report]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportSection {
+    /// Title of the page; the study's name unless set.
+    pub title: String,
+}
+
+impl Study {
+    /// Reads and checks a study file, fills in defaults, and makes its paths relative to where alike runs.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKey`] with the nearest known key, [`Error::Format`] with the line, [`Error::Setting`].
+    pub fn read(path: &Path) -> Result<Self> {
+        if !path.is_file() {
+            return Err(Error::Missing {
+                what: "the study file",
+                path: path.into(),
+                hint: "give a TOML file such as data/studies/demo.toml".into(),
+            });
+        }
+        let bytes = fs_err::read(path)?;
+        let text = String::from_utf8(bytes).map_err(|e| Error::Format {
+            path: path.into(),
+            found: format!("a byte that is not UTF-8 at position {}", e.utf8_error().valid_up_to()),
+            expected: "a TOML file in UTF-8".into(),
+        })?;
+        let mut study: Self = toml::from_str(&text).map_err(|e| toml_error(path, &text, &e))?;
+        study.fill_in(path.parent().unwrap_or(Path::new("")));
+        study.check()?;
+        Ok(study)
+    }
+
+    fn fill_in(&mut self, folder: &Path) {
+        let resolve = |path: &mut PathBuf| *path = crate::tidy(&folder.join(&*path));
+        if self.study.out.as_os_str().is_empty() {
+            self.study.out = Path::new("out").join(&self.study.name);
+        }
+        resolve(&mut self.concepts.path);
+        self.triplets.path.iter_mut().for_each(resolve);
+        for model in &mut self.models {
+            resolve(&mut model.path);
+            if model.label.is_empty() {
+                model.label = model.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            }
+        }
+        self.align.names.iter_mut().for_each(resolve);
+        if self.align.reference != BUILT_IN_REFERENCE {
+            self.align.reference = crate::tidy(&folder.join(&self.align.reference)).to_string_lossy().into_owned();
+        }
+        if self.report.title.is_empty() {
+            self.report.title = self.study.name.clone();
+        }
+    }
+
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the key.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |field: &str, found: String, expected: &str| {
+            Err(Error::Setting { field: field.into(), found, expected: expected.into() })
+        };
+        crate::store::judgments::check_label(&self.study.name)
+            .or_else(|_| wrong("study.name", format!("{:?}", self.study.name), "letters, digits, `.`, `_`, `-` or `+`"))?;
+        let labels: Vec<&String> =
+            self.models.iter().map(|m| &m.label).chain(self.simulated.iter().map(|s| &s.label)).collect();
+        for (index, label) in labels.iter().enumerate() {
+            crate::store::judgments::check_label(label)?;
+            if labels[..index].contains(label) {
+                return wrong("label", format!("{label:?} twice"), "a unique label for every respondent");
+            }
+        }
+        match (self.triplets.design, self.triplets.n, &self.triplets.path) {
+            (Design::Random, Some(_), None) | (Design::Exhaustive, None, None) | (Design::File, None, Some(_)) => {}
+            (design, ..) => {
+                let found = format!("design = {design:?} with other keys than it reads").to_lowercase();
+                return wrong("triplets", found, "`n` for random, `path` for file, neither for exhaustive");
+            }
+        }
+        for subject in &self.simulated {
+            let fine = match (subject.response, subject.agreement) {
+                (Response::Logistic, Some(a)) => a > 0.5 && a < 1.0,
+                (Response::Logistic, None) => false,
+                (_, agreement) => agreement.is_none(),
+            };
+            if !fine {
+                let expected = "above 0.5 and below 1 for logistic, absent for others";
+                return wrong("simulated.agreement", format!("{:?}", subject.agreement), expected);
+            }
+        }
+        let judge = &self.judge;
+        if judge.part_rows == 0 {
+            return wrong("judge.part_rows", "0".into(), "1 or more");
+        }
+        if !(judge.temperature > 0.0 && judge.temperature.is_finite()) {
+            return wrong("judge.temperature", judge.temperature.to_string(), "above 0");
+        }
+        if let Some(model) = self.models.iter().find(|m| m.batch_tokens == 0) {
+            return wrong("models.batch_tokens", format!("0 for {}", model.label), "1 or more");
+        }
+        if self.embed.loss.is_empty() {
+            return wrong("embed.loss", "an empty list".into(), "at least one loss");
+        }
+        for loss in &self.embed.loss {
+            self.fit_settings(*loss).check()?;
+        }
+        self.wording().map(|_| ())
+    }
+
+    /// The wording of the study.
+    ///
+    /// # Errors
+    /// As [`Wording::new`].
+    pub fn wording(&self) -> Result<Wording> {
+        Wording::new(&self.prompt.wording, Some(&self.prompt.system))
+    }
+
+    /// The settings of the fit with one of the losses.
+    pub fn fit_settings(&self, loss: LossName) -> FitSettings {
+        loss.settings(self.embed.dims, self.embed.holdout, self.embed.restarts, self.study.seed)
+    }
+
+    /// The study with every default, as TOML.
+    pub fn resolved(&self) -> String {
+        toml::to_string_pretty(self).expect("a study is TOML")
+    }
+}
+
+/// A TOML fault with its line, an unknown key with the nearest known one.
+fn toml_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let message = error.message();
+    if let Some(rest) = message.strip_prefix("unknown field ") {
+        let mut names = rest.split('`').skip(1).step_by(2);
+        let key = names.next().unwrap_or_default().to_owned();
+        let nearest = names
+            .map(|name| (strsim::jaro_winkler(&key, name), name))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .filter(|(similarity, _)| *similarity > 0.6)
+            .map(|(_, name)| name.to_owned());
+        return Error::UnknownKey { path: path.into(), key, line, nearest };
+    }
+    let place = line.map(|line| format!(" on line {line}")).unwrap_or_default();
+    Error::Format { path: path.into(), found: format!("{message}{place}"), expected: "a study".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = r#"
+[study]
+name = "small"
+[concepts]
+path = "../concepts/small.csv"
+[triplets]
+n = 100
+[[models]]
+path = "../../models/tiny"
+[[simulated]]
+label = "coin"
+response = "coin-flip"
+"#;
+
+    fn read(text: &str) -> Result<Study> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("study.toml");
+        fs_err::write(&path, text).unwrap();
+        Study::read(&path)
+    }
+
+    #[test]
+    fn defaults_are_filled_in_and_survive_their_own_file() {
+        let study = read(SMALL).unwrap();
+        assert_eq!(study.study.out, Path::new("out/small"));
+        assert_eq!(study.models[0].label, "tiny");
+        assert_eq!(study.embed.dims, 30);
+        assert!(study.concepts.path.ends_with("concepts/small.csv"));
+        let again: Study = toml::from_str(&study.resolved()).unwrap();
+        assert_eq!(again, study);
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest() {
+        let error = read(&SMALL.replace("n = 100", "n = 100\ncounterbalanced = true")).unwrap_err();
+        assert!(error.to_string().contains("unknown key `counterbalanced` on line 8"), "{error}");
+        assert_eq!(error.hint().unwrap(), "did you mean `counterbalance`?");
+        assert!(read(&format!("{SMALL}\n[embde]\ndims = 3\n")).unwrap_err().hint().unwrap().contains("embed"));
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_named() {
+        let error = |from: &str, to: &str| read(&SMALL.replace(from, to)).unwrap_err().to_string();
+        assert!(error("n = 100", "").contains("`triplets`"));
+        assert!(error("n = 100", "n = -1").contains("line 7"));
+        assert!(error("label = \"coin\"", "label = \"tiny\"").contains("twice"));
+        assert!(error("coin-flip\"", "logistic\"").contains("simulated.agreement"));
+        assert!(error("coin-flip\"", "coin\"").contains("unknown variant"));
+        assert!(error("[triplets]", "[judge]\ntemperature = 0.0\n[triplets]").contains("judge.temperature"));
+        assert!(error("[triplets]", "[prompt]\nwording = \"hm\"\n[triplets]").contains("{anchor}"));
+    }
+}

@@ -1,0 +1,152 @@
+//! The ONNX Runtime library and its execution providers.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use ort::environment::Environment;
+use ort::ep::{self, ExecutionProviderDispatch};
+use ort::logging::LogLevel;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Where a model runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExecutionProvider {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU through CUDA.
+    Cuda,
+    /// An NVIDIA GPU through TensorRT.
+    TensorRt,
+}
+
+impl ExecutionProvider {
+    pub(crate) fn dispatch(self) -> Vec<ExecutionProviderDispatch> {
+        // A provider that does not start is an error: the runtime's own habit is to go on with the CPU in silence.
+        match self {
+            Self::Cpu => vec![ep::CPU::default().build().error_on_failure()],
+            Self::Cuda => vec![ep::CUDA::default().with_tf32(false).build().error_on_failure()],
+            Self::TensorRt => vec![
+                ep::TensorRT::default().build().error_on_failure(),
+                ep::CUDA::default().with_tf32(false).build().error_on_failure(),
+            ],
+        }
+    }
+}
+
+impl std::fmt::Display for ExecutionProvider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::TensorRt => "tensorrt",
+        })
+    }
+}
+
+impl FromStr for ExecutionProvider {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda),
+            "tensorrt" => Ok(Self::TensorRt),
+            _ => Err(Error::Setting {
+                field: "provider".into(),
+                found: text.into(),
+                expected: "cpu, cuda or tensorrt".into(),
+            }),
+        }
+    }
+}
+
+/// The loaded runtime: one library for the life of the process.
+#[derive(Debug)]
+pub struct Runtime {
+    pub(crate) environment: Environment,
+    path: PathBuf,
+}
+
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
+impl Runtime {
+    /// Loads the library at `path`, or else the one that [`Runtime::find`] finds. A second call gives the loaded one.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is none, [`Error::RuntimeLibrary`] when it is too old, broken or for another machine.
+    pub fn load(path: Option<&Path>) -> Result<&'static Self> {
+        if let Some(runtime) = RUNTIME.get() {
+            return Ok(runtime);
+        }
+        let path = match path {
+            Some(path) if path.is_file() => path.to_owned(),
+            Some(path) => return Err(missing(path.into())),
+            None => Self::find()?,
+        };
+        let fail = |reason: String| Error::RuntimeLibrary { path: path.clone(), reason };
+        // Never the lazy way: it panics when the library cannot be loaded.
+        let builder = ort::init_from(&path).map_err(|e| fail(e.to_string()))?;
+        let environment = builder.with_name("alike").with_telemetry(false).build().map_err(|e| fail(e.to_string()))?;
+        environment.set_log_level(LogLevel::Error);
+        Ok(RUNTIME.get_or_init(|| Self { environment, path }))
+    }
+
+    /// The library beside the program: in the program's own folder, in `lib/` beside it, or where `make setup` puts it
+    /// (`.env/runtime/` of the project), looking from the program's folder upwards.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] with the place `make setup` would use.
+    pub fn find() -> Result<PathBuf> {
+        let program = std::env::current_exe()?;
+        let program = program.canonicalize().unwrap_or(program);
+        let folders: Vec<&Path> = program.ancestors().skip(1).collect();
+        for folder in &folders {
+            for place in ["", "lib", ".env/runtime"] {
+                if let Some(library) = library_in(&folder.join(place)) {
+                    return Ok(library);
+                }
+            }
+        }
+        Err(missing(folders.first().unwrap_or(&Path::new(".")).join(LIBRARY)))
+    }
+
+    /// The library file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Version and build, as the library tells them.
+    pub fn version(&self) -> String {
+        let info = ort::info();
+        // Nothing in the API tells the version alone; wheels carry it in the file name.
+        let name = self.path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let version = name.strip_prefix("libonnxruntime.so.").unwrap_or("");
+        let commit = info.split("git-commit-id=").nth(1).and_then(|t| t.split(',').next()).unwrap_or("unknown");
+        format!("{version} ({commit})").trim().to_owned()
+    }
+}
+
+const LIBRARY: &str = "libonnxruntime.so";
+
+fn missing(path: PathBuf) -> Error {
+    Error::Missing {
+        what: "the ONNX Runtime library",
+        path,
+        hint: "run `make setup`, which takes ONNX Runtime 1.31 from PyPI's wheel, or give a library with --ort PATH".into(),
+    }
+}
+
+fn library_in(folder: &Path) -> Option<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(LIBRARY)))
+        .collect();
+    found.sort();
+    found.pop()
+}

@@ -1,0 +1,208 @@
+//! A model on disk: the graph, its tokenizer, its chat template and what its config says.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::engine::signature::CacheShape;
+use crate::error::{Error, Result};
+use crate::prompts::template::{ChatTemplate, Style};
+use crate::prompts::tokens::TokenId;
+
+/// What a model folder says about its model. Nothing in it is executed.
+#[derive(Debug)]
+pub struct ModelFolder {
+    /// The folder.
+    pub path: PathBuf,
+    /// The ONNX graph.
+    pub graph: PathBuf,
+    /// `tokenizer.json`.
+    pub tokenizer: PathBuf,
+    /// The style that `alike.json` states.
+    pub style: Option<Style>,
+    /// The chat template, where there is one.
+    pub chat_template: Option<ChatTemplate>,
+    /// Text of the chat template, for the fingerprint.
+    pub chat_template_text: Option<String>,
+    /// The end-of-sequence token.
+    pub eos: Option<TokenId>,
+    /// Precision of the export; "unknown" for a folder without `alike.json`.
+    pub precision: String,
+    /// Cache shape by the config.
+    pub cache: Option<CacheShape>,
+    /// Vocabulary size by the config.
+    pub vocab_size: Option<usize>,
+    /// Longest sequence by the config.
+    pub context_tokens: Option<usize>,
+    /// sha256 that `alike.json` states for each file.
+    stated: BTreeMap<String, String>,
+}
+
+/// Larger JSON files than this are refused unread; real ones are below 40 MB.
+const MAX_JSON_BYTES: u64 = 200 << 20;
+
+impl ModelFolder {
+    /// Reads a folder with `model.onnx` (or `onnx/model.onnx`) and `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] and [`Error::Format`] naming the file; [`Error::Template`] for a template that does not compile.
+    pub fn open(path: &Path) -> Result<Self> {
+        let missing = |what: &'static str, path: PathBuf| Error::Missing {
+            what,
+            path,
+            hint: "give the folder that holds model.onnx and tokenizer.json; `make setup` builds the demo's".into(),
+        };
+        if !path.is_dir() {
+            return Err(missing("the model folder", path.into()));
+        }
+        let graph = ["model.onnx", "onnx/model.onnx"].map(|name| path.join(name)).into_iter().find(|p| p.is_file());
+        let graph = graph.ok_or_else(|| missing("the model graph", path.join("model.onnx")))?;
+        let tokenizer = path.join("tokenizer.json");
+        if !tokenizer.is_file() {
+            return Err(missing("the tokenizer", tokenizer));
+        }
+
+        let tokenizer_config = read_json(&path.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
+        let generation = read_json(&path.join("generation_config.json"))?.unwrap_or(Value::Null);
+        let config = read_json(&path.join("config.json"))?.unwrap_or(Value::Null);
+        let alike = read_json(&path.join("alike.json"))?.unwrap_or(Value::Null);
+
+        let special_tokens: Vec<(String, String)> = ["bos_token", "eos_token", "unk_token", "pad_token"]
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), token_text(&tokenizer_config[name])?)))
+            .collect();
+        let template_file = path.join("chat_template.jinja");
+        let (template_path, chat_template_text) = if template_file.is_file() {
+            let text = fs_err::read_to_string(&template_file)?;
+            (template_file, Some(text))
+        } else {
+            (path.join("tokenizer_config.json"), template_text(&tokenizer_config["chat_template"]))
+        };
+        let chat_template = chat_template_text
+            .as_deref()
+            .map(|text| ChatTemplate::new(text, &template_path, special_tokens.clone()))
+            .transpose()?;
+
+        let eos = [&generation["eos_token_id"], &config["eos_token_id"]].into_iter().find_map(first_id);
+        let style = alike["style"].as_str().map(str::parse).transpose()?;
+        let number = |name: &str| config[name].as_u64().and_then(|n| usize::try_from(n).ok());
+        let n_heads = number("num_key_value_heads").or(number("num_attention_heads"));
+        let head_dim = number("head_dim")
+            .or_else(|| Some(number("hidden_size")? / number("num_attention_heads").filter(|heads| *heads > 0)?));
+        let cache = number("num_hidden_layers").zip(n_heads).zip(head_dim);
+        let stated = alike["files"].as_object().into_iter().flatten();
+        Ok(Self {
+            style,
+            chat_template,
+            chat_template_text,
+            eos,
+            precision: alike["precision"].as_str().unwrap_or("unknown").to_owned(),
+            cache: cache.map(|((n_layers, n_heads), head_dim)| CacheShape { n_layers, n_heads, head_dim }),
+            vocab_size: number("vocab_size"),
+            context_tokens: number("max_position_embeddings"),
+            stated: stated.filter_map(|(name, sha)| Some((name.clone(), sha.as_str()?.to_owned()))).collect(),
+            path: path.into(),
+            graph,
+            tokenizer,
+        })
+    }
+
+    /// The style to use: the one asked for, or the folder's, or chat where there is a template, else base.
+    /// The second value is false when nobody stated it.
+    pub fn style(&self, asked: Option<Style>) -> (Style, bool) {
+        match asked.or(self.style) {
+            Some(style) => (style, true),
+            None if self.chat_template.is_some() => (Style::Chat, false),
+            None => (Style::Base, false),
+        }
+    }
+
+    /// sha256 of the graph with its external data, of the tokenizer, and of the template text.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when `alike.json` states another checksum: the file is damaged or was replaced.
+    pub fn digests(&self) -> Result<BTreeMap<String, String>> {
+        let folder = self.graph.parent().unwrap_or(&self.path);
+        let mut files: Vec<PathBuf> = Vec::new();
+        for entry in fs_err::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            if name.starts_with("model.onnx") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        files.push(self.tokenizer.clone());
+        let mut digests = BTreeMap::new();
+        for file in files {
+            let digest = file_digest(&file)?;
+            let name = file.strip_prefix(&self.path).unwrap_or(&file).to_string_lossy().into_owned();
+            if let Some(stated) = self.stated.get(&name)
+                && *stated != digest
+            {
+                return Err(Error::Format {
+                    path: file,
+                    found: format!("sha256 {digest}"),
+                    expected: format!("{stated} as alike.json states: the file is damaged or was replaced"),
+                });
+            }
+            digests.insert(name, digest);
+        }
+        if let Some(text) = &self.chat_template_text {
+            digests.insert("chat_template".into(), crate::hex(&Sha256::digest(text.as_bytes())));
+        }
+        Ok(digests)
+    }
+}
+
+/// sha256 of a file, as hexadecimal text.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn file_digest(path: &Path) -> Result<String> {
+    let mut file = fs_err::File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(crate::hex(&hash.finalize()));
+        }
+        hash.update(&buffer[..n]);
+    }
+}
+
+fn read_json(path: &Path) -> Result<Option<Value>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let fault = |found: String| Error::Format { path: path.into(), found, expected: "a JSON object".into() };
+    let bytes = fs_err::metadata(path)?.len();
+    if bytes > MAX_JSON_BYTES {
+        return Err(fault(format!("{bytes} bytes")));
+    }
+    let value: Value = serde_json::from_slice(&fs_err::read(path)?).map_err(|e| fault(e.to_string()))?;
+    if value.is_object() { Ok(Some(value)) } else { Err(fault("another kind of value".into())) }
+}
+
+/// A token is written as text or as an object with `content`.
+fn token_text(value: &Value) -> Option<String> {
+    value.as_str().or_else(|| value["content"].as_str()).map(str::to_owned)
+}
+
+/// A template is a text, or a list of named ones of which `default` counts.
+fn template_text(value: &Value) -> Option<String> {
+    if let Some(text) = value.as_str() {
+        return Some(text.to_owned());
+    }
+    let default = value.as_array()?.iter().find(|t| t["name"] == "default")?;
+    default["template"].as_str().map(str::to_owned)
+}
+
+fn first_id(value: &Value) -> Option<TokenId> {
+    let id = value.as_u64().or_else(|| value.as_array()?.first()?.as_u64())?;
+    TokenId::try_from(id).ok()
+}

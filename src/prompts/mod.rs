@@ -1,0 +1,5 @@
+//! From triplets to token ids: the text that is shown, its tokens, and the plan that shares their prefixes.
+
+pub mod plan;
+pub mod template;
+pub mod tokens;

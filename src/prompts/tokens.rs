@@ -1,0 +1,227 @@
+//! The tokens of a prompt and its options.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+use crate::error::{Error, Result};
+use crate::prompts::template::Frame;
+
+/// A token id.
+pub type TokenId = u32;
+
+/// Whether the closing token counts as the last token of an option.
+///
+/// Open, an option's log-probability is that of "the answer starts with this"; closed, of "the answer is exactly this".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Close {
+    /// Both options of a triplet, when one's tokens begin the other's ("baseball", "baseball glove").
+    #[default]
+    Auto,
+    /// Every option.
+    Always,
+    /// No option.
+    Never,
+}
+
+impl Close {
+    /// Its name in files and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+}
+
+/// One prompt with the options that may follow it, as token ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Ids up to where the options part.
+    pub prompt: Vec<TokenId>,
+    /// Ids of each option as written, never empty; followed by the closing token when `closed`.
+    pub options: Vec<Vec<TokenId>>,
+    /// Whether the closing token is scored after each option.
+    pub closed: bool,
+}
+
+impl Question {
+    /// Number of tokens of an option as written, without the closing one.
+    pub fn n_tokens(&self, option: usize) -> usize {
+        self.options[option].len() - usize::from(self.closed)
+    }
+
+    /// Tokens of the prompt and its longest option: what the model's context must hold.
+    pub fn longest(&self) -> usize {
+        self.prompt.len() + self.options.iter().map(Vec::len).max().unwrap_or(0)
+    }
+}
+
+/// A model's tokenizer within a [`Frame`].
+#[derive(Debug)]
+pub struct PromptTokenizer {
+    tokenizer: Tokenizer,
+    /// The same tokenizer, to which `<|im_end|>` is just ten characters: for text that is data.
+    literal: Tokenizer,
+    special: Vec<String>,
+    frame: Frame,
+    prefix: Vec<TokenId>,
+    closing: TokenId,
+    path: PathBuf,
+}
+
+impl PromptTokenizer {
+    /// Reads `tokenizer.json`. `eos` closes an answer where the frame has no closing text.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] for an unreadable file or no closing token.
+    pub fn new(path: &Path, frame: Frame, eos: Option<TokenId>) -> Result<Self> {
+        let fault = |message: String| Error::Tokenizer { path: path.into(), message };
+        let bytes = fs_err::read(path)?;
+        let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| fault(format!("not a tokenizer.json: {e}")))?;
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|e| fault(e.to_string()))?;
+        let mut literal = tokenizer.clone();
+        literal.set_encode_special_tokens(true);
+        let special = tokenizer.get_added_tokens_decoder().into_values().filter(|t| t.special).map(|t| t.content).collect();
+
+        let mut this = Self { tokenizer, literal, special, frame, prefix: Vec::new(), closing: 0, path: path.into() };
+        if this.frame.add_special_tokens {
+            // What the post-processor puts before a text (BOS); what it puts after would end a prompt too early.
+            let with = this.encode(&this.tokenizer, "a", true)?;
+            let without = this.encode(&this.tokenizer, "a", false)?;
+            let start = with.windows(without.len()).position(|window| window == without).unwrap_or(0);
+            this.prefix = with[..start].to_vec();
+        }
+        let closing = if this.frame.closing.trim().is_empty() {
+            eos
+        } else {
+            this.encode(&this.tokenizer, &this.frame.closing, false)?.first().copied()
+        };
+        this.closing = closing.ok_or_else(|| fault("no token closes an answer: eos_token is not set".into()))?;
+        Ok(this)
+    }
+
+    /// Checks that every token of this tokenizer has a row in a model's vocabulary.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] when ids go beyond it: the tokenizer belongs to another model.
+    pub fn check_vocabulary(&self, vocab_size: usize) -> Result<()> {
+        // A model may have more rows than the tokenizer has tokens (padding), never fewer.
+        let highest = self.tokenizer.get_vocab(true).into_values().max().unwrap_or(0);
+        if (highest as usize) < vocab_size {
+            return Ok(());
+        }
+        let message =
+            format!("has token ids up to {highest}, but the model's vocabulary holds {vocab_size}: not this model's tokenizer");
+        Err(Error::Tokenizer { path: self.path.clone(), message })
+    }
+
+    /// The token that closes an answer.
+    pub fn closing(&self) -> TokenId {
+        self.closing
+    }
+
+    /// The frame around every question.
+    pub fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    /// The written form of a token; ids without one as `<id>`.
+    pub fn text(&self, id: TokenId) -> String {
+        // `decode` of a single id drops the word-boundary mark of some tokenizers, which matters to no reader of a column.
+        self.tokenizer
+            .decode(&[id], false)
+            .ok()
+            .filter(|text| !text.is_empty())
+            .or_else(|| self.tokenizer.id_to_token(id))
+            .unwrap_or_else(|| format!("<{id}>"))
+    }
+
+    /// Tokenises a question text with its options jointly, and splits them at the first token that differs.
+    ///
+    /// # Errors
+    /// [`Error::EmptyOption`] when an option has no token of its own, [`Error::Tokenizer`] when tokenisation fails.
+    pub fn question(&self, text: &str, options: &[&str], close: Close) -> Result<Question> {
+        let alone = self.framed(text, None)?;
+        let joint: Vec<Vec<TokenId>> = options.iter().map(|o| self.framed(text, Some(o))).collect::<Result<_>>()?;
+        // Where an option merges with the prompt's last characters, all options of the question back off together.
+        let cut = joint.iter().map(|ids| common_prefix(&alone, ids)).min().unwrap_or(alone.len());
+        if cut == 0 {
+            return Err(Error::Tokenizer { path: self.path.clone(), message: format!("no token of {text:?} stays before an option") });
+        }
+        for (option, ids) in options.iter().zip(&joint) {
+            if ids.len() == cut {
+                let shown = format!("{text}{}", self.frame.after);
+                let tail: String = shown.chars().rev().take(24).collect::<Vec<_>>().into_iter().rev().collect();
+                return Err(Error::EmptyOption { option: (*option).to_owned(), prompt_end: tail });
+            }
+        }
+        let mut options: Vec<Vec<TokenId>> = joint.iter().map(|ids| ids[cut..].to_vec()).collect();
+        let begins = |a: usize, b: usize| a != b && options[b].starts_with(&options[a]);
+        let overlap = (0..options.len()).any(|a| (0..options.len()).any(|b| begins(a, b)));
+        let closed = match close {
+            Close::Auto => overlap,
+            Close::Always => true,
+            Close::Never => false,
+        };
+        if closed {
+            options.iter_mut().for_each(|ids| ids.push(self.closing));
+        }
+        Ok(Question { prompt: alone[..cut].to_vec(), options, closed })
+    }
+
+    fn framed(&self, text: &str, option: Option<&str>) -> Result<Vec<TokenId>> {
+        let Frame { before, after, delimiter, .. } = &self.frame;
+        let option_text = option.map(|o| format!("{delimiter}{o}")).unwrap_or_default();
+        let mut ids = self.prefix.clone();
+        if !self.has_special(text) && !self.has_special(&option_text) {
+            ids.extend(self.encode(&self.tokenizer, &format!("{before}{text}{after}{option_text}"), false)?);
+            return Ok(ids);
+        }
+        // A name that looks like a special token is data: between the template's own special tokens, where the
+        // tokenizer cuts its input anyway, such text is encoded as plain characters.
+        let (head, lead) = before.split_at(self.last_special_end(before));
+        let (follow, rest) = after.split_at(self.first_special_start(after));
+        let (middle, tail) = rest.split_at(self.last_special_end(rest));
+        ids.extend(self.encode(&self.tokenizer, head, false)?);
+        if rest.is_empty() {
+            ids.extend(self.encode(&self.literal, &format!("{lead}{text}{follow}{option_text}"), false)?);
+        } else {
+            ids.extend(self.encode(&self.literal, &format!("{lead}{text}{follow}"), false)?);
+            ids.extend(self.encode(&self.tokenizer, middle, false)?);
+            ids.extend(self.encode(&self.literal, &format!("{tail}{option_text}"), false)?);
+        }
+        Ok(ids)
+    }
+
+    fn encode(&self, with: &Tokenizer, text: &str, special: bool) -> Result<Vec<TokenId>> {
+        if text.is_empty() && !special {
+            return Ok(Vec::new());
+        }
+        let encoding = with
+            .encode_fast(text, special)
+            .map_err(|e| Error::Tokenizer { path: self.path.clone(), message: format!("cannot encode {text:?}: {e}") })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    fn has_special(&self, text: &str) -> bool {
+        self.special.iter().any(|token| text.contains(token.as_str()))
+    }
+
+    fn last_special_end(&self, text: &str) -> usize {
+        self.special.iter().filter_map(|t| text.rfind(t.as_str()).map(|at| at + t.len())).max().unwrap_or(0)
+    }
+
+    fn first_special_start(&self, text: &str) -> usize {
+        self.special.iter().filter_map(|t| text.find(t.as_str())).min().unwrap_or(text.len())
+    }
+}
+
+/// Length of the common prefix of two sequences.
+pub(crate) fn common_prefix<T: PartialEq>(a: &[T], b: &[T]) -> usize {
+    a.iter().zip(b).take_while(|(x, y)| x == y).count()
+}

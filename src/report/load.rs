@@ -1,0 +1,244 @@
+//! What a study's output folder holds, read into what the page shows. Fits nothing but the axes of the maps.
+
+use std::path::Path;
+
+use faer::{Mat, MatRef};
+use serde_json::Value;
+
+use crate::concepts::{Concept, Concepts};
+use crate::config::{BUILT_IN_REFERENCE, Response, Study};
+use crate::error::{Error, Result};
+use crate::judgments::{Quality, quality};
+use crate::linalg::{centred, pca};
+use crate::report::{ConceptLabel, ConceptMap, FitSummary, Kind, ReportData, Respondent};
+use crate::store;
+use crate::store::embedding::Embedding;
+use crate::store::table::Table;
+
+/// Reads a study's output folder.
+///
+/// # Errors
+/// [`Error::Missing`] naming the stage that has not run, and those of the readers.
+pub fn load(out: &Path) -> Result<ReportData> {
+    let missing = |what: &'static str, name: &str| Error::Missing {
+        what,
+        path: out.join(name),
+        hint: "run `alike run STUDY.toml` first, and give its output folder".into(),
+    };
+    let study_path = out.join("study.toml");
+    if !study_path.is_file() {
+        return Err(missing("the study", "study.toml"));
+    }
+    let study: Study = toml::from_str(&fs_err::read_to_string(&study_path)?).map_err(|e| Error::Format {
+        path: study_path,
+        found: e.message().to_owned(),
+        expected: "the study that alike wrote".into(),
+    })?;
+    let alignment_path = out.join("alignment.parquet");
+    if !alignment_path.is_file() {
+        return Err(missing("the alignment", "alignment.parquet"));
+    }
+    let alignment = store::alignment::read(&alignment_path)?;
+    let triplets_path = out.join("triplets.parquet");
+    let triplets = Table::read(&triplets_path)?;
+
+    let loader = Loader { out, study: &study };
+    let mut respondents = Vec::new();
+    let mut embeddings = Vec::new();
+    for (label, kind, description) in loader.labels() {
+        let mut fits = Vec::new();
+        for loss in &study.embed.loss {
+            let path = out.join("embeddings").join(format!("{label}.{}.parquet", loss.name()));
+            let embedding = store::embedding::read(&path)?;
+            fits.push(fit_summary(loss.name(), &embedding.fit));
+            embeddings.push((label.clone(), loss.name(), embedding));
+        }
+        respondents.push(Respondent { label, kind, description, fits, ..Respondent::default() });
+    }
+    let concepts = match embeddings.first() {
+        Some((.., embedding)) => concepts_of(embedding)?,
+        None => return Err(missing("a respondent", "embeddings")),
+    };
+    let mut provenance = vec![
+        ("study".to_owned(), study.study.name.clone()),
+        ("seed".to_owned(), study.study.seed.to_string()),
+        ("alike".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("wording".to_owned(), study.wording()?.question),
+        ("system text".to_owned(), study.wording()?.system),
+    ];
+    for respondent in &mut respondents {
+        respondent.quality = loader.quality(&respondent.label, &concepts)?;
+        let run = loader.run_record(&respondent.label);
+        respondent.triplets_per_second = run["triplets_per_second"].as_f64();
+        if let Some(text) = run_text(&run) {
+            provenance.push((respondent.label.clone(), text));
+        }
+    }
+
+    let reference = store::embedding::read(&out.join("reference.parquet"))?;
+    let reference_name = alignment.first().map(|row| row.reference.clone()).unwrap_or_default();
+    let maps = maps(&reference, &reference_name, &embeddings, &concepts)?;
+    Ok(ReportData {
+        title: study.report.title.clone(),
+        study: study.study.name.clone(),
+        n_triplets: triplets.len(),
+        concepts: concepts
+            .iter()
+            .map(|c| ConceptLabel { name: c.name.clone(), category: c.category.clone() })
+            .collect(),
+        reference: reference_name,
+        reference_built_in: study.align.reference == BUILT_IN_REFERENCE,
+        respondents,
+        alignment,
+        maps,
+        provenance,
+        notes: Vec::new(),
+    })
+}
+
+struct Loader<'a> {
+    out: &'a Path,
+    study: &'a Study,
+}
+
+impl Loader<'_> {
+    fn labels(&self) -> Vec<(String, Kind, String)> {
+        let model = |m: &crate::config::Model| {
+            let run = self.run_record(&m.label);
+            let text = |name: &str| run[name].as_str().unwrap_or("unknown").to_owned();
+            let description =
+                format!("language model, {}, asked in {} style on {}", text("precision"), text("style"), text("provider"));
+            (m.label.clone(), Kind::Model, description)
+        };
+        let simulated = |s: &crate::config::Simulated| {
+            let description = match (s.response, s.agreement) {
+                (Response::NoiseFree, _) => "simulated: has the reference's geometry and never errs".to_owned(),
+                (Response::CoinFlip, _) => "simulated: flips a coin".to_owned(),
+                (Response::Logistic, agreement) => format!(
+                    "simulated: has the reference's geometry and agrees with it in {:.0} % of answers",
+                    100.0 * agreement.unwrap_or_default()
+                ),
+            };
+            (s.label.clone(), Kind::Simulated, description)
+        };
+        self.study.models.iter().map(model).chain(self.study.simulated.iter().map(simulated)).collect()
+    }
+
+    fn run_record(&self, label: &str) -> Value {
+        let path = self.out.join("runs").join(format!("{label}.json"));
+        fs_err::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(Value::Null)
+    }
+
+    fn quality(&self, label: &str, concepts: &Concepts) -> Result<Quality> {
+        let judgments = store::judgments::read(&self.out.join("judgments"), label, concepts)?;
+        Ok(quality(&judgments, concepts.len(), |id| concepts.name(id).to_owned()))
+    }
+}
+
+/// How a model was run, in one line.
+fn run_text(run: &Value) -> Option<String> {
+    let number = |name: &str| run[name].as_f64();
+    let rate = number("triplets_per_second")?;
+    let parity = run["self_test"]["max_nats"].as_f64().map(|p| format!(", sharing prefixes changed log p by at most {p:.1e} nats"));
+    Some(format!(
+        "{rate:.1} triplets/s; {} tokens computed where one request per option would take {}; ONNX Runtime {}{}",
+        number("tokens_computed").unwrap_or_default(),
+        number("tokens_logical").unwrap_or_default(),
+        run["runtime"].as_str().unwrap_or("unknown"),
+        parity.unwrap_or_default()
+    ))
+}
+
+fn concepts_of(embedding: &Embedding) -> Result<Concepts> {
+    let concept = |(name, category): (&String, &Option<String>)| Concept {
+        name: name.clone(),
+        category: category.clone(),
+        definition: None,
+        things_id: None,
+    };
+    Concepts::new(embedding.names.iter().zip(&embedding.categories).map(concept).collect())
+}
+
+fn fit_summary(fit: &str, record: &Value) -> FitSummary {
+    let number = |name: &str| record[name].as_f64();
+    let notes = record["notes"].as_array().into_iter().flatten();
+    FitSummary {
+        fit: fit.to_owned(),
+        loss: record["loss"].as_str().unwrap_or(fit).to_owned(),
+        dims: record["dims"].as_u64().and_then(|d| usize::try_from(d).ok()).unwrap_or_default(),
+        l2: number("l2").unwrap_or_default(),
+        heldout_accuracy: number("heldout_accuracy"),
+        train_accuracy: number("train_accuracy"),
+        participation_ratio: number("participation_ratio").unwrap_or(f64::NAN),
+        converged: record["converged"].as_bool().unwrap_or_default(),
+        notes: notes.filter_map(|n| n.as_str().map(str::to_owned)).collect(),
+    }
+}
+
+/// The first two principal axes of every embedding, turned onto the reference's so that maps can be compared by eye.
+fn maps(
+    reference: &Embedding,
+    name: &str,
+    embeddings: &[(String, &str, Embedding)],
+    concepts: &Concepts,
+) -> Result<Vec<ConceptMap>> {
+    // Maps show the same concepts everywhere; where the reference leaves some out, it has no map.
+    let whole = reference.names.len() == concepts.len();
+    let mut maps = Vec::new();
+    let mut onto = None;
+    if whole {
+        let (points, explained) = axes(reference.coordinates.as_ref())?;
+        maps.push(ConceptMap { respondent: name.to_owned(), fit: String::new(), points: points.clone(), explained });
+        onto = Some(points);
+    }
+    for (label, fit, embedding) in embeddings {
+        let (mut points, explained) = axes(embedding.coordinates.as_ref())?;
+        if let Some(onto) = &onto {
+            points = turned(&points, onto);
+        }
+        maps.push(ConceptMap { respondent: label.clone(), fit: (*fit).to_owned(), points, explained });
+    }
+    Ok(maps)
+}
+
+fn axes(coordinates: MatRef<'_, f64>) -> Result<(Vec<[f64; 2]>, f64)> {
+    let pca = pca(coordinates, 2)?;
+    let at = |i: usize, k: usize| if k < pca.scores.ncols() { pca.scores[(i, k)] } else { 0.0 };
+    let total: f64 = pca.variances.iter().sum();
+    let shown: f64 = pca.variances.iter().take(2).sum();
+    let points = (0..coordinates.nrows()).map(|i| [at(i, 0), at(i, 1)]).collect();
+    Ok((points, if total > 0.0 { shown / total } else { 0.0 }))
+}
+
+/// `points` rotated, or mirrored and rotated, to lie best on `onto` (least squares in the plane).
+fn turned(points: &[[f64; 2]], onto: &[[f64; 2]]) -> Vec<[f64; 2]> {
+    let onto = centred(Mat::from_fn(onto.len(), 2, |i, k| onto[i][k]).as_ref());
+    let fitted = |mirror: f64| {
+        let (mut along, mut across) = (0.0, 0.0);
+        for (i, [x, y]) in points.iter().enumerate() {
+            let (y, u, v) = (mirror * y, onto[(i, 0)], onto[(i, 1)]);
+            along += x * u + y * v;
+            across += x * v - y * u;
+        }
+        (along.hypot(across), across.atan2(along))
+    };
+    let (plain, mirrored) = (fitted(1.0), fitted(-1.0));
+    let (mirror, angle) = if mirrored.0 > plain.0 { (-1.0, mirrored.1) } else { (1.0, plain.1) };
+    let (sin, cos) = angle.sin_cos();
+    points.iter().map(|[x, y]| [x * cos - mirror * y * sin, x * sin + mirror * y * cos]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_are_turned_and_mirrored_onto_the_reference() {
+        let onto = [[2.0, 0.0], [0.0, 1.0], [-2.0, 0.5], [0.0, -1.5]];
+        let (sin, cos) = 0.7_f64.sin_cos();
+        let mirrored: Vec<[f64; 2]> = onto.iter().map(|[x, y]| [x * cos + y * sin, x * sin - y * cos]).collect();
+        for (a, b) in turned(&mirrored, &onto).iter().zip(&onto) {
+            assert!((a[0] - b[0]).abs() < 1e-12 && (a[1] - b[1]).abs() < 1e-12);
+        }
+    }
+}

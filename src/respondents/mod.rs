@@ -1,0 +1,5 @@
+//! Respondents other than language models.
+
+pub mod simulated;
+
+pub use simulated::{Answer, ResponseModel, SimulatedSubject, tau_for_agreement};

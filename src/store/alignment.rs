@@ -1,0 +1,152 @@
+//! Alignments in Parquet: one row for each respondent, fit, reference and measure.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, Int32Array, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+
+use crate::error::Result;
+use crate::store::manifest::Fingerprint;
+use crate::store::table::{self, Table};
+
+/// How human-like one embedding is by one measure.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AlignmentRow {
+    /// Label of the respondent.
+    pub respondent: String,
+    /// Which fit of its judgments.
+    pub fit: String,
+    /// Name of the reference.
+    pub reference: String,
+    /// Key of the measure, such as `procrustes_r2`.
+    pub measure: String,
+    /// What the key leaves open.
+    pub variant: String,
+    /// The value.
+    pub value: f64,
+    /// Lower end of the interval.
+    pub lo: Option<f64>,
+    /// Upper end of the interval.
+    pub hi: Option<f64>,
+    /// How the interval was made.
+    pub interval: Option<String>,
+    /// Mean over permutations of the concepts.
+    pub null_mean: Option<f64>,
+    /// Share of permutations at least as aligned: (1 + count) / (1 + n).
+    pub p: Option<f64>,
+    /// Value of a simulated subject with the reference's geometry that is as accurate as this respondent under the same fit.
+    pub ceiling: Option<f64>,
+    /// Value of a coin-flip subject under the same fit.
+    pub chance: Option<f64>,
+    /// (value − chance) / (ceiling − chance), not clipped.
+    pub normalised: Option<f64>,
+    /// Number of concepts compared.
+    pub n: usize,
+}
+
+/// Writes the rows in their order.
+///
+/// # Errors
+/// [`Error::Io`](crate::Error::Io).
+pub fn write(path: &Path, rows: &[AlignmentRow], fingerprint: &Fingerprint) -> Result<()> {
+    let field = Field::new;
+    let schema = Schema::new(vec![
+        field("respondent", DataType::Utf8, false),
+        field("fit", DataType::Utf8, false),
+        field("reference", DataType::Utf8, false),
+        field("measure", DataType::Utf8, false),
+        field("variant", DataType::Utf8, false),
+        field("value", DataType::Float64, false),
+        field("lo", DataType::Float64, true),
+        field("hi", DataType::Float64, true),
+        field("interval", DataType::Utf8, true),
+        field("null_mean", DataType::Float64, true),
+        field("p", DataType::Float64, true),
+        field("ceiling", DataType::Float64, true),
+        field("chance", DataType::Float64, true),
+        field("normalised", DataType::Float64, true),
+        field("n", DataType::Int32, false),
+    ]);
+    let text = |value: fn(&AlignmentRow) -> &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(rows.iter().map(value)))
+    };
+    let number = |value: fn(&AlignmentRow) -> Option<f64>| -> ArrayRef {
+        Arc::new(rows.iter().map(value).collect::<Float64Array>())
+    };
+    let columns: Vec<ArrayRef> = vec![
+        text(|r| &r.respondent),
+        text(|r| &r.fit),
+        text(|r| &r.reference),
+        text(|r| &r.measure),
+        text(|r| &r.variant),
+        number(|r| Some(r.value)),
+        number(|r| r.lo),
+        number(|r| r.hi),
+        Arc::new(rows.iter().map(|r| r.interval.as_deref()).collect::<StringArray>()),
+        number(|r| r.null_mean),
+        number(|r| r.p),
+        number(|r| r.ceiling),
+        number(|r| r.chance),
+        number(|r| r.normalised),
+        Arc::new(Int32Array::from_iter_values(rows.iter().map(|r| i32::try_from(r.n).expect("few concepts")))),
+    ];
+    table::write(path, &table::batch(schema, columns), &fingerprint.metadata(), &[])
+}
+
+/// Reads the rows back.
+///
+/// # Errors
+/// [`Error::Format`](crate::Error::Format) naming what is missing.
+pub fn read(path: &Path) -> Result<Vec<AlignmentRow>> {
+    let table = Table::read(path)?;
+    let names = ["respondent", "fit", "reference", "measure", "variant"].map(|name| table.names(name));
+    let [respondents, fits, references, measures, variants] = names;
+    let (respondents, fits, references) = (respondents?, fits?, references?);
+    let (measures, variants, intervals) = (measures?, variants?, table.text("interval")?);
+    let values = table.whole("value", table.numbers("value")?)?;
+    let numbers = ["lo", "hi", "null_mean", "p", "ceiling", "chance", "normalised"].map(|name| table.numbers(name));
+    let [lo, hi, null_mean, p, ceiling, chance, normalised] = numbers;
+    let (lo, hi, null_mean, p) = (lo?, hi?, null_mean?, p?);
+    let (ceiling, chance, normalised) = (ceiling?, chance?, normalised?);
+    let n = table.whole("n", table.integers("n")?)?;
+    let row = |i: usize| AlignmentRow {
+        respondent: respondents[i].clone(),
+        fit: fits[i].clone(),
+        reference: references[i].clone(),
+        measure: measures[i].clone(),
+        variant: variants[i].clone(),
+        value: values[i],
+        lo: lo[i],
+        hi: hi[i],
+        interval: intervals[i].clone(),
+        null_mean: null_mean[i],
+        p: p[i],
+        ceiling: ceiling[i],
+        chance: chance[i],
+        normalised: normalised[i],
+        n: usize::try_from(n[i]).unwrap_or_default(),
+    };
+    Ok((0..table.len()).map(row).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_survive_the_round_trip() {
+        let row = AlignmentRow {
+            respondent: "me".into(),
+            measure: "procrustes_r2".into(),
+            value: 0.25,
+            p: Some(0.001),
+            n: 128,
+            ..AlignmentRow::default()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alignment.parquet");
+        write(&path, std::slice::from_ref(&row), &Fingerprint::default()).unwrap();
+        assert_eq!(read(&path).unwrap(), [row]);
+    }
+}

@@ -1,0 +1,10 @@
+//! Files that cross stages: Parquet tables with what they were made from.
+
+pub mod alignment;
+pub mod choices;
+pub mod embedding;
+pub mod judgments;
+pub mod manifest;
+pub mod npy;
+pub mod table;
+pub mod triplets;

@@ -1,0 +1,228 @@
+//! Parquet in and out: one way to write a table whole or not at all, one way to read a column by name.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::properties::WriterProperties;
+
+use crate::error::{Error, Result};
+
+/// Rows in a row group: DuckDB's own size, over which it parallelises.
+const ROW_GROUP_ROWS: usize = 122_880;
+
+/// A table that was read, with its file for error messages.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// The file.
+    pub path: PathBuf,
+    /// Key-value metadata.
+    pub metadata: BTreeMap<String, String>,
+    batch: RecordBatch,
+}
+
+impl Table {
+    /// Reads a whole Parquet file.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a truncated or damaged file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let damaged = |found: String| Error::Format { path: path.into(), found, expected: "a whole Parquet file".into() };
+        let file = fs_err::File::open(path)?.into_parts().0;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| damaged(e.to_string()))?;
+        let entries = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
+        let metadata = entries.into_iter().filter_map(|entry| Some((entry.key, entry.value?))).collect();
+        let schema = builder.schema().clone();
+        let reader = builder.with_batch_size(ROW_GROUP_ROWS).build().map_err(|e| damaged(e.to_string()))?;
+        let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>().map_err(|e| damaged(e.to_string()))?;
+        let batch = concat_batches(&schema, &batches).map_err(|e| damaged(e.to_string()))?;
+        Ok(Self { path: path.into(), metadata, batch })
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Names of the columns.
+    pub fn columns(&self) -> Vec<String> {
+        self.batch.schema().fields().iter().map(|f| f.name().clone()).collect()
+    }
+
+    /// A column of text; null where it is null.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when it is missing or of another kind.
+    pub fn text(&self, name: &str) -> Result<Vec<Option<String>>> {
+        let array = self.column(name, &DataType::Utf8)?;
+        Ok(array.as_string::<i32>().iter().map(|v| v.map(str::to_owned)).collect())
+    }
+
+    /// A column of text without nulls.
+    ///
+    /// # Errors
+    /// As [`Table::text`], and for a null.
+    pub fn names(&self, name: &str) -> Result<Vec<String>> {
+        self.whole(name, self.text(name)?)
+    }
+
+    /// A column of integers.
+    ///
+    /// # Errors
+    /// As [`Table::text`].
+    pub fn integers(&self, name: &str) -> Result<Vec<Option<i64>>> {
+        Ok(self.column(name, &DataType::Int64)?.as_primitive::<Int64Type>().iter().collect())
+    }
+
+    /// A column of numbers.
+    ///
+    /// # Errors
+    /// As [`Table::text`].
+    pub fn numbers(&self, name: &str) -> Result<Vec<Option<f64>>> {
+        Ok(self.column(name, &DataType::Float64)?.as_primitive::<Float64Type>().iter().collect())
+    }
+
+    /// A column of truth values.
+    ///
+    /// # Errors
+    /// As [`Table::text`].
+    pub fn booleans(&self, name: &str) -> Result<Vec<Option<bool>>> {
+        Ok(self.column(name, &DataType::Boolean)?.as_boolean().iter().collect())
+    }
+
+    /// Takes a column whose nulls are faults.
+    pub(crate) fn whole<T>(&self, name: &str, values: Vec<Option<T>>) -> Result<Vec<T>> {
+        let row_of = |row: usize| Error::Cell {
+            path: self.path.clone(),
+            row: row + 1,
+            column: name.into(),
+            found: "nothing".into(),
+            expected: "a value".into(),
+        };
+        values.into_iter().enumerate().map(|(row, value)| value.ok_or_else(|| row_of(row))).collect()
+    }
+
+    fn column(&self, name: &str, kind: &DataType) -> Result<ArrayRef> {
+        let fault = |found: String, expected: String| Error::Format { path: self.path.clone(), found, expected };
+        let Some(array) = self.batch.column_by_name(name) else {
+            return Err(fault(format!("the columns {}", self.columns().join(", ")), format!("a column `{name}`")));
+        };
+        cast(array, kind).map_err(|_| {
+            fault(format!("column `{name}` of type {}", array.data_type()), format!("values that are {kind}"))
+        })
+    }
+}
+
+/// Writes a table so that it is whole or not there: beside its place, synced, renamed, and the folder synced.
+///
+/// # Errors
+/// [`Error::Io`]; nothing is left behind.
+pub fn write(path: &Path, batch: &RecordBatch, metadata: &BTreeMap<String, String>, sorted_by: &[&str]) -> Result<()> {
+    write_atomically(path, |file| {
+        let entries = metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+        let schema = batch.schema();
+        let sorting = |name: &&str| {
+            let index = schema.index_of(name).expect("tables are sorted by columns they have");
+            SortingColumn {
+                column_idx: i32::try_from(index).expect("few columns"),
+                descending: false,
+                nulls_first: false,
+            }
+        };
+        let level = ZstdLevel::try_new(3).expect("3 is a zstd level");
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_created_by(concat!("alike version ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_key_value_metadata(Some(entries))
+            .set_sorting_columns((!sorted_by.is_empty()).then(|| sorted_by.iter().map(sorting).collect()))
+            .build();
+        let io = |e: parquet::errors::ParquetError| match e {
+            parquet::errors::ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
+                Ok(error) => *error,
+                Err(other) => std::io::Error::other(other),
+            },
+            other => std::io::Error::other(other),
+        };
+        let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(io)?;
+        writer.write(batch).map_err(io)?;
+        writer.close().map_err(io)?;
+        Ok(())
+    })
+}
+
+/// Writes a file whole or not at all.
+///
+/// # Errors
+/// [`Error::Io`] with the path; the half-written file is removed.
+pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut fs_err::File) -> std::io::Result<()>) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs_err::create_dir_all(folder)?;
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let draft = folder.join(format!(".{name}.{}.tmp", std::process::id()));
+    let written = fs_err::File::create(&draft).and_then(|mut file| {
+        // The kind of error is kept (a full disk is told from others), the path is added.
+        fill(&mut file).map_err(|e| std::io::Error::new(e.kind(), format!("cannot write {}: {e}", path.display())))?;
+        file.flush()?;
+        file.sync_all()
+    });
+    if let Err(error) = written.and_then(|()| fs_err::rename(&draft, path)) {
+        let _ = std::fs::remove_file(&draft);
+        return Err(error.into());
+    }
+    fs_err::File::open(folder)?.sync_all()?;
+    Ok(())
+}
+
+/// A record batch from columns in the order of a schema.
+pub(crate) fn batch(schema: Schema, columns: Vec<ArrayRef>) -> RecordBatch {
+    RecordBatch::try_new(Arc::new(schema), columns).expect("columns are built to their schema")
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Float32Array, StringArray};
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    #[test]
+    fn round_trip_damage_and_missing_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        let schema =
+            Schema::new(vec![Field::new("name", DataType::Utf8, false), Field::new("x", DataType::Float32, true)]);
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(vec!["a", "b"])),
+            Arc::new(Float32Array::from(vec![Some(1.5), None])),
+        ];
+        let metadata = BTreeMap::from([("alike.x".to_owned(), "y".to_owned())]);
+        write(&path, &batch(schema, columns), &metadata, &["name"]).unwrap();
+
+        let table = Table::read(&path).unwrap();
+        assert_eq!(table.metadata.get("alike.x").unwrap(), "y");
+        assert_eq!(table.names("name").unwrap(), ["a", "b"]);
+        assert_eq!(table.numbers("x").unwrap(), [Some(1.5), None]);
+        assert!(table.text("z").unwrap_err().to_string().contains("expected a column `z`"));
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "no draft is left");
+
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        let error = Table::read(&path).unwrap_err().to_string();
+        assert!(error.contains("t.parquet") && error.contains("a whole Parquet file"), "{error}");
+    }
+}

@@ -1,0 +1,217 @@
+//! Losses against numpy, fits against scipy's optima, and what a fit must keep to.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+
+use alike::alignment::Measure;
+use alike::embedding::{Comparison, FitSettings, L2, Loss, fit, loss::Objective, split_holdout, triplet_accuracy};
+use alike::optimize::{Limits, minimize};
+use alike::respondents::{ResponseModel, tau_for_agreement};
+use faer::Mat;
+use proptest::prelude::*;
+
+use crate::support::{answered, cloud, comparisons, flat, golden, matrix, on_threads};
+
+fn losses() -> [(&'static str, Loss); 4] {
+    [
+        ("crowd-kernel mu=0", Loss::CrowdKernel { mu: 0.0 }),
+        ("crowd-kernel mu=0.05", Loss::CrowdKernel { mu: 0.05 }),
+        ("crowd-kernel mu=1", Loss::CrowdKernel { mu: 1.0 }),
+        ("logistic-distance", Loss::LogisticDistance),
+    ]
+}
+
+#[test]
+fn losses_and_gradients_agree_with_numpy() {
+    let golden = &golden()["losses"];
+    let (x, asked) = (matrix(&golden["x"]), comparisons(&golden["triplets"]));
+    for (name, loss) in losses() {
+        let expected = &golden["expected"][name];
+        let mut objective = Objective::new(loss, 0.0, x.nrows(), x.ncols(), &asked).unwrap();
+        let mut gradient = flat(x.as_ref());
+        let value = objective.evaluate(&flat(x.as_ref()), &mut gradient);
+        assert!((value / expected["loss"].as_f64().unwrap() - 1.0).abs() < 1e-13, "{name}: {value}");
+        for (found, expected) in gradient.iter().zip(flat(matrix(&expected["gradient"]).as_ref())) {
+            // Squared distances come from a Gram matrix here, from differences there.
+            assert!((found - expected).abs() < 1e-13, "{name}: {found}, expected {expected}");
+        }
+    }
+}
+
+#[test]
+fn the_best_of_twenty_starts_is_scipys_optimum() {
+    let golden = &golden()["fit"];
+    let asked = comparisons(&golden["triplets"]);
+    for (name, loss) in losses() {
+        let Some(expected) = golden["expected"][name].as_f64() else {
+            continue;
+        };
+        let best = (0..20)
+            .map(|seed| {
+                let mut objective = Objective::new(loss, golden["l2"].as_f64().unwrap(), 20, 2, &asked).unwrap();
+                let limits = Limits { relative_decrease: 1e-13, gradient_norm: 1e-10, ..Limits::default() };
+                minimize(|x, gradient| objective.evaluate(x, gradient), flat(cloud(20, 2, seed).as_ref()), &limits)
+                    .1
+                    .objective
+            })
+            .fold(f64::INFINITY, f64::min);
+        assert!((best - expected).abs() < 1e-11, "{name}: {best}, expected {expected}"); // both stop about 1e-12 above the bottom
+    }
+}
+
+/// 900 answers of a planted 24 × 3 cloud at 90 % agreement.
+fn planted() -> (Mat<f64>, Vec<Comparison>) {
+    let truth = cloud(24, 3, 11);
+    let asked = answered(truth.as_ref(), ResponseModel::NoiseFree, 900, 3);
+    let triplets: Vec<[u32; 3]> = asked.iter().map(|c| [c.anchor, c.first, c.second]).collect();
+    let tau = tau_for_agreement(truth.as_ref(), &triplets, 0.9).unwrap();
+    let answers = answered(truth.as_ref(), ResponseModel::Logistic { tau }, 900, 3);
+    (truth, answers)
+}
+
+#[test]
+fn a_planted_embedding_is_recovered() {
+    let (truth, answers) = planted();
+    let fit = fit(24, &answers, &FitSettings::robust(3, 1)).unwrap();
+    let record = &fit.record;
+    assert!(record.converged, "{record:?}");
+    let r2 = Measure::ProcrustesR2.value(truth.as_ref(), fit.coordinates.as_ref()).unwrap();
+    assert!(r2 > 0.9, "{r2}"); // 0.12 by chance
+    assert!(record.heldout_accuracy.unwrap() > 0.78, "{record:?}"); // the truth itself: 0.9 in expectation, 0.02 standard error
+    assert_eq!(record.n_train + record.n_heldout, 900);
+    assert_eq!(record.cross_validation.len(), 7);
+    for k in 0..3 {
+        assert!((0..24).map(|i| fit.coordinates[(i, k)]).sum::<f64>().abs() < 1e-10);
+    }
+    let paper = alike::embedding::fit(24, &answers, &FitSettings::paper(3, 1)).unwrap().record;
+    assert_eq!((paper.loss.as_str(), paper.mu, paper.l2), ("crowd-kernel", Some(0.05), 0.0));
+    assert!(record.heldout_loss_nats.unwrap() < paper.heldout_loss_nats.unwrap());
+}
+
+#[test]
+fn a_fit_has_the_same_bits_on_any_number_of_threads_and_in_any_order() {
+    let (_, mut answers) = planted();
+    let settings = FitSettings { restarts: 3, ..FitSettings::robust(3, 1) };
+    let run = |answers: &[Comparison], n_threads| {
+        let fit = on_threads(n_threads, || fit(24, answers, &settings).unwrap());
+        (flat(fit.coordinates.as_ref()), fit.record)
+    };
+    let once = run(&answers, 1);
+    assert_eq!(once, run(&answers, 2));
+    answers.reverse();
+    assert_eq!(once, run(&answers, 1));
+}
+
+#[test]
+fn both_orders_and_all_repeats_of_a_triplet_are_held_out_together() {
+    let (_, answers) = planted();
+    let swapped = |c: &Comparison| Comparison { first: c.second, second: c.first, p_first: 1.0 - c.p_first, ..*c };
+    let doubled: Vec<Comparison> = answers.iter().flat_map(|c| [*c, swapped(c)]).collect();
+    let ids = |side: &[Comparison]| side.iter().map(|c| c.triplet).collect::<std::collections::BTreeSet<i64>>();
+    let (heldout, kept) = split_holdout(&doubled, 0.2, 1);
+    assert!(ids(&heldout).is_disjoint(&ids(&kept)));
+    assert_eq!(ids(&heldout), ids(&split_holdout(&answers, 0.2, 1).0));
+    assert!((130..=230).contains(&ids(&heldout).len())); // 180 expected, four standard errors of 12
+    let alone = split_holdout(&answers[..100], 0.2, 1).0;
+    assert!(ids(&alone).is_subset(&ids(&heldout)));
+}
+
+#[test]
+fn soft_labels_tell_more_than_hard_ones() {
+    let (truth, answers) = planted();
+    let few = &answers[..400];
+    let triplets: Vec<[u32; 3]> = few.iter().map(|c| [c.anchor, c.first, c.second]).collect();
+    let tau = tau_for_agreement(truth.as_ref(), &triplets, 0.75).unwrap();
+    let subject =
+        alike::respondents::SimulatedSubject::new(truth.as_ref(), ResponseModel::Logistic { tau }, 1).unwrap();
+    let answer = |soft: bool| {
+        let said = |c: &Comparison| {
+            let answer = subject.answer(c.anchor, c.first, c.second, c.triplet.cast_unsigned());
+            Comparison { p_first: if soft { answer.p_first } else { f64::from(answer.chose_first) }, ..*c }
+        };
+        let fit = fit(24, &few.iter().map(said).collect::<Vec<_>>(), &FitSettings::robust(3, 1)).unwrap();
+        Measure::ProcrustesR2.value(truth.as_ref(), fit.coordinates.as_ref()).unwrap()
+    };
+    let (soft, hard) = (answer(true), answer(false));
+    assert!(soft > hard + 0.1, "{soft} and {hard}");
+}
+
+#[test]
+fn what_the_data_cannot_say_is_noted() {
+    let (_, answers) = planted();
+    let settings = FitSettings { max_evaluations: 5, ..FitSettings::paper(3, 1) };
+    let fit = fit(26, &answers, &settings).unwrap(); // concepts 24 and 25 are never judged
+    assert_eq!((fit.record.n_never_judged, fit.record.converged), (2, false));
+    assert!((0..3).all(|k| fit.coordinates[(24, k)] == 0.0 && fit.coordinates[(25, k)] == 0.0));
+    let said = |word: &str| fit.record.notes.iter().any(|note| note.contains(word));
+    assert!(said("never") || said("no training comparison"), "{:?}", fit.record.notes);
+    assert!(said("did not converge"));
+    let sparse = alike::embedding::fit(24, &answers[..50], &FitSettings::paper(3, 1)).unwrap();
+    assert!(sparse.record.notes.iter().any(|note| note.contains("= 331")), "{:?}", sparse.record.notes);
+    let ties: Vec<Comparison> = answers.iter().map(|c| Comparison { p_first: 0.5, ..*c }).collect();
+    let tied = alike::embedding::fit(24, &ties, &FitSettings::paper(3, 1)).unwrap().record;
+    assert_eq!((tied.heldout_accuracy, tied.n_heldout_ties), (None, tied.n_heldout));
+    assert!(serde_json::to_value(&tied).unwrap()["heldout_accuracy"].is_null());
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let good = Comparison { triplet: 1, anchor: 0, first: 1, second: 2, p_first: 1.0, weight: 1.0 };
+    let refused = |c: Comparison| fit(3, &[good, c], &FitSettings::paper(2, 1)).is_err();
+    assert!(refused(Comparison { anchor: 3, ..good }));
+    assert!(refused(Comparison { second: 1, ..good }));
+    assert!(refused(Comparison { p_first: 1.1, ..good }));
+    assert!(refused(Comparison { p_first: f64::NAN, ..good }));
+    assert!(refused(Comparison { weight: -1.0, ..good }));
+    assert!(fit(3, &[], &FitSettings::paper(2, 1)).is_err());
+    assert!(fit(2, &[], &FitSettings::paper(2, 1)).is_err());
+    let settings = FitSettings::paper(2, 1);
+    let bad = [
+        FitSettings { dims: 0, ..settings.clone() },
+        FitSettings { holdout: 1.0, ..settings.clone() },
+        FitSettings { restarts: 0, ..settings.clone() },
+        FitSettings { loss: Loss::CrowdKernel { mu: -0.1 }, ..settings.clone() },
+        FitSettings { l2: L2::Fixed(f64::NAN), ..settings.clone() },
+        FitSettings { l2: L2::CrossValidated { grid: vec![], folds: 5 }, ..settings.clone() },
+    ];
+    assert!(bad.iter().all(|settings| settings.check().is_err()));
+    assert!(triplet_accuracy(cloud(3, 2, 1).as_ref(), &[Comparison { first: 7, ..good }]).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn gradients_are_finite_differences(seed in 0_u64..1_000, which in 0_usize..4, l2 in 0.0..0.5, soft in 0.0..1.0) {
+        let (n, d) = (7, 3);
+        let x = cloud(n, d, seed);
+        let mut asked = answered(cloud(n, d, seed + 1).as_ref(), ResponseModel::CoinFlip, 40, seed);
+        asked[3].p_first = soft;
+        asked[4].weight = 2.5;
+        let mut objective = Objective::new(losses()[which].1, l2, n, d, &asked).unwrap();
+        let x = flat(x.as_ref());
+        let (mut gradient, mut unused) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        objective.evaluate(&x, &mut gradient);
+        for k in 0..x.len() {
+            let mut at = |step: f64| {
+                let mut moved = x.clone();
+                moved[k] += step;
+                objective.evaluate(&moved, &mut unused)
+            };
+            let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
+            prop_assert!((slope - gradient[k]).abs() < 1e-7, "{} and {}", slope, gradient[k]); // step² and rounding / step: about 1e-10 each
+        }
+    }
+
+    #[test]
+    fn the_loss_sees_distances_only(seed in 0_u64..1_000, which in 0_usize..4, shift in -3.0..3.0) {
+        let (n, d) = (7, 2);
+        let x = cloud(n, d, seed);
+        let asked = answered(x.as_ref(), ResponseModel::CoinFlip, 40, seed);
+        let (c, s) = (f64::cos(shift), f64::sin(shift));
+        let moved = Mat::from_fn(n, d, |i, k| if k == 0 { c * x[(i, 0)] - s * x[(i, 1)] + shift } else { s * x[(i, 0)] + c * x[(i, 1)] });
+        let mut objective = Objective::new(losses()[which].1, 0.0, n, d, &asked).unwrap();
+        let mut unused = vec![0.0; n * d];
+        let here = objective.evaluate(&flat(x.as_ref()), &mut unused);
+        let there = objective.evaluate(&flat(moved.as_ref()), &mut unused);
+        prop_assert!((here - there).abs() < 1e-11, "{} and {}", here, there);
+    }
+}

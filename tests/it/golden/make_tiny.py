@@ -1,0 +1,180 @@
+"""Makes the tiny model folders and their golden scores.
+
+    python tests/it/golden/make_tiny.py data/concepts/things128.csv
+
+A random Llama of two layers with a real byte-level tokenizer. It goes through a GGUF file into the scoring layout
+(our exporter), and through transformers' exporter into the standard layout, so that the two folders share weights
+and tokenizer but not one node of their graphs. Needs export/requirements-torch.txt.
+"""
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import gguf
+import onnx_ir
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.exporters import OnnxConfig, OnnxExporter
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parents[2])]
+from export.__main__ import convert  # noqa: E402
+from export.check import check_model  # noqa: E402
+from export.folder import appearing, sha256, write_record, write_small_files  # noqa: E402
+from export.gguf_reader import Checkpoint  # noqa: E402
+from presentations import SYSTEM, USER, choose_presentations, golden, read_concepts, write_golden  # noqa: E402
+
+SEED = 20251122
+N_PRESENTATIONS = 30
+SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+VOCAB_SIZE = 400
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("concepts", type=Path)
+    concepts = read_concepts(parser.parse_args().concepts)
+    tokenizer = make_tokenizer(concepts)
+    model = make_model()
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch) / "tiny-llama.gguf"
+        write_gguf(model, tokenizer, source)
+        convert(source, HERE / "tiny-llama-scoring", "scoring", force=True)
+        export_standard(model, source, HERE / "tiny-llama-standard")
+        record = {"file": source.name, "sha256": sha256(source)}
+    triples = choose_presentations(concepts, N_PRESENTATIONS, SEED)
+    write_golden(golden(model, tokenizer, triples, "tests/it/golden/make_tiny.py", record), HERE / "tiny-llama.json")
+
+
+def make_tokenizer(concepts):
+    """Byte-level BPE, trained on what the tests will write: names, and the prompt around them."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Digits(individual_digits=True),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+    ])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=VOCAB_SIZE, special_tokens=SPECIAL_TOKENS, show_progress=False,
+                                  initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
+    frame = [SYSTEM, USER, "system\nuser\nassistant\n"]
+    tokenizer.train_from_iterator(concepts + [f" {concept}" for concept in concepts] + frame * 8, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>",
+                                   pad_token="<|im_end|>", unk_token="<|endoftext|>", chat_template=CHAT_TEMPLATE)
+
+
+def make_model():
+    """Weights large enough that logits spread over about ±3 and attention is far from uniform."""
+    torch.manual_seed(SEED)
+    config = LlamaConfig(
+        vocab_size=VOCAB_SIZE, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=256, rms_norm_eps=1e-5, initializer_range=0.2,
+        rope_parameters={"rope_type": "default", "rope_theta": 5000.0}, tie_word_embeddings=False,
+        bos_token_id=1, eos_token_id=2, pad_token_id=2,
+    )
+    model = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "norm" in name:
+                weight.add_(0.1 * torch.randn_like(weight))
+    return model
+
+
+def write_gguf(model, tokenizer, path):
+    """The same weights as llama.cpp would store them, in float32."""
+    config, backend = model.config, tokenizer.backend_tokenizer
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name("tiny-llama")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    vocabulary = sorted(backend.get_vocab().items(), key=lambda item: item[1])
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list([token for token, _ in vocabulary])
+    writer.add_token_types([gguf.TokenType.CONTROL if token in SPECIAL_TOKENS else gguf.TokenType.NORMAL
+                            for token, _ in vocabulary])
+    writer.add_token_merges([" ".join(pair) for pair in merges_of(backend)])
+    writer.add_bos_token_id(config.bos_token_id)
+    writer.add_eos_token_id(config.eos_token_id)
+    writer.add_unk_token_id(0)
+    writer.add_pad_token_id(config.pad_token_id)
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(CHAT_TEMPLATE)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for name, weight in model.state_dict().items():
+        weight = weight.numpy()
+        if name.endswith(("q_proj.weight", "k_proj.weight")):
+            halves = weight.reshape(-1, 2, config.head_dim // 2, config.hidden_size)
+            weight = halves.swapaxes(1, 2).reshape(weight.shape)
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), weight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def merges_of(backend):
+    return json.loads(backend.to_str())["model"]["merges"]
+
+
+def export_standard(model, source, out):
+    """One graph by transformers' exporter, its cache renamed to optimum's names."""
+    batch, past, new = 2, 5, 3
+    ids = torch.randint(3, VOCAB_SIZE, (batch, past + new))
+    with torch.no_grad():
+        cache = model(input_ids=ids[:, :past], use_cache=True).past_key_values
+    sample = {"input_ids": ids[:, past:], "attention_mask": torch.ones(batch, past + new, dtype=torch.int64),
+              "position_ids": torch.arange(past, past + new).expand(batch, new).clone(), "past_key_values": cache}
+    program = OnnxExporter().export(model, sample, OnnxConfig(dynamic=True)).program
+    as_optimum(program.graph, model.config)
+    checkpoint = Checkpoint(source)
+    with appearing(out, replace=True) as draft:
+        onnx_ir.save(program, draft / "model.onnx", external_data="model.onnx.data")
+        write_small_files(checkpoint, draft)
+        result = check_model(checkpoint, "standard", draft / "model.onnx")
+        exporter = {"name": "transformers", "version": version("transformers")}
+        write_record(checkpoint, "standard", sha256(source), result, draft, exporter)
+    print(f"wrote {out}, largest logit difference {result['max_abs_logit_difference']:.1e}")
+
+
+def as_optimum(graph, config):
+    """Optimum's names and shapes for inputs and outputs, and nothing of the machine that traced the graph."""
+    cache = ["batch", config.num_key_value_heads, "past", config.head_dim]
+    shapes = {"input_ids": ["batch", "seq"], "attention_mask": ["batch", "past + seq"],
+              "position_ids": ["batch", "seq"], "logits": ["batch", "seq", config.vocab_size]}
+    for values, prefix in ((graph.inputs, "past_key_values"), (graph.outputs, "present")):
+        for value in values:
+            if found := re.search(r"past_key_values\.layers\.(\d+)\.(key|value)s$", value.name):
+                value.name = f"{prefix}.{found[1]}.{found[2]}"
+            value.shape = onnx_ir.Shape(shapes.get(value.name, cache))
+    for value in graph.outputs[1:]:
+        value.shape = onnx_ir.Shape(["batch", config.num_key_value_heads, "past + seq", config.head_dim])
+    ends = {*graph.inputs, *graph.outputs}
+    for node in graph.all_nodes():  # stack traces, with paths
+        node.doc_string = None
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
+            if value not in ends:
+                value.shape = value.type = None  # the runtime infers them again
+
+
+if __name__ == "__main__":
+    main()
