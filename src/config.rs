@@ -251,7 +251,10 @@ impl LossName {
             Self::CrowdKernel => FitSettings::paper(dims, seed),
             Self::LogisticDistance => FitSettings::robust(dims, seed),
         };
-        debug_assert!(matches!((&preset.loss, &preset.l2), (Loss::CrowdKernel { .. }, L2::Fixed(_)) | (Loss::LogisticDistance, _)));
+        debug_assert!(matches!(
+            (&preset.loss, &preset.l2),
+            (Loss::CrowdKernel { .. }, L2::Fixed(_)) | (Loss::LogisticDistance, _)
+        ));
         FitSettings { holdout, restarts, ..preset }
     }
 }
@@ -365,8 +368,9 @@ impl Study {
         let wrong = |field: &str, found: String, expected: &str| {
             Err(Error::Setting { field: field.into(), found, expected: expected.into() })
         };
-        crate::store::judgments::check_label(&self.study.name)
-            .or_else(|_| wrong("study.name", format!("{:?}", self.study.name), "letters, digits, `.`, `_`, `-` or `+`"))?;
+        crate::store::judgments::check_label(&self.study.name).or_else(|_| {
+            wrong("study.name", format!("{:?}", self.study.name), "letters, digits, `.`, `_`, `-` or `+`")
+        })?;
         let labels: Vec<&String> =
             self.models.iter().map(|m| &m.label).chain(self.simulated.iter().map(|s| &s.label)).collect();
         for (index, label) in labels.iter().enumerate() {

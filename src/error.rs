@@ -157,7 +157,9 @@ pub enum Error {
     },
 
     /// A model returned NaN or infinite log-probabilities.
-    #[error("the model returned {value} as log-probability ({provider}, {precision}); first bad presentation: {presentation}")]
+    #[error(
+        "the model returned {value} as log-probability ({provider}, {precision}); first bad presentation: {presentation}"
+    )]
     NotFiniteLogProb {
         /// NaN, inf or -inf.
         value: f32,
@@ -251,7 +253,9 @@ impl Error {
                 "run `make setup`, which takes ONNX Runtime 1.31 from PyPI's wheel, or give another library with --ort PATH"
             }
             Self::Runtime { out_of_memory: true, .. } => "lower --batch-tokens",
-            Self::Signature { .. } => "run `alike check --model DIR` to list what the graph accepts, or export it again",
+            Self::Signature { .. } => {
+                "run `alike check --model DIR` to list what the graph accepts, or export it again"
+            }
             Self::Template { .. } => "try --style base or --style plain, or mend the template",
             Self::Tokenizer { .. } => "take tokenizer.json from the same place as the weights",
             Self::EmptyOption { .. } => "choose another prompt style or wording so that the option starts a new token",

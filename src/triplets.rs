@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn exhaustive_ascending(n: usize) -> Vec<Triplet> {
-        let n = n as ConceptId;
+        let n = ConceptId::try_from(n).unwrap();
         let mut all = Vec::new();
         for anchor in 0..n {
             for first in (0..n).filter(|i| *i != anchor) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use alike::alignment::Measure;
 use alike::alignment::ceiling::{Ceiling, chance, matched_ceiling};
 use alike::concepts::Concepts;
-use alike::embedding::{FitSettings, L2};
+use alike::embedding::FitSettings;
 use alike::error::Error;
 use alike::reference::Reference;
 use alike::store::alignment::AlignmentRow;
@@ -78,8 +78,12 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
             ..AlignmentRow::default()
         };
         if args.permutations > 0 {
-            let null =
-                measure.permutation_null(reference.coordinates.as_ref(), rows.as_ref(), args.permutations, args.seed)?;
+            let null = measure.permutation_null(
+                reference.coordinates.as_ref(),
+                rows.as_ref(),
+                args.permutations,
+                args.seed,
+            )?;
             (row.value, row.null_mean, row.p) = (null.value, Some(null.mean), Some(null.p));
         } else {
             row.value = measure.value(reference.coordinates.as_ref(), rows.as_ref())?;
@@ -172,7 +176,8 @@ pub(crate) fn align_fit(
             Some((ceiling, chance)) => (Some(of(ceiling)?), Some(of(chance)?)),
             None => (None, None),
         };
-        let normalise = |(ceiling, chance): (f64, f64)| above_chance.then(|| (null.value - chance) / (ceiling - chance));
+        let normalise =
+            |(ceiling, chance): (f64, f64)| above_chance.then(|| (null.value - chance) / (ceiling - chance));
         table.push(AlignmentRow {
             respondent: fitted.label.to_owned(),
             fit: fitted.fit.to_owned(),
@@ -192,11 +197,11 @@ pub(crate) fn align_fit(
     Ok(table)
 }
 
-/// Whether a fit predicts held-out answers better than a coin by two standard errors. If not, its ceiling is a coin too,
+/// Whether a fit predicts held-out answers better than a coin by three standard errors. If not, its ceiling is a coin too,
 /// and there is no distance to normalise by.
 fn predicts(fit: &serde_json::Value) -> bool {
     let number = |name: &str| fit[name].as_f64().unwrap_or_default();
-    number("heldout_accuracy") - 0.5 > 2.0 * (0.25 / number("n_heldout").max(1.0)).sqrt()
+    number("heldout_accuracy") - 0.5 > 3.0 * (0.25 / number("n_heldout").max(1.0)).sqrt()
 }
 
 /// The simulated subjects that a fit stands between: as accurate as it with the reference's geometry, and a coin.
@@ -212,15 +217,12 @@ fn bounds(
         return Ok(None);
     };
     let comparisons = &fitted.choices.comparisons;
+    // The penalty of the fit itself: left to choose their own, a subject and above all a coin would be fitted differently.
+    let settings = fitted.settings.with_l2(embedding.fit["l2"].as_f64().unwrap_or_default());
     // Another seed than the study's own simulated subjects, which would otherwise be compared with themselves.
     let seed = seed.wrapping_add(1);
-    let ceiling = matched_ceiling(reference.coordinates.as_ref(), comparisons, &fitted.settings, accuracy, seed)?;
-    let coin = match &fitted.settings.l2 {
-        L2::Fixed(_) => fitted.settings.clone(),
-        // A coin's own cross-validation only finds the largest penalty; chance is what this fit makes of a coin.
-        L2::CrossValidated { .. } => fitted.settings.with_l2(embedding.fit["l2"].as_f64().unwrap_or_default()),
-    };
-    let chance = chance(fitted.choices.concepts.len(), comparisons, &coin, seed)?;
+    let ceiling = matched_ceiling(reference.coordinates.as_ref(), comparisons, &settings, accuracy, seed)?;
+    let chance = chance(fitted.choices.concepts.len(), comparisons, &settings, seed)?;
     for note in &ceiling.notes {
         tracing::debug!("{} ({}): ceiling: {note}", fitted.label, fitted.fit);
     }

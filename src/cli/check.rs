@@ -36,7 +36,8 @@ pub(crate) struct CheckArgs {
     seed: u64,
 }
 
-const EXAMPLES: [&str; 8] = ["bear", "butterfly", "cabbage", "chipmunk", "hammer", "ice cream", "motorcycle", "scissors"];
+const EXAMPLES: [&str; 8] =
+    ["bear", "butterfly", "cabbage", "chipmunk", "hammer", "ice cream", "motorcycle", "scissors"];
 
 pub(crate) fn run(args: &CheckArgs, common: &Common) -> anyhow::Result<()> {
     let concepts = match &args.concepts {
@@ -117,7 +118,12 @@ fn print_prompt(tokenizer: &PromptTokenizer, style: Style, text: &str, question:
         println!("warning    the first token stands {} times in a row: a doubled BOS?", repeated + 1);
     }
     let tail = &question.prompt[question.prompt.len().saturating_sub(3)..];
-    println!("join       {} | {}   (option {option:?}, delimiter {:?})", shown(tail), shown(&question.options[0]), frame.delimiter);
+    println!(
+        "join       {} | {}   (option {option:?}, delimiter {:?})",
+        shown(tail),
+        shown(&question.options[0]),
+        frame.delimiter
+    );
     println!("closing    {:?}", tokenizer.text(tokenizer.closing()));
 }
 
@@ -127,7 +133,8 @@ fn print_forms(model: &mut OnnxModel, tokenizer: &PromptTokenizer, text: &str, o
     if let Some(first) = option.chars().next() {
         capitalised = first.to_uppercase().chain(option.chars().skip(1)).collect();
     }
-    let forms = [option.to_owned(), capitalised.clone(), format!(" {option}"), format!("The {option}"), format!("A {option}")];
+    let forms =
+        [option.to_owned(), capitalised.clone(), format!(" {option}"), format!("The {option}"), format!("A {option}")];
     let forms: Vec<&str> = forms.iter().map(String::as_str).collect();
     let question = tokenizer.question(text, &forms, Close::Never)?;
     let plan = plan(&[question], Reuse::Trie, DEFAULT_BATCH_TOKENS, model.info().kv_bytes_per_token);
@@ -142,7 +149,10 @@ fn print_forms(model: &mut OnnxModel, tokenizer: &PromptTokenizer, text: &str, o
     println!("top token  {:?} {:.2}", tokenizer.text(top.token), top.log_prob);
     let best = (1..forms.len()).max_by(|a, b| log_probs[*a].total_cmp(&log_probs[*b])).unwrap_or(0);
     if log_probs[best] > log_probs[0] + FORM_WARNING_NATS {
-        println!("warning    the model would much rather write {:?} than {option:?}, which is what is scored", forms[best]);
+        println!(
+            "warning    the model would much rather write {:?} than {option:?}, which is what is scored",
+            forms[best]
+        );
     }
     Ok(())
 }

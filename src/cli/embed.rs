@@ -86,7 +86,12 @@ pub(crate) fn fingerprint(choices: &Choices, settings: &FitSettings) -> Fingerpr
 /// Raised whenever the same answers would give other coordinates.
 const FIT_VERSION: u32 = 1;
 
-fn embed(choices: &Choices, settings: &FitSettings, out: &Path, fingerprint: &Fingerprint) -> alike::Result<(FitRecord, f64)> {
+fn embed(
+    choices: &Choices,
+    settings: &FitSettings,
+    out: &Path,
+    fingerprint: &Fingerprint,
+) -> alike::Result<(FitRecord, f64)> {
     let started = Instant::now();
     if choices.n_unanswered > 0 {
         tracing::warn!("{} judgments name neither option and are left out", choices.n_unanswered);
@@ -96,7 +101,13 @@ fn embed(choices: &Choices, settings: &FitSettings, out: &Path, fingerprint: &Fi
     if !fit.record.converged {
         tracing::warn!("{}: the fit did not converge ({:?})", out.display(), fit.record.stop);
     }
-    alike::store::embedding::write(out, choices.concepts.iter(), fit.coordinates.as_ref(), Some(&fit.record), fingerprint)?;
+    alike::store::embedding::write(
+        out,
+        choices.concepts.iter(),
+        fit.coordinates.as_ref(),
+        Some(&fit.record),
+        fingerprint,
+    )?;
     Ok((fit.record, started.elapsed().as_secs_f64()))
 }
 

@@ -11,7 +11,6 @@ use alike::engine::provider::{ExecutionProvider, Runtime};
 use alike::engine::session::{OnnxModel, SessionSettings};
 use alike::error::Error;
 use alike::judge::{Judge, JudgeSettings, Parity, plan, questions};
-use alike::judgments::Judgment;
 use alike::model_folder::ModelFolder;
 use alike::prompts::plan::{PlanSize, Reuse};
 use alike::prompts::template::{Frame, Style, Wording};
@@ -22,8 +21,9 @@ use alike::triplets::{self, Triplet};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use crate::cli::parts::{Parts, Target};
 use crate::cli::progress::Progress;
-use crate::cli::{Common, Existing, is_done, write_json};
+use crate::cli::{Common, Existing, write_json};
 
 #[derive(Debug, Args)]
 pub(crate) struct JudgeArgs {
@@ -224,7 +224,10 @@ pub(crate) fn open(model: &Path, style: Option<Style>, wording: &Wording, common
     }
     let frame = Frame::new(style, wording, folder.chat_template.as_ref())?;
     if frame.system_folded {
-        tracing::warn!("the chat template of {} refuses a system message: its text goes into the user's", model.display());
+        tracing::warn!(
+            "the chat template of {} refuses a system message: its text goes into the user's",
+            model.display()
+        );
     }
     let tokenizer = PromptTokenizer::new(&folder.tokenizer, frame, folder.eos)?;
     Ok(Opened { folder, runtime, tokenizer, style })
@@ -302,115 +305,33 @@ fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &JudgeSettings) -> anyh
 /// Raised whenever the same inputs would give other bytes.
 const SCORING_VERSION: u32 = 1;
 
-/// The parts of a respondent: consecutive triplets, so that shared prefixes stay together.
-struct Parts<'a> {
-    folder: &'a Path,
-    label: &'a str,
-    triplets: Vec<&'a [Triplet]>,
-}
-
-impl<'a> Parts<'a> {
-    fn new(folder: &'a Path, label: &'a str, triplets: &'a [Triplet], part_rows: usize) -> Self {
-        Self { folder, label, triplets: triplets.chunks(part_rows).collect() }
-    }
-
-    fn path(&self, part: usize) -> PathBuf {
-        store::part_path(self.folder, self.label, 0, part)
-    }
-
-    /// Which parts are still to be made.
-    fn missing(&self, fingerprint: &Fingerprint, existing: Existing) -> alike::Result<Vec<usize>> {
-        let mut missing = Vec::new();
-        for part in 0..self.triplets.len() {
-            if !is_done(&self.path(part), fingerprint, existing)? {
-                missing.push(part);
-            }
-        }
-        Ok(missing)
-    }
-
-    /// Removes files that belong to an earlier run with more parts.
-    fn remove_others(&self) -> alike::Result<()> {
-        let expected: Vec<PathBuf> = (0..self.triplets.len()).map(|part| self.path(part)).collect();
-        let folder = store::respondent_path(self.folder, self.label);
-        for path in store::parts(self.folder, self.label).unwrap_or_default() {
-            if !expected.contains(&path) {
-                tracing::warn!("removing {}, which is not part of this run", path.strip_prefix(&folder).unwrap_or(&path).display());
-                fs_err::remove_file(path)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Holds a respondent's folder against a second writer for as long as it lives.
-pub(crate) struct Lock {
-    _file: std::fs::File,
-}
-
-impl Lock {
-    pub(crate) fn take(folder: &Path) -> alike::Result<Self> {
-        fs_err::create_dir_all(folder)?;
-        let file = fs_err::File::create(folder.join(".lock"))?.into_parts().0;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked { path: folder.into() }),
-            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
-        }
-    }
-}
-
-/// Writes the parts that are missing, each made by `make`; returns how many judgments were made and how many were there.
-pub(crate) fn write_parts(
-    folder: &Path,
-    label: &str,
-    triplets: &[Triplet],
-    part_rows: usize,
-    concepts: &Concepts,
-    fingerprint: &Fingerprint,
-    existing: Existing,
-    make: impl FnOnce(&[usize], &mut dyn FnMut(usize, &[Judgment]) -> alike::Result<()>, &[&[Triplet]]) -> anyhow::Result<()>,
-) -> anyhow::Result<(usize, usize)> {
-    store::check_label(label)?;
-    let _lock = Lock::take(&store::respondent_path(folder, label))?;
-    let parts = Parts::new(folder, label, triplets, part_rows);
-    let missing = parts.missing(fingerprint, existing)?;
-    let to_do: usize = missing.iter().map(|part| parts.triplets[*part].len()).sum();
-    if !missing.is_empty() {
-        let mut write = |part: usize, judgments: &[Judgment]| {
-            store::write_part(&parts.path(part), judgments, concepts, label, fingerprint)
-        };
-        make(&missing, &mut write, &parts.triplets)?;
-    }
-    parts.remove_others()?;
-    Ok((to_do, triplets.len() - to_do))
-}
-
 /// Asks one model what has not been answered yet.
 pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json::Value> {
     let started = Instant::now();
     let settings = settings(job)?;
     let opened = open(&job.model, job.style, &settings.wording, common)?;
     let fingerprint = fingerprint(job, &opened, &settings)?;
-    let mut record = Record::default();
-    let (made, kept) = write_parts(
-        &job.judgments,
-        &job.label,
-        job.triplets,
-        job.judge.part_rows,
-        job.concepts,
-        &fingerprint,
-        job.existing,
-        |missing, write, parts| {
-            record = ask(job, &opened, &settings, missing, write, parts, common)?;
-            Ok(())
-        },
-    )?;
+    let target = Target {
+        folder: &job.judgments,
+        label: &job.label,
+        concepts: job.concepts,
+        triplets: job.triplets,
+        part_rows: job.judge.part_rows,
+        existing: job.existing,
+    };
+    let parts = target.open(fingerprint.clone())?;
+    let record =
+        if parts.missing().is_empty() { Record::default() } else { ask(job, &opened, &settings, &parts, common)? };
+    let (made, kept) = parts.finish()?;
     let seconds = started.elapsed().as_secs_f64();
     let rate = made as f64 / record.judge_seconds;
     if made > 0 {
         let judging = format!("{:.0} s, {rate:.1} triplets/s", record.judge_seconds);
-        tracing::info!("{}: {made} judgments in {judging} → {}", job.label, store::respondent_path(&job.judgments, &job.label).display());
+        tracing::info!(
+            "{}: {made} judgments in {judging} → {}",
+            job.label,
+            store::respondent_path(&job.judgments, &job.label).display()
+        );
     } else {
         tracing::info!("{}: all {kept} judgments were there", job.label);
     }
@@ -445,9 +366,7 @@ fn ask(
     job: &Job<'_>,
     opened: &Opened,
     settings: &JudgeSettings,
-    missing: &[usize],
-    write: &mut dyn FnMut(usize, &[Judgment]) -> alike::Result<()>,
-    parts: &[&[Triplet]],
+    parts: &Parts<'_>,
     common: &Common,
 ) -> anyhow::Result<Record> {
     let mut record = Record::default();
@@ -457,7 +376,7 @@ fn ask(
     tracing::debug!("{}: {}", job.label, model.signature().reason());
 
     let judging = Instant::now();
-    let options = missing.iter().flat_map(|part| parts[*part]).flat_map(|t| [t.first, t.second]);
+    let options = parts.missing().iter().flat_map(|part| parts.triplets(*part)).flat_map(|t| [t.first, t.second]);
     let mut judge = Judge::new(&mut model, &opened.tokenizer, job.concepts, settings, options)?;
     if job.judge.self_test > 0 && settings.reuse == Reuse::Trie {
         let testing = Instant::now();
@@ -465,23 +384,29 @@ fn ask(
         let sample: Vec<Triplet> = job.triplets.iter().step_by(step).copied().collect();
         let parity = judge.parity(&sample)?;
         record.self_test_seconds = testing.elapsed().as_secs_f64();
-        tracing::debug!("{}: sharing prefixes changes log-probabilities by {:.1e} nats at most", job.label, parity.max_nats);
+        tracing::debug!(
+            "{}: sharing prefixes changes log-probabilities by {:.1e} nats at most",
+            job.label,
+            parity.max_nats
+        );
         // Every strategy known stays below a ten-thousandth; more means that the graph does not do what it seems to.
         if parity.max_nats > PARITY_WARNING_NATS {
             tracing::warn!(
                 "{}: sharing prefixes changes log-probabilities by up to {:.1e} nats ({} of {} choices); --reuse off gives the reference",
-                job.label, parity.max_nats, parity.flips, parity.n
+                job.label,
+                parity.max_nats,
+                parity.flips,
+                parity.n
             );
         }
         record.parity = Some(parity);
     }
 
     let mut progress = Progress::new(&format!("judge {}", job.label), job.triplets.len(), "triplets", common);
-    let to_do: usize = missing.iter().map(|part| parts[*part].len()).sum();
-    progress.skip(job.triplets.len() - to_do);
-    for &part in missing {
-        let (judgments, size) = judge.judge(parts[part], |n| progress.advance(n))?;
-        write(part, &judgments)?;
+    progress.skip(job.triplets.len() - parts.to_do());
+    for &part in parts.missing() {
+        let (judgments, size) = judge.judge(parts.triplets(part), |n| progress.advance(n))?;
+        parts.write(part, &judgments)?;
         record.size = record.size.plus(size);
     }
     progress.finish();
@@ -508,11 +433,31 @@ fn print_plan(job: &Job<'_>, common: &Common) -> anyhow::Result<()> {
         return Ok(());
     }
     println!("{}: {} triplets in {} parts", job.label, questions.len(), questions.len().div_ceil(job.judge.part_rows));
-    println!("  tokens if every option were a request   {:>12}  {:6.1} a triplet", size.logical_tokens, size.logical_tokens as f64 / n);
-    println!("  distinct tokens of the trie, by part    {:>12}  {:6.1}", size.distinct_tokens, size.distinct_tokens as f64 / n);
-    println!("  tokens computed                         {:>12}  {:6.1}", size.computed_tokens, size.computed_tokens as f64 / n);
-    println!("  positions through the head              {:>12}  {:6.1}", size.scored_positions, size.scored_positions as f64 / n);
-    println!("  passes                                  {:>12}  {:6.1} rows·tokens each", size.passes, size.computed_tokens as f64 / size.passes as f64);
+    println!(
+        "  tokens if every option were a request   {:>12}  {:6.1} a triplet",
+        size.logical_tokens,
+        size.logical_tokens as f64 / n
+    );
+    println!(
+        "  distinct tokens of the trie, by part    {:>12}  {:6.1}",
+        size.distinct_tokens,
+        size.distinct_tokens as f64 / n
+    );
+    println!(
+        "  tokens computed                         {:>12}  {:6.1}",
+        size.computed_tokens,
+        size.computed_tokens as f64 / n
+    );
+    println!(
+        "  positions through the head              {:>12}  {:6.1}",
+        size.scored_positions,
+        size.scored_positions as f64 / n
+    );
+    println!(
+        "  passes                                  {:>12}  {:6.1} rows·tokens each",
+        size.passes,
+        size.computed_tokens as f64 / size.passes as f64
+    );
     println!("  key-value cache, at most                {:>9} MiB", (size.peak_cache_tokens * kv_bytes) >> 20);
     Ok(())
 }

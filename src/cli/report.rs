@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use alike::store::alignment::AlignmentRow;
 use clap::Args;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
 use crate::cli::Common;
@@ -46,7 +46,7 @@ fn number(value: Option<f64>) -> String {
 
 fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>, n_text: usize) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table.load_style(ASCII_MARKDOWN).set_header(header.to_vec());
     rows.for_each(|row| {
         table.add_row(row);
     });

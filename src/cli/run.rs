@@ -13,6 +13,7 @@ use alike::triplets::Triplet;
 use clap::Args;
 
 use crate::cli::align::{Fitted, align_fit};
+use crate::cli::parts::Target;
 use crate::cli::progress::Progress;
 use crate::cli::{Common, Existing, embed, is_current, judge, report, sample, simulate};
 
@@ -83,10 +84,10 @@ fn judge_all(
     common: &Common,
 ) -> anyhow::Result<()> {
     let folder = study.study.out.join("judgments");
-    let part_rows = study.judge.part_rows;
     for subject in &study.simulated {
-        let seed = study.study.seed;
-        simulate::simulate(subject, reference, concepts, triplets, seed, part_rows, &folder, existing)?;
+        let (label, part_rows) = (&subject.label, study.judge.part_rows);
+        let target = Target { folder: &folder, label, concepts, triplets, part_rows, existing };
+        simulate::simulate(subject, reference, study.study.seed, target)?;
     }
     for model in &study.models {
         judge::judge(&judge::study_job(study, model, concepts, triplets, existing), common)?;

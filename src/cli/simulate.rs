@@ -14,7 +14,7 @@ use alike::store::manifest::Fingerprint;
 use alike::triplets::{self, Triplet};
 use clap::{Args, ValueEnum};
 
-use crate::cli::judge::write_parts;
+use crate::cli::parts::Target;
 use crate::cli::{Common, Existing, parse_pairs};
 
 #[derive(Debug, Args)]
@@ -119,9 +119,15 @@ pub(crate) fn run(args: &SimulateArgs, common: &Common) -> anyhow::Result<()> {
         ResponseFlag::CoinFlip => Response::CoinFlip,
     };
     let subject = Simulated { label: args.label.clone(), response, agreement: args.agreement };
-    let part_rows = JudgeSection::default().part_rows;
-    let (made, kept) =
-        simulate(&subject, &reference, &concepts, &triplets, args.seed, part_rows, &args.out, args.existing)?;
+    let target = Target {
+        folder: &args.out,
+        label: &subject.label,
+        concepts: &concepts,
+        triplets: &triplets,
+        part_rows: JudgeSection::default().part_rows,
+        existing: args.existing,
+    };
+    let (made, kept) = simulate(&subject, &reference, args.seed, target)?;
     if common.json {
         println!("{}", serde_json::json!({ "respondent": subject.label, "made": made, "kept": kept }));
     }
@@ -129,17 +135,13 @@ pub(crate) fn run(args: &SimulateArgs, common: &Common) -> anyhow::Result<()> {
 }
 
 /// Lets a simulated subject answer what it has not answered yet.
-#[allow(clippy::too_many_arguments, reason = "the same eight things that define a respondent's judgments")]
 pub(crate) fn simulate(
     subject: &Simulated,
     reference: &Reference,
-    concepts: &Concepts,
-    triplets: &[Triplet],
     seed: u64,
-    part_rows: usize,
-    folder: &Path,
-    existing: Existing,
+    target: Target<'_>,
 ) -> anyhow::Result<(usize, usize)> {
+    let Target { concepts, triplets, part_rows, .. } = target;
     if subject.response != Response::CoinFlip && reference.matched.len() < concepts.len() {
         anyhow::bail!(Error::Setting {
             field: "reference".into(),
@@ -187,22 +189,12 @@ pub(crate) fn simulate(
             model: None,
         }
     };
-    let (made, kept) = write_parts(
-        folder,
-        &subject.label,
-        triplets,
-        part_rows,
-        concepts,
-        &fingerprint,
-        existing,
-        |missing, write, parts| {
-            for &part in missing {
-                let judgments: Vec<Judgment> = parts[part].iter().map(judgment).collect();
-                write(part, &judgments)?;
-            }
-            Ok(())
-        },
-    )?;
+    let parts = target.open(fingerprint)?;
+    for &part in parts.missing() {
+        let judgments: Vec<Judgment> = parts.triplets(part).iter().map(judgment).collect();
+        parts.write(part, &judgments)?;
+    }
+    let (made, kept) = parts.finish()?;
     if made > 0 {
         tracing::info!("{}: {made} simulated judgments", subject.label);
     } else {

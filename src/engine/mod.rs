@@ -64,7 +64,7 @@ pub trait LanguageModel {
     /// What it is.
     fn info(&self) -> &ModelInfo;
 
-    /// Runs pass number `index`, keeping its cache if [`Pass::keep`] and dropping those it [releases](Pass::release).
+    /// Runs pass number `index`, keeping its cache if [`Pass::keep`] and dropping its parent's if it [releases](Pass::release) it.
     ///
     /// # Errors
     /// [`Error::Runtime`] when the runtime fails.
@@ -87,14 +87,9 @@ pub struct Evaluation {
 ///
 /// # Errors
 /// What the model returns; [`Error::NotFiniteLogProb`] for NaN or infinity, its `presentation` being the index of the question.
-pub fn evaluate(
-    model: &mut dyn LanguageModel,
-    plan: &Plan,
-    mut after_pass: impl FnMut(&Pass),
-) -> Result<Evaluation> {
+pub fn evaluate(model: &mut dyn LanguageModel, plan: &Plan, mut after_pass: impl FnMut(&Pass)) -> Result<Evaluation> {
     let unset = Top { token: 0, log_prob: f32::NAN };
-    let mut evaluation =
-        Evaluation { log_probs: vec![f32::NAN; plan.n_slots], tops: vec![unset; plan.slots.len()] };
+    let mut evaluation = Evaluation { log_probs: vec![f32::NAN; plan.n_slots], tops: vec![unset; plan.slots.len()] };
     model.reset();
     for (index, pass) in plan.passes.iter().enumerate() {
         let output = model.run(index, pass)?;

@@ -90,29 +90,29 @@ impl Runtime {
         };
         let fail = |reason: String| Error::RuntimeLibrary { path: path.clone(), reason };
         // Never the lazy way: it panics when the library cannot be loaded.
-        let builder = ort::init_from(&path).map_err(|e| fail(e.to_string()))?;
+        let builder = ort::init_from(&path).map_err(|e| fail(load_error(&e)))?;
         let environment = builder.with_name("alike").with_telemetry(false).build().map_err(|e| fail(e.to_string()))?;
         environment.set_log_level(LogLevel::Error);
         Ok(RUNTIME.get_or_init(|| Self { environment, path }))
     }
 
-    /// The library beside the program: in the program's own folder, in `lib/` beside it, or where `make setup` puts it
-    /// (`.env/runtime/` of the project), looking from the program's folder upwards.
+    /// The library beside the program (in its own folder or in `lib/` beside that), or where `make setup` puts it:
+    /// `.env/runtime/` of the project that the program was built in.
     ///
     /// # Errors
-    /// [`Error::Missing`] with the place `make setup` would use.
+    /// [`Error::Missing`] with the place it would have to be.
     pub fn find() -> Result<PathBuf> {
         let program = std::env::current_exe()?;
         let program = program.canonicalize().unwrap_or(program);
         let folders: Vec<&Path> = program.ancestors().skip(1).collect();
-        for folder in &folders {
-            for place in ["", "lib", ".env/runtime"] {
-                if let Some(library) = library_in(&folder.join(place)) {
-                    return Ok(library);
-                }
-            }
-        }
-        Err(missing(folders.first().unwrap_or(&Path::new(".")).join(LIBRARY)))
+        let beside =
+            folders.first().map(|own| own.to_path_buf()).into_iter().chain(folders.get(1).map(|up| up.join("lib")));
+        let project = folders.iter().map(|folder| folder.join(".env/runtime"));
+        let places = beside.chain(project);
+        places
+            .into_iter()
+            .find_map(|place| library_in(&place))
+            .ok_or_else(|| missing(folders.first().unwrap_or(&Path::new(".")).join(LIBRARY)))
     }
 
     /// The library file.
@@ -131,13 +131,24 @@ impl Runtime {
     }
 }
 
+/// Why a library was not loaded: the dynamic linker's own words (a missing file, another architecture), or its version.
+fn load_error(error: &ort::LoadDynamicError) -> String {
+    match error {
+        ort::LoadDynamicError::Dlopen { error, .. } => {
+            std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+        }
+        other => other.to_string(),
+    }
+}
+
 const LIBRARY: &str = "libonnxruntime.so";
 
 fn missing(path: PathBuf) -> Error {
     Error::Missing {
         what: "the ONNX Runtime library",
         path,
-        hint: "run `make setup`, which takes ONNX Runtime 1.31 from PyPI's wheel, or give a library with --ort PATH".into(),
+        hint: "run `make setup`, which takes ONNX Runtime 1.31 from PyPI's wheel, or give a library with --ort PATH"
+            .into(),
     }
 }
 

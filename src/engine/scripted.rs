@@ -57,7 +57,8 @@ impl LanguageModel for ScriptedModel {
     fn run(&mut self, index: usize, pass: &Pass) -> Result<PassOutput> {
         let rows: Vec<Vec<TokenId>> = (0..pass.n_rows())
             .map(|row| {
-                let mut sequence = pass.parents.get(row).map_or_else(Vec::new, |p| self.caches[&p.pass][p.row].clone());
+                let past = pass.parent.map(|parent| &self.caches[&parent][pass.parent_rows[row]]);
+                let mut sequence = past.cloned().unwrap_or_default();
                 assert_eq!(sequence.len(), pass.past_len, "a plan's rows continue caches of their own length");
                 sequence.extend_from_slice(&pass.tokens[row * pass.new_len..(row + 1) * pass.new_len]);
                 sequence
@@ -73,8 +74,8 @@ impl LanguageModel for ScriptedModel {
                 Top { token: best as TokenId, log_prob: log_probs[best] as f32 }
             })
             .collect();
-        for pass in &pass.release {
-            self.caches.remove(pass);
+        if let Some(parent) = pass.parent.filter(|_| pass.release) {
+            self.caches.remove(&parent);
         }
         if pass.keep {
             self.caches.insert(index, rows);

@@ -8,7 +8,7 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, Outlet, Tensor, TensorElementType};
 
-use crate::engine::kv_cache::{KvCache, Past, Present};
+use crate::engine::kv_cache::{KvCache, Present};
 use crate::engine::provider::{ExecutionProvider, Runtime};
 use crate::engine::signature::{CacheShape, Element, Layout, Port, Signature};
 use crate::engine::{LanguageModel, ModelInfo, PassOutput, Top};
@@ -84,7 +84,7 @@ impl OnnxModel {
             (0..n_layers).flat_map(|layer| ["key", "value"].map(|half| format!("{side}.{layer}.{half}"))).collect()
         };
         Ok(Self {
-            cache: signature.cache.map(KvCache::new),
+            cache: signature.cache.map(KvCache::new).transpose()?,
             present_names: names("present"),
             past_names: names("past_key_values"),
             session,
@@ -100,16 +100,12 @@ impl OnnxModel {
 
     fn run_scoring(&mut self, index: usize, pass: &Pass) -> Result<PassOutput> {
         let cache = self.cache.as_ref().expect("a scoring graph has a cache");
-        let past = cache.indexed(pass)?;
-        let (past, rows) = match &past {
-            Past::Borrowed { tensors, rows } => (*tensors, rows),
-            Past::Gathered { tensors, rows } => (tensors, rows),
-        };
+        let (past, rows) = cache.indexed(pass);
         let scored = pairs(pass.scored.iter().copied());
         let wanted = pairs(pass.wanted.iter().map(|w| (w.scored, w.token as usize)));
         let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = vec![
             ("input_ids".into(), tensor(input_ids(pass))?.into()),
-            ("past_rows".into(), tensor(Array1::from(rows.clone()))?.into()),
+            ("past_rows".into(), tensor(Array1::from(rows))?.into()),
             ("scored".into(), tensor(scored)?.into()),
             ("wanted".into(), tensor(wanted)?.into()),
         ];
@@ -119,7 +115,8 @@ impl OnnxModel {
 
         let log_probs = floats(&outputs["log_probs"])?.to_vec();
         let ids = outputs["top_ids"].try_extract_tensor::<i64>().map_err(|e| runtime_error("reading top_ids", &e))?.1;
-        let top = |(id, log_prob): (&i64, &f32)| Top { token: u32::try_from(*id).unwrap_or(u32::MAX), log_prob: *log_prob };
+        let top =
+            |(id, log_prob): (&i64, &f32)| Top { token: u32::try_from(*id).unwrap_or(u32::MAX), log_prob: *log_prob };
         let tops = ids.iter().zip(floats(&outputs["top_log_probs"])?).map(top).collect();
         let present = if pass.keep { take_present(&mut outputs, &self.present_names)? } else { Vec::new() };
         drop(outputs);
@@ -127,7 +124,13 @@ impl OnnxModel {
         Ok(PassOutput { log_probs, tops })
     }
 
-    fn run_standard(&mut self, index: usize, pass: &Pass, attention_mask: bool, position_ids: bool) -> Result<PassOutput> {
+    fn run_standard(
+        &mut self,
+        index: usize,
+        pass: &Pass,
+        attention_mask: bool,
+        position_ids: bool,
+    ) -> Result<PassOutput> {
         let (n_rows, total) = (pass.n_rows(), pass.past_len + pass.new_len);
         let past = self.cache.as_ref().map(|cache| cache.repeated(pass)).transpose()?.unwrap_or_default();
         let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> =
@@ -137,7 +140,8 @@ impl OnnxModel {
         }
         if position_ids {
             let position = |(_, at): (usize, usize)| i64::try_from(pass.past_len + at).expect("contexts are short");
-            inputs.push(("position_ids".into(), tensor(Array2::from_shape_fn((n_rows, pass.new_len), position))?.into()));
+            inputs
+                .push(("position_ids".into(), tensor(Array2::from_shape_fn((n_rows, pass.new_len), position))?.into()));
         }
         inputs.extend(self.past_names.iter().zip(&past).map(|(name, value)| (name.as_str().into(), value.into())));
         let options = select(&["logits"], &self.present_names, pass.keep)?;
@@ -168,7 +172,9 @@ impl OnnxModel {
 
     fn after(&mut self, index: usize, pass: &Pass, present: Present) {
         if let Some(cache) = &mut self.cache {
-            cache.release(&pass.release);
+            if let Some(parent) = pass.parent.filter(|_| pass.release) {
+                cache.release(parent);
+            }
             if pass.keep {
                 cache.keep(index, present);
             }

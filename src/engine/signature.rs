@@ -114,8 +114,8 @@ impl Signature {
         };
         let logits = reader.output("logits", Element::F32, if scoring { 2 } else { 3 })?;
         let vocab_size = logits.shape.last().copied().and_then(|d| usize::try_from(d).ok()).or(vocab_fallback);
-        let vocab_size =
-            vocab_size.ok_or_else(|| reader.wrong("output", "logits", &logits.described(), "a fixed vocabulary size"))?;
+        let vocab_size = vocab_size
+            .ok_or_else(|| reader.wrong("output", "logits", &logits.described(), "a fixed vocabulary size"))?;
 
         let cache = reader.cache(fallback)?;
         if scoring && cache.is_none() {
@@ -126,7 +126,12 @@ impl Signature {
                 || name.starts_with("past_key_values.")
         };
         if let Some(port) = inputs.iter().find(|p| !known(&p.name)) {
-            return Err(reader.wrong("input", &port.name, &port.described(), "no such input: the engine would not know what to feed"));
+            return Err(reader.wrong(
+                "input",
+                &port.name,
+                &port.described(),
+                "no such input: the engine would not know what to feed",
+            ));
         }
         Ok(Self { layout, cache, vocab_size })
     }
@@ -150,8 +155,7 @@ impl Signature {
 
 impl Port {
     fn described(&self) -> String {
-        let dims: Vec<String> =
-            self.shape.iter().map(|d| if *d < 0 { "?".into() } else { d.to_string() }).collect();
+        let dims: Vec<String> = self.shape.iter().map(|d| if *d < 0 { "?".into() } else { d.to_string() }).collect();
         format!("{} [{}]", self.type_name, dims.join(", "))
     }
 }
@@ -177,7 +181,8 @@ impl Reader<'_> {
         };
         let expected = format!("{kind} of rank {rank}");
         let Some(port) = ports.iter().find(|p| p.name == name) else {
-            let there: Vec<&str> = ports.iter().map(|p| p.name.as_str()).filter(|n| !n.contains(".1")).take(12).collect();
+            let there: Vec<&str> =
+                ports.iter().map(|p| p.name.as_str()).filter(|n| !n.contains(".1")).take(12).collect();
             return Err(self.wrong(side, name, &format!("missing (there are {}, ...)", there.join(", ")), &expected));
         };
         if port.element != element || port.shape.len() != rank {
@@ -195,11 +200,8 @@ impl Reader<'_> {
     }
 
     fn cache(&self, fallback: Option<CacheShape>) -> Result<Option<CacheShape>> {
-        let n_layers = self
-            .inputs
-            .iter()
-            .filter(|p| p.name.starts_with("past_key_values.") && p.name.ends_with(".key"))
-            .count();
+        let n_layers =
+            self.inputs.iter().filter(|p| p.name.starts_with("past_key_values.") && p.name.ends_with(".key")).count();
         if n_layers == 0 {
             return Ok(None);
         }
@@ -210,7 +212,8 @@ impl Reader<'_> {
                 self.output(&format!("present.{layer}.{half}"), Element::F32, 4)?;
                 let fixed = |at: usize, known: Option<usize>| usize::try_from(port.shape[at]).ok().or(known);
                 let of_layer = fixed(1, fallback.map(|f| f.n_heads)).zip(fixed(3, fallback.map(|f| f.head_dim)));
-                let expected = "float32 [rows, heads, past, head_dim] with fixed heads and head_dim, the same in every layer";
+                let expected =
+                    "float32 [rows, heads, past, head_dim] with fixed heads and head_dim, the same in every layer";
                 match (of_layer, shape) {
                     (Some(now), None) => shape = Some(now),
                     (Some(now), Some(before)) if now == before => {}
@@ -267,7 +270,9 @@ mod tests {
         let mut narrow = inputs.clone();
         narrow[2].element = Element::Other;
         narrow[2].type_name = "int32".into();
-        assert!(read(&narrow).unwrap_err().to_string().contains("`position_ids` is int32 [?, ?], expected int64 of rank 2"));
+        assert!(
+            read(&narrow).unwrap_err().to_string().contains("`position_ids` is int32 [?, ?], expected int64 of rank 2")
+        );
         let mut extra = inputs.clone();
         extra.push(port("use_cache_branch", Element::Other, &[1]));
         assert!(read(&extra).unwrap_err().to_string().contains("use_cache_branch"));

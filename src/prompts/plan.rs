@@ -7,6 +7,7 @@
 //!
 //! The plan is a function of the questions and the budget alone, which is what makes results reproducible.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::Serialize;
@@ -31,15 +32,6 @@ pub struct Budget {
     pub cache_tokens: usize,
 }
 
-/// A row of an earlier pass whose cache a row continues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Parent {
-    /// Index of the pass.
-    pub pass: usize,
-    /// Row within it.
-    pub row: usize,
-}
-
 /// A log-probability to be read off a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
@@ -60,18 +52,20 @@ pub struct Pass {
     pub new_len: usize,
     /// The new tokens, `[rows, new_len]` row by row.
     pub tokens: Vec<TokenId>,
-    /// What each row continues; empty when `past_len` is 0.
-    pub parents: Vec<Parent>,
+    /// The earlier pass whose rows are continued; `None` when `past_len` is 0.
+    pub parent: Option<usize>,
+    /// For each row, the row of that pass that it continues; empty when there is none.
+    pub parent_rows: Vec<usize>,
     /// Positions that pass through the head, as (row, position among the new tokens), ascending.
     pub scored: Vec<(usize, usize)>,
     /// What is read there.
     pub wanted: Vec<Wanted>,
     /// Scored positions whose most probable token is wanted, with the index of the question.
     pub tops: Vec<(usize, usize)>,
-    /// Whether a later pass continues a row of this one.
+    /// Whether later passes continue rows of this one.
     pub keep: bool,
-    /// Earlier passes whose caches nobody needs after this pass.
-    pub release: Vec<usize>,
+    /// Whether this pass is the last that continues its parent.
+    pub release: bool,
 }
 
 impl Pass {
@@ -135,56 +129,45 @@ struct Path {
     top: Option<(usize, usize)>,
 }
 
-/// A materialised edge of the trie.
+/// An edge of the trie that is computed: the tokens, and what is read off them.
 struct Node {
-    parent: Option<usize>,
     past_len: usize,
     tokens: Vec<TokenId>,
     wants: Vec<(usize, TokenId, usize)>,
     tops: Vec<(usize, usize)>,
+    children: Vec<usize>,
 }
 
-/// A shared edge is worth a row of its own when it saves this many tokens; below, its children repeat it.
-/// Every level of the trie splits the rows into smaller passes, and a pass has a fixed cost.
-const MIN_SAVED_TOKENS: usize = 3;
+/// What a pass costs beside its tokens, in tokens: every weight is read once, however few rows there are. Measured with
+/// SmolLM2-135M on two cores, where a pass of one token takes as long as 20 to 30 tokens do in a wide one.
+const PASS_COST_TOKENS: usize = 25;
+
+/// Passes that another level of the trie adds: one for its own edges, and its children no longer share passes with their
+/// cousins. A guess that separates levels worth having (hundreds of tokens saved) from those that are not (a dozen).
+const PASSES_PER_LEVEL: usize = 4;
 
 impl Plan {
-    /// Plans the questions in their order.
-    ///
-    /// Consecutive questions are planned together as long as their caches fit the budget.
+    /// Plans the questions.
     pub fn new(questions: &[Question], reuse: Reuse, budget: Budget) -> Self {
         let (mut paths, slots, n_slots) = paths(questions);
+        paths.sort_by(|a, b| a.tokens.cmp(&b.tokens));
         let mut size = PlanSize {
-            logical_tokens: paths.iter().flatten().map(|p| p.tokens.len()).sum(),
+            logical_tokens: paths.iter().map(|p| p.tokens.len()).sum(),
             distinct_tokens: distinct_tokens(&paths),
             ..PlanSize::default()
         };
+        let mut nodes = Vec::new();
+        let roots = match reuse {
+            Reuse::Trie => grow(&paths, &mut nodes),
+            Reuse::Off => {
+                nodes.extend(
+                    paths.chunk_by(|a, b| a.tokens == b.tokens).map(|same| edge(same, 0, same[0].tokens.len())),
+                );
+                (0..nodes.len()).collect()
+            }
+        };
         let mut passes = Vec::new();
-        let mut start = 0;
-        while start < questions.len() {
-            let mut end = start;
-            let mut cache_tokens = 0;
-            while end < questions.len() {
-                // A prompt's own rows and the shared prefix they continue: at most twice its length.
-                cache_tokens += 2 * questions[end].prompt.len();
-                if end > start && cache_tokens > budget.cache_tokens {
-                    break;
-                }
-                end += 1;
-            }
-            let mut block: Vec<Path> = paths[start..end].iter_mut().flat_map(std::mem::take).collect();
-            block.sort_by(|a, b| a.tokens.cmp(&b.tokens));
-            let mut nodes = Vec::new();
-            match reuse {
-                Reuse::Trie => grow(&block, 0, None, &mut nodes),
-                Reuse::Off => block.chunk_by(|a, b| a.tokens == b.tokens).for_each(|same| {
-                    let end = same[0].tokens.len();
-                    nodes.push(edge(same, 0, end, None));
-                }),
-            }
-            cut(&nodes, budget, &mut passes);
-            start = end;
-        }
+        cut(&nodes, &roots, None, budget, &mut passes);
         size.passes = passes.len();
         size.computed_tokens = passes.iter().map(|p| p.tokens.len()).sum();
         size.scored_positions = passes.iter().map(|p| p.scored.len()).sum();
@@ -194,138 +177,178 @@ impl Plan {
 }
 
 /// The paths of every question: prompt, then each option without its last scored token.
-fn paths(questions: &[Question]) -> (Vec<Vec<Path>>, Vec<Vec<Range<usize>>>, usize) {
+fn paths(questions: &[Question]) -> (Vec<Path>, Vec<Vec<Range<usize>>>, usize) {
     let mut n_slots = 0;
-    let mut all = Vec::with_capacity(questions.len());
+    let mut paths = Vec::with_capacity(2 * questions.len());
     let mut slots = Vec::with_capacity(questions.len());
     for (index, question) in questions.iter().enumerate() {
         let last = question.prompt.len() - 1;
-        let mut of_question = Vec::with_capacity(question.options.len());
         let mut ranges = Vec::with_capacity(question.options.len());
         for (number, option) in question.options.iter().enumerate() {
             let wants = option.iter().enumerate().map(|(i, token)| (last + i, *token, n_slots + i)).collect();
             let mut tokens = question.prompt.clone();
             tokens.extend_from_slice(&option[..option.len() - 1]);
-            of_question.push(Path { tokens, wants, top: (number == 0).then_some((last, index)) });
+            paths.push(Path { tokens, wants, top: (number == 0).then_some((last, index)) });
             ranges.push(n_slots..n_slots + option.len());
             n_slots += option.len();
         }
-        all.push(of_question);
         slots.push(ranges);
     }
-    (all, slots, n_slots)
+    (paths, slots, n_slots)
 }
 
-fn distinct_tokens(paths: &[Vec<Path>]) -> usize {
-    let mut sorted: Vec<&[TokenId]> = paths.iter().flatten().map(|p| p.tokens.as_slice()).collect();
-    sorted.sort_unstable();
-    let mut previous: &[TokenId] = &[];
-    let mut count = 0;
-    for tokens in sorted {
-        count += tokens.len() - common_prefix(previous, tokens);
-        previous = tokens;
-    }
-    count
+/// Number of distinct prefixes of sorted paths.
+fn distinct_tokens(paths: &[Path]) -> usize {
+    let shared = |pair: &[Path]| common_prefix(&pair[0].tokens, &pair[1].tokens);
+    paths.iter().map(|p| p.tokens.len()).sum::<usize>() - paths.windows(2).map(shared).sum::<usize>()
 }
 
-/// The node for tokens `depth..end` that all of `paths` share, with what they want there.
-fn edge(paths: &[Path], depth: usize, end: usize, parent: Option<usize>) -> Node {
-    let here = depth..end;
+/// The node for tokens `start..end` that all of `paths` share, with what they want there.
+fn edge(paths: &[Path], start: usize, end: usize) -> Node {
+    let here = start..end;
     let mut wants: Vec<_> =
         paths.iter().flat_map(|p| &p.wants).filter(|(position, ..)| here.contains(position)).copied().collect();
     wants.sort_unstable_by_key(|(position, _, slot)| (*position, *slot));
-    let mut tops: Vec<_> =
-        paths.iter().filter_map(|p| p.top).filter(|(position, _)| here.contains(position)).collect();
+    let mut tops: Vec<_> = paths.iter().filter_map(|p| p.top).filter(|(position, _)| here.contains(position)).collect();
     tops.sort_unstable();
-    Node { parent, past_len: depth, tokens: paths[0].tokens[here].to_vec(), wants, tops }
+    Node { past_len: start, tokens: paths[0].tokens[here].to_vec(), wants, tops, children: Vec::new() }
 }
 
-/// Grows the trie over sorted `paths` that share their first `depth` tokens, which `parent` has computed.
-fn grow(paths: &[Path], depth: usize, parent: Option<usize>, nodes: &mut Vec<Node>) {
-    let (first, last) = (&paths[0].tokens, &paths[paths.len() - 1].tokens);
-    let shared = common_prefix(first, last);
-    // Sorted, the paths that end here come first.
-    let ended = paths.iter().take_while(|p| p.tokens.len() == shared).count();
-    let groups: Vec<&[Path]> = paths[ended..].chunk_by(|a, b| a.tokens[shared] == b.tokens[shared]).collect();
-    let branches = groups.len() + usize::from(ended > 0);
-    let saved = (shared - depth) * (branches - 1);
-    if groups.is_empty() || (shared > depth && (ended > 0 || saved >= MIN_SAVED_TOKENS)) {
-        nodes.push(edge(paths, depth, shared, parent));
-        let node = nodes.len() - 1;
-        groups.into_iter().for_each(|group| grow(group, shared, Some(node), nodes));
-    } else {
-        groups.into_iter().for_each(|group| grow(group, depth, parent, nodes));
+/// Paths that share their first tokens, of which the first `start` are computed by `parent`.
+struct Group<'a> {
+    paths: &'a [Path],
+    start: usize,
+    parent: Option<usize>,
+}
+
+/// Grows the trie over sorted paths; returns its roots.
+///
+/// Goes down level by level. Where paths part, the tokens they share become a node of their own if that saves more than
+/// the passes it adds, counted over all groups of the level that share equally much; else each branch repeats them.
+fn grow(paths: &[Path], nodes: &mut Vec<Node>) -> Vec<usize> {
+    let mut roots = Vec::new();
+    let mut level = vec![Group { paths, start: 0, parent: None }];
+    if paths.is_empty() {
+        return roots;
+    }
+    while !level.is_empty() {
+        let parted: Vec<Parted<'_>> = level.iter().map(Parted::new).collect();
+        let mut saved: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+        for (group, parted) in level.iter().zip(&parted) {
+            *saved.entry((group.start, parted.shared)).or_default() += parted.saved(group.start);
+        }
+        let mut next = Vec::new();
+        for (group, parted) in level.iter().zip(parted) {
+            let pays = saved[&(group.start, parted.shared)] >= PASS_COST_TOKENS * PASSES_PER_LEVEL;
+            // A path that ends here needs the node in any case, and so does one that has no company.
+            let computed = parted.shared > group.start && (pays || parted.ended || parted.branches.is_empty());
+            let (start, parent) = if computed {
+                let node = nodes.len();
+                nodes.push(edge(group.paths, group.start, parted.shared));
+                match group.parent {
+                    Some(parent) => nodes[parent].children.push(node),
+                    None => roots.push(node),
+                }
+                (parted.shared, Some(node))
+            } else {
+                (group.start, group.parent)
+            };
+            next.extend(parted.branches.into_iter().map(|paths| Group { paths, start, parent }));
+        }
+        level = next;
+    }
+    roots
+}
+
+/// Where the paths of a group part.
+struct Parted<'a> {
+    shared: usize,
+    ended: bool,
+    branches: Vec<&'a [Path]>,
+}
+
+impl<'a> Parted<'a> {
+    fn new(group: &Group<'a>) -> Self {
+        let paths = group.paths;
+        let shared = common_prefix(&paths[0].tokens, &paths[paths.len() - 1].tokens);
+        // Sorted, the paths that end where the others part come first.
+        let ended = paths.iter().take_while(|p| p.tokens.len() == shared).count();
+        let branches = paths[ended..].chunk_by(|a, b| a.tokens[shared] == b.tokens[shared]).collect();
+        Self { shared, ended: ended > 0, branches }
+    }
+
+    fn saved(&self, start: usize) -> usize {
+        let branches = self.branches.len() + usize::from(self.ended);
+        (self.shared - start) * (branches - 1)
     }
 }
 
-/// Cuts nodes into passes of equal (past, new) length. A parent's past is shorter than its child's, so ascending
-/// order of (past, new) runs every parent before its children.
-fn cut(nodes: &[Node], budget: Budget, passes: &mut Vec<Pass>) {
-    let first_pass = passes.len();
-    let mut order: Vec<usize> = (0..nodes.len()).collect();
-    order.sort_by_key(|&n| (nodes[n].past_len, nodes[n].tokens.len(), n));
-    let mut place = vec![Parent { pass: 0, row: 0 }; nodes.len()];
-
-    let same_length = |&a: &usize, &b: &usize| {
-        (nodes[a].past_len, nodes[a].tokens.len()) == (nodes[b].past_len, nodes[b].tokens.len())
-    };
-    for group in order.chunk_by(same_length) {
-        let (past_len, new_len) = (nodes[group[0]].past_len, nodes[group[0]].tokens.len());
-        let by_tokens = budget.batch_tokens / new_len;
-        let by_cache = budget.cache_tokens / (2 * (past_len + new_len));
-        let most = by_tokens.min(by_cache).max(1);
+/// Cuts sibling nodes into passes of equal (past, new) length, each followed by the passes of its rows' children, so that
+/// a cache lives only as long as its branch is worked on. `parent` is the pass whose rows `siblings` continue, with the
+/// row of each. Returns the last of the siblings' passes.
+fn cut(
+    nodes: &[Node],
+    siblings: &[usize],
+    parent: Option<(usize, &[usize])>,
+    budget: Budget,
+    passes: &mut Vec<Pass>,
+) -> Option<usize> {
+    let mut order: Vec<usize> = (0..siblings.len()).collect();
+    let lengths = |i: usize| (nodes[siblings[i]].past_len, nodes[siblings[i]].tokens.len());
+    order.sort_by_key(|&i| (lengths(i), i));
+    let mut last = None;
+    for group in order.chunk_by(|&a, &b| lengths(a) == lengths(b)) {
+        let (past_len, new_len) = lengths(group[0]);
+        // Two generations are alive at once: the rows of a pass and those they continue.
+        let most = (budget.batch_tokens / new_len).min(budget.cache_tokens / (2 * (past_len + new_len))).max(1);
         let n_passes = group.len().div_ceil(most);
         for rows in group.chunks(group.len().div_ceil(n_passes)) {
-            let mut pass = Pass {
-                past_len,
-                new_len,
-                tokens: Vec::with_capacity(rows.len() * new_len),
-                parents: Vec::new(),
-                scored: Vec::new(),
-                wanted: Vec::new(),
-                tops: Vec::new(),
-                keep: false,
-                release: Vec::new(),
-            };
-            for (row, &n) in rows.iter().enumerate() {
-                let node = &nodes[n];
-                place[n] = Parent { pass: passes.len(), row };
-                pass.tokens.extend_from_slice(&node.tokens);
-                if let Some(parent) = node.parent {
-                    pass.parents.push(place[parent]);
-                }
-                let mut scored_at = |position: usize| {
-                    let at = (row, position - past_len);
-                    if pass.scored.last() != Some(&at) {
-                        pass.scored.push(at);
-                    }
-                    pass.scored.len() - 1
-                };
-                for &(position, token, slot) in &node.wants {
-                    let scored = scored_at(position);
-                    pass.wanted.push(Wanted { scored, token, slot });
-                }
-                for &(position, question) in &node.tops {
-                    let at = (row, position - past_len);
-                    let scored = pass.scored.binary_search(&at).expect("a question's top token is read where its options begin");
-                    pass.tops.push((scored, question));
-                }
+            let index = passes.len();
+            let of_rows: Vec<&Node> = rows.iter().map(|&i| &nodes[siblings[i]]).collect();
+            let parents = parent.map(|(_, place)| rows.iter().map(|&i| place[i]).collect()).unwrap_or_default();
+            passes.push(pass(&of_rows, parent.map(|(pass, _)| pass), parents));
+            last = Some(index);
+            let children: Vec<usize> = of_rows.iter().flat_map(|node| &node.children).copied().collect();
+            let place: Vec<usize> =
+                of_rows.iter().enumerate().flat_map(|(row, node)| node.children.iter().map(move |_| row)).collect();
+            if let Some(user) = cut(nodes, &children, Some((index, &place)), budget, passes) {
+                passes[index].keep = true;
+                passes[user].release = true;
             }
-            passes.push(pass);
         }
     }
+    last
+}
 
-    // Who needs whom, and for how long.
-    let mut last_use = std::collections::BTreeMap::new();
-    for index in first_pass..passes.len() {
-        for parent in &passes[index].parents {
-            last_use.insert(parent.pass, index);
+fn pass(rows: &[&Node], parent: Option<usize>, parent_rows: Vec<usize>) -> Pass {
+    let (past_len, new_len) = (rows[0].past_len, rows[0].tokens.len());
+    let mut pass = Pass {
+        past_len,
+        new_len,
+        tokens: Vec::with_capacity(rows.len() * new_len),
+        parent,
+        parent_rows,
+        scored: Vec::new(),
+        wanted: Vec::new(),
+        tops: Vec::new(),
+        keep: false,
+        release: false,
+    };
+    for (row, node) in rows.iter().enumerate() {
+        pass.tokens.extend_from_slice(&node.tokens);
+        for &(position, token, slot) in &node.wants {
+            let at = (row, position - past_len);
+            if pass.scored.last() != Some(&at) {
+                pass.scored.push(at);
+            }
+            pass.wanted.push(Wanted { scored: pass.scored.len() - 1, token, slot });
+        }
+        for &(position, question) in &node.tops {
+            let scored = pass.scored.binary_search(&(row, position - past_len));
+            pass.tops.push((scored.expect("a question's top token is read where its options begin"), question));
         }
     }
-    for (pass, user) in last_use {
-        passes[pass].keep = true;
-        passes[user].release.push(pass);
-    }
+    pass
 }
 
 fn peak_cache_tokens(passes: &[Pass]) -> usize {
@@ -337,7 +360,9 @@ fn peak_cache_tokens(passes: &[Pass]) -> usize {
         if !pass.keep {
             alive -= cached(pass);
         }
-        alive -= pass.release.iter().map(|&p| cached(&passes[p])).sum::<usize>();
+        if pass.release {
+            alive -= pass.parent.map_or(0, |parent| cached(&passes[parent]));
+        }
     }
     peak
 }
@@ -353,31 +378,36 @@ mod tests {
     }
 
     #[test]
-    fn shared_prefixes_are_computed_once() {
-        let questions = [
-            question(&[1, 2, 3, 4, 5], &[&[10], &[11, 12]]),
-            question(&[1, 2, 3, 4, 6], &[&[10], &[13]]),
-        ];
+    fn a_prefix_is_shared_where_that_pays() {
+        // Forty prompts 1 2 3 4 i, each with the options 10 and 11 12.
+        let questions: Vec<Question> = (0..40).map(|i| question(&[1, 2, 3, 4, 100 + i], &[&[10], &[11, 12]])).collect();
         let plan = Plan::new(&questions, Reuse::Trie, BUDGET);
-        // 1234 | 5, 6 | 11: seven tokens instead of 5 + 6 + 5 + 5.
-        assert_eq!(plan.size.computed_tokens, 7);
-        assert_eq!(plan.size.distinct_tokens, 7);
-        assert_eq!(plan.size.logical_tokens, 21);
         let shapes: Vec<_> = plan.passes.iter().map(|p| (p.past_len, p.new_len, p.n_rows())).collect();
-        assert_eq!(shapes, [(0, 4, 1), (4, 1, 2), (5, 1, 1)]);
-        assert_eq!(plan.passes[1].scored, [(0, 0), (1, 0)]);
-        assert_eq!(plan.passes[1].tops, [(0, 0), (1, 1)]);
-        assert_eq!(plan.passes[2].parents, [Parent { pass: 1, row: 0 }]);
-        assert_eq!(plan.passes[1].release, [0]);
-        assert_eq!(plan.passes[2].release, [1]);
-        assert_eq!(plan.slots, [vec![0..1, 1..3], vec![3..4, 4..5]]);
+        assert_eq!(shapes, [(0, 4, 1), (4, 1, 40), (5, 1, 40)]);
+        assert_eq!(plan.size.computed_tokens, 4 + 40 + 40);
+        assert_eq!(plan.size.distinct_tokens, plan.size.computed_tokens);
+        assert_eq!(plan.size.logical_tokens, 40 * (5 + 6));
+        assert_eq!(plan.passes[1].scored[..2], [(0, 0), (1, 0)]);
+        assert_eq!(plan.passes[1].tops[..2], [(0, 0), (1, 1)]);
+        assert_eq!((plan.passes[2].parent, &plan.passes[2].parent_rows[..3]), (Some(1), &[0, 1, 2][..]));
+        assert_eq!(
+            plan.passes.iter().map(|p| (p.keep, p.release)).collect::<Vec<_>>(),
+            [(true, false), (true, true), (false, true)]
+        );
+        assert_eq!(plan.slots[..2], [vec![0..1, 1..3], vec![3..4, 4..6]]);
+
+        // Two of them save four tokens, and a level of passes costs more: each prompt is computed whole.
+        let plan = Plan::new(&questions[..2], Reuse::Trie, BUDGET);
+        let shapes: Vec<_> = plan.passes.iter().map(|p| (p.past_len, p.new_len, p.n_rows())).collect();
+        assert_eq!(shapes, [(0, 5, 2), (5, 1, 2)]);
+        assert!(Plan::new(&[], Reuse::Trie, BUDGET).passes.is_empty());
     }
 
     #[test]
     fn without_reuse_every_path_is_whole() {
         let questions = [question(&[1, 2, 3], &[&[10], &[11, 12]]), question(&[1, 2, 4], &[&[10], &[13]])];
         let plan = Plan::new(&questions, Reuse::Off, BUDGET);
-        assert!(plan.passes.iter().all(|p| p.past_len == 0 && p.parents.is_empty() && !p.keep));
+        assert!(plan.passes.iter().all(|p| p.past_len == 0 && p.parent.is_none() && !p.keep));
         assert_eq!(plan.size.computed_tokens, 3 + 4 + 3, "equal paths of one question are one row");
     }
 
@@ -391,7 +421,12 @@ mod tests {
         let mut slots: Vec<usize> = plan.passes.iter().flat_map(|p| &p.wanted).map(|w| w.slot).collect();
         slots.sort_unstable();
         assert_eq!(slots, (0..plan.n_slots).collect::<Vec<_>>(), "every slot is filled exactly once");
-        let released: usize = plan.passes.iter().map(|p| p.release.len()).sum();
-        assert_eq!(released, plan.passes.iter().filter(|p| p.keep).count(), "every kept cache is released");
+        let released: Vec<usize> = plan.passes.iter().filter(|p| p.release).filter_map(|p| p.parent).collect();
+        let kept: Vec<usize> = (0..plan.passes.len()).filter(|i| plan.passes[*i].keep).collect();
+        assert_eq!(
+            released.iter().collect::<std::collections::BTreeSet<_>>().len(),
+            kept.len(),
+            "every kept cache is released"
+        );
     }
 }

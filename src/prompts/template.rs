@@ -31,7 +31,11 @@ impl FromStr for Style {
             "chat" => Ok(Self::Chat),
             "plain" => Ok(Self::Plain),
             "base" => Ok(Self::Base),
-            _ => Err(Error::Setting { field: "style".into(), found: text.into(), expected: "chat, plain or base".into() }),
+            _ => Err(Error::Setting {
+                field: "style".into(),
+                found: text.into(),
+                expected: "chat, plain or base".into(),
+            }),
         }
     }
 }
@@ -331,7 +335,9 @@ mod tests {
             template(source).and_then(|t| Frame::new(Style::Chat, &wording, Some(&t))).unwrap_err().to_string()
         };
         assert!(error("{{ raise_exception('only tools here') }}").contains("only tools here"));
-        assert!(error("{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}").contains("fuel"));
+        assert!(
+            error("{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}").contains("fuel")
+        );
         assert!(error("{% if %}").contains("tokenizer_config.json"));
         assert!(error("always the same").contains("does not carry the user's message"));
     }

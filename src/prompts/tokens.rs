@@ -86,7 +86,8 @@ impl PromptTokenizer {
         tokenizer.with_truncation(None).map_err(|e| fault(e.to_string()))?;
         let mut literal = tokenizer.clone();
         literal.set_encode_special_tokens(true);
-        let special = tokenizer.get_added_tokens_decoder().into_values().filter(|t| t.special).map(|t| t.content).collect();
+        let special =
+            tokenizer.get_added_tokens_decoder().into_values().filter(|t| t.special).map(|t| t.content).collect();
 
         let mut this = Self { tokenizer, literal, special, frame, prefix: Vec::new(), closing: 0, path: path.into() };
         if this.frame.add_special_tokens {
@@ -115,8 +116,9 @@ impl PromptTokenizer {
         if (highest as usize) < vocab_size {
             return Ok(());
         }
-        let message =
-            format!("has token ids up to {highest}, but the model's vocabulary holds {vocab_size}: not this model's tokenizer");
+        let message = format!(
+            "has token ids up to {highest}, but the model's vocabulary holds {vocab_size}: not this model's tokenizer"
+        );
         Err(Error::Tokenizer { path: self.path.clone(), message })
     }
 
@@ -151,7 +153,10 @@ impl PromptTokenizer {
         // Where an option merges with the prompt's last characters, all options of the question back off together.
         let cut = joint.iter().map(|ids| common_prefix(&alone, ids)).min().unwrap_or(alone.len());
         if cut == 0 {
-            return Err(Error::Tokenizer { path: self.path.clone(), message: format!("no token of {text:?} stays before an option") });
+            return Err(Error::Tokenizer {
+                path: self.path.clone(),
+                message: format!("no token of {text:?} stays before an option"),
+            });
         }
         for (option, ids) in options.iter().zip(&joint) {
             if ids.len() == cut {
@@ -202,9 +207,10 @@ impl PromptTokenizer {
         if text.is_empty() && !special {
             return Ok(Vec::new());
         }
-        let encoding = with
-            .encode_fast(text, special)
-            .map_err(|e| Error::Tokenizer { path: self.path.clone(), message: format!("cannot encode {text:?}: {e}") })?;
+        let encoding = with.encode_fast(text, special).map_err(|e| Error::Tokenizer {
+            path: self.path.clone(),
+            message: format!("cannot encode {text:?}: {e}"),
+        })?;
         Ok(encoding.get_ids().to_vec())
     }
 

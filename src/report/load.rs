@@ -106,8 +106,12 @@ impl Loader<'_> {
         let model = |m: &crate::config::Model| {
             let run = self.run_record(&m.label);
             let text = |name: &str| run[name].as_str().unwrap_or("unknown").to_owned();
-            let description =
-                format!("language model, {}, asked in {} style on {}", text("precision"), text("style"), text("provider"));
+            let description = format!(
+                "language model, {}, asked in {} style on {}",
+                text("precision"),
+                text("style"),
+                text("provider")
+            );
             (m.label.clone(), Kind::Model, description)
         };
         let simulated = |s: &crate::config::Simulated| {
@@ -139,7 +143,9 @@ impl Loader<'_> {
 fn run_text(run: &Value) -> Option<String> {
     let number = |name: &str| run[name].as_f64();
     let rate = number("triplets_per_second")?;
-    let parity = run["self_test"]["max_nats"].as_f64().map(|p| format!(", sharing prefixes changed log p by at most {p:.1e} nats"));
+    let parity = run["self_test"]["max_nats"]
+        .as_f64()
+        .map(|p| format!(", sharing prefixes changed log p by at most {p:.1e} nats"));
     Some(format!(
         "{rate:.1} triplets/s; {} tokens computed where one request per option would take {}; ONNX Runtime {}{}",
         number("tokens_computed").unwrap_or_default(),

@@ -1,5 +1,16 @@
-//! stub
+//! The report: one self-contained page, its figures as SVG, and the numbers behind each figure as CSV.
+//!
+//! It takes plain data that other stages stored and fits nothing. The same data give the same bytes: nothing here
+//! knows the time, the host or the order of a hash map.
+
 pub mod load;
+mod numbers;
+mod page;
+mod plots;
+mod summary;
+mod svg;
+mod tables;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -101,17 +112,101 @@ pub struct ConceptMap {
     pub respondent: String,
     /// Which fit of its judgments; empty for the reference.
     pub fit: String,
-    /// `[n_concepts][2]`, in the order of the concepts and in the orientation to be drawn.
+    /// `[n_concepts][2]`, in the order of the concepts; turned to lie best on the reference's map where there is one.
     pub points: Vec<[f64; 2]>,
     /// Share of the embedding's variance that the two axes carry.
     pub explained: f64,
 }
 
-/// Stub.
+/// Writes `report.html`, `figures/*.svg` and `figures/*.csv` under `folder`; returns their paths in that order.
 ///
 /// # Errors
-/// none
-pub fn write(folder: &Path, _data: &ReportData) -> Result<Vec<PathBuf>> {
-    write_atomically(&folder.join("report.html"), |file| file.write_all(b"stub"))?;
-    Ok(vec![])
+/// [`Error::Io`](crate::Error::Io).
+pub fn write(folder: &Path, data: &ReportData) -> Result<Vec<PathBuf>> {
+    let figures = [plots::ranking(data), plots::maps(data), plots::quality(data)];
+    let csvs = [tables::ranking(data)?, tables::maps(data)?, tables::quality(data)?];
+    let mut files = vec![(folder.join("report.html"), page::render(data, &figures).into_bytes())];
+    let place = |name: &str, ending: &str| folder.join("figures").join(format!("{name}.{ending}"));
+    files.extend(figures.iter().map(|figure| (place(figure.name, "svg"), figure.sheet().into_bytes())));
+    files.extend(figures.iter().zip(csvs).map(|(figure, csv)| (place(figure.name, "csv"), csv)));
+    for (path, bytes) in &files {
+        write_atomically(path, |file| file.write_all(bytes))?;
+    }
+    Ok(files.into_iter().map(|(path, _)| path).collect())
 }
+
+/// Key of the measure that the ranking shows.
+const MAIN_MEASURE: &str = "procrustes_r2";
+
+/// The fit of the paper.
+const PAPER_FIT: &str = "crowd-kernel";
+
+/// The fit that recovers a known geometry better from the same triplets (design §12): the summary, the maps and the
+/// order of respondents follow it where it is there.
+const PREFERRED_FIT: &str = "logistic-distance";
+
+/// The fits in the alignment, the paper's first, the rest in order of appearance.
+fn fits(data: &ReportData) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for row in &data.alignment {
+        if !names.contains(&row.fit.as_str()) {
+            names.push(&row.fit);
+        }
+    }
+    names.sort_by_key(|name| *name != PAPER_FIT);
+    names
+}
+
+/// The fit that summary, maps and the order of respondents follow.
+fn preferred_fit(data: &ReportData) -> Option<&str> {
+    let names = fits(data);
+    names.iter().find(|name| **name == PREFERRED_FIT).or(names.first()).copied()
+}
+
+/// A fit's name as headings show it.
+fn fit_heading(fit: &str) -> String {
+    if fit == PAPER_FIT { format!("{fit}, as in the paper") } else { fit.to_owned() }
+}
+
+/// The rows of one fit's main measure, the highest value first, what is not a number last.
+fn ranked<'a>(data: &'a ReportData, fit: &str) -> Vec<&'a AlignmentRow> {
+    let mut rows: Vec<&AlignmentRow> =
+        data.alignment.iter().filter(|row| row.fit == fit && row.measure == MAIN_MEASURE).collect();
+    let key = |row: &AlignmentRow| if row.value.is_nan() { f64::NEG_INFINITY } else { row.value };
+    rows.sort_by(|a, b| key(b).total_cmp(&key(a)).then_with(|| a.respondent.cmp(&b.respondent)));
+    rows
+}
+
+/// The respondents in the order of the preferred fit's ranking, those without a rank last.
+fn in_rank_order(data: &ReportData) -> Vec<&Respondent> {
+    let rows = preferred_fit(data).map(|fit| ranked(data, fit)).unwrap_or_default();
+    let mut respondents: Vec<&Respondent> = data.respondents.iter().collect();
+    respondents.sort_by_key(|one| rows.iter().position(|row| row.respondent == one.label).unwrap_or(rows.len()));
+    respondents
+}
+
+/// What kind of respondent a label names; labels nobody described are models.
+fn kind_of(data: &ReportData, label: &str) -> Kind {
+    data.respondents.iter().find(|one| one.label == label).map(|one| one.kind).unwrap_or_default()
+}
+
+/// Whether a map is the reference's: nobody who answered has its name.
+fn is_reference(data: &ReportData, map: &ConceptMap) -> bool {
+    data.respondents.iter().all(|one| one.label != map.respondent)
+}
+
+/// The maps to draw: the reference's, then each respondent's under the preferred fit, in rank order.
+fn drawn_maps(data: &ReportData) -> Vec<&ConceptMap> {
+    let has = |fit: &str| data.maps.iter().any(|map| !is_reference(data, map) && map.fit == fit);
+    let fit = preferred_fit(data)
+        .filter(|fit| has(fit))
+        .or_else(|| data.maps.iter().find(|map| !is_reference(data, map)).map(|map| map.fit.as_str()));
+    let mut drawn: Vec<&ConceptMap> = data.maps.iter().filter(|map| is_reference(data, map)).collect();
+    for one in in_rank_order(data) {
+        drawn.extend(data.maps.iter().filter(|map| map.respondent == one.label && Some(map.fit.as_str()) == fit));
+    }
+    drawn
+}
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,8 @@ pub fn read(path: &Path, concepts: Option<Concepts>, soft_column: Option<&str>) 
         return Err(Error::Missing {
             what: "a file of judgments",
             path: path.into(),
-            hint: "give a CSV or Parquet file with `anchor, first, second, chosen`, or a `respondent=LABEL` folder".into(),
+            hint: "give a CSV or Parquet file with `anchor, first, second, chosen`, or a `respondent=LABEL` folder"
+                .into(),
         });
     }
     let tables: Vec<Columns> = files.iter().map(|file| columns(file, soft_column)).collect::<Result<_>>()?;
@@ -103,7 +104,8 @@ fn add(choices: &mut Choices, table: &Columns, soft_column: Option<&str>) -> Res
             }
         };
         let weight = table.weight.as_ref().map_or(Some(1.0), |w| w[row]).filter(|w| w.is_finite() && *w >= 0.0);
-        let weight = weight.ok_or_else(|| fault("weight", "nothing or a negative number".into(), "a weight, 0 or more"))?;
+        let weight =
+            weight.ok_or_else(|| fault("weight", "nothing or a negative number".into(), "a weight, 0 or more"))?;
         let triplet = Triplet { anchor, first, second }.id(choices.concepts.len());
         choices.comparisons.push(Comparison { triplet, anchor, first, second, p_first, weight });
     }
@@ -185,7 +187,8 @@ mod tests {
     #[test]
     fn any_csv_with_four_columns() {
         let choices =
-            read_text("who,anchor,first,second,chosen,p\nme,cat,dog,bear,dog,0.9\nme,dog,cat,bear,,0.5\n", None).unwrap();
+            read_text("who,anchor,first,second,chosen,p\nme,cat,dog,bear,dog,0.9\nme,dog,cat,bear,,0.5\n", None)
+                .unwrap();
         assert_eq!(choices.concepts.len(), 3);
         assert_eq!(choices.n_unanswered, 1);
         let c = choices.comparisons[0];

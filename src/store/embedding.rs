@@ -51,8 +51,7 @@ pub fn write<'a>(
     #[allow(clippy::cast_possible_truncation, reason = "stored as f32")]
     let at = |row: usize, dim: usize| coordinates[(row, dim)] as f32;
     let item = Arc::new(Field::new("item", DataType::Float32, false));
-    let mut fields =
-        vec![Field::new("concept", DataType::Utf8, false), Field::new("category", DataType::Utf8, true)];
+    let mut fields = vec![Field::new("concept", DataType::Utf8, false), Field::new("category", DataType::Utf8, true)];
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(concepts.iter().map(|c| &c.name))),
         Arc::new(concepts.iter().map(|c| c.category.as_deref()).collect::<StringArray>()),

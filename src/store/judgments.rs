@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, Int8Array, Int16Array, Int32Array, Int64Array, StringArray,
-};
+use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int8Array, Int16Array, Int32Array, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use crate::concepts::Concepts;
@@ -55,7 +53,12 @@ pub fn columns() -> Vec<Column> {
         column("prior_first", Float32, true, "log-probability (nats) of the first option after the neutral prompt"),
         column("prior_second", Float32, true, "same of the second option"),
         column("p_first", Float32, true, "softmax over log_prob_first and log_prob_second: probability of the first"),
-        column("p_first_greedy", Float32, true, "probability of the first when each step is renormalised over permitted tokens; null where one option ends inside the other"),
+        column(
+            "p_first_greedy",
+            Float32,
+            true,
+            "probability of the first when each step is renormalised over permitted tokens; null where one option ends inside the other",
+        ),
         column("choice_mass", Float32, true, "probability that the answer is one of the options"),
         column("top_token", Utf8, true, "most probable first token of the answer"),
         column("top_token_id", Int32, true, "its id"),
@@ -85,15 +88,22 @@ pub fn respondent_path(folder: &Path, label: &str) -> PathBuf {
 
 /// A label must be usable as a folder name and as a Hive partition value.
 ///
+/// Readers guess the type of a partition from its values, so one that reads as a number, a date or a truth value would not
+/// come back as text.
+///
 /// # Errors
-/// [`Error::Setting`] for anything but letters, digits, `.`, `_`, `-` and `+`.
+/// [`Error::Setting`] for anything but letters, digits, `.`, `_`, `-` and `+`, and for what reads as another type.
 pub fn check_label(label: &str) -> Result<()> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "._-+".contains(c);
-    if label.is_empty() || label.starts_with('.') || label.len() > 120 || !label.chars().all(fine) {
+    let like_a_date = |c: char| c.is_ascii_digit() || "._-+TZ".contains(c);
+    let other_type = label.parse::<f64>().is_ok()
+        || label.chars().all(like_a_date)
+        || ["true", "false", "null", "none"].contains(&label.to_ascii_lowercase().as_str());
+    if label.starts_with('.') || label.len() > 120 || !label.chars().all(fine) || other_type {
         return Err(Error::Setting {
             field: "label".into(),
             found: format!("{label:?}"),
-            expected: "up to 120 letters, digits, `.`, `_`, `-` or `+`: it names a folder".into(),
+            expected: "up to 120 letters, digits, `.`, `_`, `-` or `+` that do not read as a number, a date or a truth value: it names a folder".into(),
         });
     }
     Ok(())
@@ -265,10 +275,7 @@ fn read_part(table: &Table, concepts: &Concepts) -> Result<Vec<Judgment>> {
         repeat: i16::try_from(repeats[row]).unwrap_or(i16::MAX),
         chose_first: chose_first[row],
         decision: known(&decisions[row], &["argmax", "sample", "simulated"]),
-        score_kind: known(
-            &kinds[row],
-            &["sequence", "per-token", "per-byte", "pmi", "greedy-mask", "simulated"],
-        ),
+        score_kind: known(&kinds[row], &["sequence", "per-token", "per-byte", "pmi", "greedy-mask", "simulated"]),
         scores: both(&scores, row),
         p_decision: p_decision[row],
         model: both(&log_probs, row).map(|log_prob| ModelScores {
@@ -341,7 +348,7 @@ mod tests {
     #[test]
     fn labels_are_folder_names() {
         assert!(check_label("SmolLM2-135M_fp32.chat+pmi").is_ok());
-        for bad in ["", "a/b", "..", "a b", "ü"] {
+        for bad in ["", "a/b", "..", "a b", "ü", "2024", "1e5", "2024-01-01", "True", "nan"] {
             assert!(check_label(bad).is_err(), "{bad:?}");
         }
     }

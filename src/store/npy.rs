@@ -41,7 +41,8 @@ fn parse(bytes: &[u8]) -> Result<Mat<f64>, String> {
     };
     let fortran = after("'fortran_order'").is_some_and(|rest| rest.starts_with("True"));
     let shape = after("'shape'").and_then(|rest| rest.strip_prefix('(')?.split(')').next()).unwrap_or_default();
-    let dims: Vec<usize> = shape.split(',').map(str::trim).filter(|d| !d.is_empty()).filter_map(|d| d.parse().ok()).collect();
+    let dims: Vec<usize> =
+        shape.split(',').map(str::trim).filter(|d| !d.is_empty()).filter_map(|d| d.parse().ok()).collect();
     let [rows, columns] = dims[..] else {
         return Err(format!("an array of shape ({shape})"));
     };
@@ -80,7 +81,9 @@ mod tests {
         assert_eq!((f[(0, 1)], f[(1, 0)]), (2.0, 1.0));
         assert!(parse(&file("{'descr': '<f8', 'fortran_order': False, 'shape': (2, 4), }", &data)).is_err());
         assert!(parse(&file("{'descr': '<i8', 'fortran_order': False, 'shape': (2, 3), }", &data)).is_err());
-        assert!(parse(&file("{'descr': '<f8', 'shape': (18446744073709551615, 18446744073709551615), }", &data)).is_err());
+        assert!(
+            parse(&file("{'descr': '<f8', 'shape': (18446744073709551615, 18446744073709551615), }", &data)).is_err()
+        );
         assert!(parse(b"\x93NUMPY\x01\x00\xff\xff").is_err());
     }
 }

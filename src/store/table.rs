@@ -35,7 +35,8 @@ impl Table {
     /// # Errors
     /// [`Error::Format`] for a truncated or damaged file.
     pub fn read(path: &Path) -> Result<Self> {
-        let damaged = |found: String| Error::Format { path: path.into(), found, expected: "a whole Parquet file".into() };
+        let damaged =
+            |found: String| Error::Format { path: path.into(), found, expected: "a whole Parquet file".into() };
         let file = fs_err::File::open(path)?.into_parts().0;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| damaged(e.to_string()))?;
         let entries = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
@@ -205,10 +206,8 @@ mod tests {
         let path = folder.path().join("t.parquet");
         let schema =
             Schema::new(vec![Field::new("name", DataType::Utf8, false), Field::new("x", DataType::Float32, true)]);
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from(vec!["a", "b"])),
-            Arc::new(Float32Array::from(vec![Some(1.5), None])),
-        ];
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(StringArray::from(vec!["a", "b"])), Arc::new(Float32Array::from(vec![Some(1.5), None]))];
         let metadata = BTreeMap::from([("alike.x".to_owned(), "y".to_owned())]);
         write(&path, &batch(schema, columns), &metadata, &["name"]).unwrap();
 

@@ -1,7 +1,13 @@
 //! The integration tests, one module for each stage.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(clippy::print_stdout, reason = "a test that skips says why")]
 
 mod alignment;
+mod bad_input;
 mod ceiling;
 mod embedding;
+mod human;
+mod models;
+mod sources;
+mod study;
 mod support;

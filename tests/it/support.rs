@@ -1,6 +1,9 @@
 //! What several test modules share.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use alike::embedding::Comparison;
 use alike::linalg::from_rows;
 use alike::respondents::{ResponseModel, SimulatedSubject};
@@ -70,4 +73,47 @@ pub(crate) fn on_threads<R: Send>(n_threads: usize, work: impl FnOnce() -> R + S
 /// Column by column.
 pub(crate) fn flat(x: MatRef<'_, f64>) -> Vec<f64> {
     (0..x.ncols()).flat_map(|k| (0..x.nrows()).map(move |i| x[(i, k)])).collect()
+}
+
+/// A file of the project.
+pub(crate) fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// A tiny model folder: `scoring` or `standard`.
+pub(crate) fn tiny(layout: &str) -> PathBuf {
+    path("tests/it/golden").join(format!("tiny-llama-{layout}"))
+}
+
+/// Copies a folder of files.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// The program, as a user runs it.
+pub(crate) fn alike(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_alike"));
+    command.args(arguments);
+    command
+}
+
+/// Runs the program and expects it to succeed; returns standard output.
+pub(crate) fn succeed(arguments: &[&str]) -> String {
+    let output = alike(arguments).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "alike {}\n{words}", arguments.join(" "));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs the program and expects it to fail with exit code 1 and no panic; returns standard error.
+pub(crate) fn fail(arguments: &[&str]) -> String {
+    let output = alike(arguments).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "alike {}\n{words}", arguments.join(" "));
+    assert!(words.contains("error: ") && !words.contains("panicked"), "{words}");
+    words
 }

@@ -1,0 +1,61 @@
+# alike: `make demo` shows everything on a real model, `make test` is what CI runs.
+PYTHON ?= python3
+ENV    := .env
+VENV   := $(ENV)/venv
+MODEL  := models/smollm2-135m-instruct
+GGUF   := SmolLM2-135M-Instruct.Q4_1.gguf
+ALIKE  := target/release/alike
+
+.PHONY: help demo setup build test test-rust test-readers golden clean
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+demo: setup build ## Everything on a real model: judgments, embeddings, alignment, a page (out/demo/report.html)
+	$(ALIKE) run data/studies/demo.toml
+
+setup: $(ENV)/runtime.ok $(MODEL)/alike.json ## Python environment, ONNX Runtime's library, the demo model
+
+build: ## target/release/alike
+	cargo build --release --locked
+
+test: setup test-rust ## Everything CI runs
+
+test-rust: $(ENV)/readers.ok
+	cargo fmt --check
+	cargo clippy --release --all-targets --locked -- -D warnings
+	ALIKE_READERS_PYTHON=$(CURDIR)/$(ENV)/readers/bin/python cargo test --release --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked
+
+golden: setup $(ENV)/torch.ok ## Make the golden numbers again with transformers (5.8 GB of packages)
+	$(VENV)/bin/python -m export.fetch demo-gguf --out $(ENV)
+	$(ENV)/torch/bin/python tests/it/golden/smollm2/make.py $(ENV)/$(GGUF) data/concepts/things128.csv --onnx $(MODEL)
+	$(ENV)/torch/bin/python tests/it/golden/make_tiny.py data/concepts/things128.csv
+	$(ENV)/torch/bin/python tests/it/golden/mathematics.py
+
+clean: ## Remove what make and cargo built, but not the output of studies
+	rm -rf target $(ENV) $(MODEL)
+
+# --- what the targets above are made of -----------------------------------------------------------------------------
+
+$(VENV)/ok: export/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --disable-pip-version-check --no-deps -r export/requirements.txt
+	touch $@
+
+$(ENV)/runtime.ok: $(VENV)/ok
+	$(VENV)/bin/python -m export.fetch runtime --out $(ENV)/runtime
+	touch $@
+
+$(MODEL)/alike.json: $(VENV)/ok $(wildcard export/*.py)
+	$(VENV)/bin/python -m export.fetch demo-model --force --out $(MODEL)
+	touch $@
+
+$(ENV)/readers.ok: tests/readers/requirements.txt
+	$(PYTHON) -m venv $(ENV)/readers
+	$(ENV)/readers/bin/pip install --disable-pip-version-check -r tests/readers/requirements.txt
+	touch $@
+
+$(ENV)/torch.ok: export/requirements-torch.txt
+	$(PYTHON) -m venv $(ENV)/torch
+	$(ENV)/torch/bin/pip install --disable-pip-version-check -r export/requirements-torch.txt
+	touch $@

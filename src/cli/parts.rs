@@ -1,0 +1,100 @@
+//! A respondent's judgments on disk, part by part: what is there is kept, what is missing is made.
+
+use std::path::{Path, PathBuf};
+
+use alike::concepts::Concepts;
+use alike::error::Error;
+use alike::judgments::Judgment;
+use alike::store::judgments as store;
+use alike::store::manifest::Fingerprint;
+use alike::triplets::Triplet;
+
+use crate::cli::{Existing, is_done};
+
+/// What a respondent is asked and where its answers go.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// `DIR` of `DIR/respondent=LABEL/`
+    pub(crate) folder: &'a Path,
+    pub(crate) label: &'a str,
+    pub(crate) concepts: &'a Concepts,
+    pub(crate) triplets: &'a [Triplet],
+    pub(crate) part_rows: usize,
+    pub(crate) existing: Existing,
+}
+
+/// The parts of a respondent: consecutive triplets, so that shared prefixes stay together. Holds the folder against a
+/// second writer for as long as it lives.
+pub(crate) struct Parts<'a> {
+    target: Target<'a>,
+    fingerprint: Fingerprint,
+    missing: Vec<usize>,
+    _lock: std::fs::File,
+}
+
+impl<'a> Target<'a> {
+    /// Locks the folder and finds the parts that are still to be made.
+    pub(crate) fn open(self, fingerprint: Fingerprint) -> alike::Result<Parts<'a>> {
+        store::check_label(self.label)?;
+        let lock = lock(&store::respondent_path(self.folder, self.label))?;
+        let mut missing = Vec::new();
+        for part in 0..self.triplets.len().div_ceil(self.part_rows) {
+            if !is_done(&store::part_path(self.folder, self.label, 0, part), &fingerprint, self.existing)? {
+                missing.push(part);
+            }
+        }
+        Ok(Parts { target: self, fingerprint, missing, _lock: lock })
+    }
+}
+
+impl<'a> Parts<'a> {
+    /// Numbers of the parts that are still to be made.
+    pub(crate) fn missing(&self) -> &[usize] {
+        &self.missing
+    }
+
+    /// How many judgments that is.
+    pub(crate) fn to_do(&self) -> usize {
+        self.missing.iter().map(|part| self.triplets(*part).len()).sum()
+    }
+
+    /// What is asked in one part.
+    pub(crate) fn triplets(&self, part: usize) -> &'a [Triplet] {
+        let start = part * self.target.part_rows;
+        &self.target.triplets[start..self.target.triplets.len().min(start + self.target.part_rows)]
+    }
+
+    /// Writes one part, whole or not at all.
+    pub(crate) fn write(&self, part: usize, judgments: &[Judgment]) -> alike::Result<()> {
+        store::write_part(&self.path(part), judgments, self.target.concepts, self.target.label, &self.fingerprint)
+    }
+
+    /// Removes files that belong to an earlier run with more parts; returns how many judgments were made and how many kept.
+    pub(crate) fn finish(self) -> alike::Result<(usize, usize)> {
+        let n_parts = self.target.triplets.len().div_ceil(self.target.part_rows);
+        let expected: Vec<PathBuf> = (0..n_parts).map(|part| self.path(part)).collect();
+        for path in store::parts(self.target.folder, self.target.label).unwrap_or_default() {
+            if !expected.contains(&path) {
+                tracing::warn!("removing {}, which is not part of this run", path.display());
+                fs_err::remove_file(path)?;
+            }
+        }
+        let made = self.to_do();
+        Ok((made, self.target.triplets.len() - made))
+    }
+
+    fn path(&self, part: usize) -> PathBuf {
+        store::part_path(self.target.folder, self.target.label, 0, part)
+    }
+}
+
+/// A lock that the system lets go of with the process, however that ends.
+fn lock(folder: &Path) -> alike::Result<std::fs::File> {
+    fs_err::create_dir_all(folder)?;
+    let file = fs_err::File::create(folder.join(".lock"))?.into_parts().0;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked { path: folder.into() }),
+        Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+    }
+}

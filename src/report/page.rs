@@ -1,0 +1,267 @@
+//! The HTML page: plain strings handed to a template that escapes every one of them.
+//!
+//! The page has no script, and its content security policy allows none. The only markup that is not the template's own
+//! is the figures', whose text [`svg::escape`](super::svg::escape) has passed.
+
+use std::collections::BTreeSet;
+
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use serde::Serialize;
+
+use super::numbers::{NOTHING, count, decimals, p_value, percent, significant};
+use super::svg::{FIGURE_CSS, Figure};
+use super::{Kind, ReportData, drawn_maps, fit_heading, fits, in_rank_order, is_reference, kind_of, ranked, summary};
+use crate::store::alignment::AlignmentRow;
+
+/// The page as one string.
+pub(super) fn render(data: &ReportData, [ranking, maps, quality]: &[Figure; 3]) -> String {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment
+        .add_template("page", include_str!("page.html"))
+        .expect("the template is part of the program and parses");
+    let page = Page {
+        title: &data.title,
+        study: &data.study,
+        reference: &data.reference,
+        built_in: data.reference_built_in,
+        n_triplets: count(data.n_triplets),
+        n_concepts: count(data.concepts.len()),
+        n_respondents: count(data.respondents.len()),
+        summary: summary::paragraph(data),
+        notes: &data.notes,
+        figure_css: FIGURE_CSS,
+        ranking: FigureView::new(ranking),
+        maps: FigureView::new(maps),
+        quality: FigureView::new(quality),
+        map_fit: drawn_maps(data).iter().map(|map| map.fit.as_str()).find(|fit| !fit.is_empty()).unwrap_or(NOTHING),
+        has_reference_map: drawn_maps(data).first().is_some_and(|map| is_reference(data, map)),
+        measures: measures(data),
+        variants: variants(data),
+        n_measures: data.alignment.len(),
+        has_interval: data.alignment.iter().any(|row| interval(row).is_some()),
+        respondents: in_rank_order(data).into_iter().map(RespondentView::new).collect(),
+        provenance: &data.provenance,
+    };
+    let template = environment.get_template("page").expect("it was added above");
+    template.render(Serde(&page)).expect("the template uses only fields that the page has")
+}
+
+#[derive(Serialize)]
+struct Page<'a> {
+    title: &'a str,
+    study: &'a str,
+    reference: &'a str,
+    built_in: bool,
+    n_triplets: String,
+    n_concepts: String,
+    n_respondents: String,
+    summary: String,
+    notes: &'a [String],
+    figure_css: &'static str,
+    ranking: FigureView,
+    maps: FigureView,
+    quality: FigureView,
+    map_fit: &'a str,
+    has_reference_map: bool,
+    measures: Vec<FitMeasures<'a>>,
+    variants: Vec<(String, String)>,
+    n_measures: usize,
+    has_interval: bool,
+    respondents: Vec<RespondentView<'a>>,
+    provenance: &'a [(String, String)],
+}
+
+/// A figure's markup, cut where the template puts its own.
+#[derive(Serialize)]
+struct FigureView {
+    name: &'static str,
+    style: String,
+    defs: String,
+    legend: Vec<(String, String)>,
+    panels: Vec<String>,
+    small: bool,
+}
+
+impl FigureView {
+    fn new(figure: &Figure) -> Self {
+        Self {
+            name: figure.name,
+            style: figure.style.clone(),
+            defs: figure.defs.clone(),
+            legend: figure.legend.iter().map(|item| (item.mark.clone(), item.text.clone())).collect(),
+            panels: figure.panels.iter().map(super::svg::Panel::inline).collect(),
+            small: figure.columns > 3,
+        }
+    }
+}
+
+/// All measures of one fit, respondents in the order of its ranking.
+#[derive(Serialize)]
+struct FitMeasures<'a> {
+    fit: String,
+    respondents: Vec<RespondentMeasures<'a>>,
+}
+
+#[derive(Serialize)]
+struct RespondentMeasures<'a> {
+    label: &'a str,
+    simulated: bool,
+    rows: Vec<MeasureView>,
+}
+
+/// One row of the table of measures, as text.
+#[derive(Serialize)]
+struct MeasureView {
+    measure: String,
+    value: String,
+    interval: String,
+    ceiling: String,
+    chance: String,
+    normalised: String,
+    null_mean: String,
+    p: String,
+    n: String,
+    verdict: &'static str,
+}
+
+fn measures(data: &ReportData) -> Vec<FitMeasures<'_>> {
+    let of_fit = |fit: &str| {
+        let mut labels: Vec<&str> = ranked(data, fit).iter().map(|row| row.respondent.as_str()).collect();
+        for row in data.alignment.iter().filter(|row| row.fit == fit) {
+            if !labels.contains(&row.respondent.as_str()) {
+                labels.push(&row.respondent);
+            }
+        }
+        let rows = |label: &str| {
+            data.alignment.iter().filter(move |row| row.fit == fit && row.respondent == label).map(measure).collect()
+        };
+        let respondents = labels.into_iter().map(|label| RespondentMeasures {
+            label,
+            simulated: kind_of(data, label) == Kind::Simulated,
+            rows: rows(label),
+        });
+        FitMeasures { fit: fit_heading(fit), respondents: respondents.collect() }
+    };
+    fits(data).into_iter().map(of_fit).collect()
+}
+
+fn measure(row: &AlignmentRow) -> MeasureView {
+    let interval = interval(row).map(|(lo, hi)| format!("{} to {}", decimals(Some(lo), 3), decimals(Some(hi), 3)));
+    MeasureView {
+        measure: measure_name(&row.measure),
+        value: decimals(Some(row.value), 3),
+        interval: interval.unwrap_or_else(|| NOTHING.into()),
+        ceiling: decimals(row.ceiling, 3),
+        chance: decimals(row.chance, 3),
+        normalised: decimals(row.normalised, 2),
+        null_mean: decimals(row.null_mean, 3),
+        p: p_value(row.p),
+        n: count(row.n),
+        verdict: summary::verdict(row).words(),
+    }
+}
+
+fn interval(row: &AlignmentRow) -> Option<(f64, f64)> {
+    row.lo.zip(row.hi).filter(|(lo, hi)| lo.is_finite() && hi.is_finite())
+}
+
+/// What the keys of the measures leave open: variant and interval, each said once below the table.
+fn variants(data: &ReportData) -> Vec<(String, String)> {
+    let said = data.alignment.iter().map(|row| {
+        let interval = row.interval.as_ref().map(|how| format!("interval: {how}"));
+        let parts: Vec<String> =
+            [Some(row.variant.clone()), interval].into_iter().flatten().filter(|part| !part.is_empty()).collect();
+        (measure_name(&row.measure), parts.join("; "))
+    });
+    said.filter(|(_, text)| !text.is_empty()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The field's name for the key of a measure.
+fn measure_name(key: &str) -> String {
+    let words: Vec<&str> = key.split('_').collect();
+    match words.as_slice() {
+        ["procrustes", "r2"] => "Procrustes R²".into(),
+        ["cka", rest @ ..] if !rest.is_empty() => format!("CKA, {}", rest.join(" ")),
+        ["rsa", rest @ ..] if !rest.is_empty() => format!("RSA, {}", rest.join(" ")),
+        _ => key.replace('_', " "),
+    }
+}
+
+/// One respondent's rows in the tables of judgments and of fits, as text.
+#[derive(Serialize)]
+struct RespondentView<'a> {
+    label: &'a str,
+    simulated: bool,
+    description: &'a str,
+    n: String,
+    unparsed: String,
+    choice_mass: String,
+    first_share: String,
+    decisiveness: String,
+    top_token: String,
+    consistency: String,
+    n_swapped: String,
+    speed: String,
+    fits: Vec<FitView<'a>>,
+}
+
+#[derive(Serialize)]
+struct FitView<'a> {
+    fit: &'a str,
+    loss: &'a str,
+    dims: String,
+    l2: String,
+    train: String,
+    heldout: String,
+    effective: String,
+    converged: bool,
+    notes: String,
+}
+
+impl<'a> RespondentView<'a> {
+    fn new(one: &'a super::Respondent) -> Self {
+        let quality = &one.quality;
+        let fit = |fit: &'a super::FitSummary| FitView {
+            fit: &fit.fit,
+            loss: &fit.loss,
+            dims: count(fit.dims),
+            l2: significant(Some(fit.l2)),
+            train: percent(fit.train_accuracy),
+            heldout: percent(fit.heldout_accuracy),
+            effective: decimals(Some(fit.participation_ratio), 1),
+            converged: fit.converged,
+            notes: if fit.notes.is_empty() { NOTHING.into() } else { fit.notes.join("; ") },
+        };
+        Self {
+            label: &one.label,
+            simulated: one.kind == Kind::Simulated,
+            description: &one.description,
+            n: count(quality.n),
+            unparsed: count(quality.n_unparsed),
+            choice_mass: significant(quality.median_choice_mass),
+            first_share: percent(quality.first_share),
+            decisiveness: decimals(quality.mean_decisiveness, 2),
+            top_token: percent(quality.top_token_permitted),
+            consistency: percent(quality.swap_consistency),
+            n_swapped: count(quality.n_swapped),
+            speed: significant(one.triplets_per_second),
+            fits: one.fits.iter().map(fit).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_become_names() {
+        assert_eq!(measure_name("procrustes_r2"), "Procrustes R²");
+        assert_eq!(measure_name("cka_linear_debiased"), "CKA, linear debiased");
+        assert_eq!(measure_name("rsa_euclidean_spearman"), "RSA, euclidean spearman");
+        assert_eq!(measure_name("category_silhouette"), "category silhouette");
+    }
+}

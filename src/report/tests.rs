@@ -1,0 +1,271 @@
+use super::*;
+
+const NASTY: &str = "<script>alert('x')</script>\"&\u{0}";
+
+fn row(respondent: &str, fit: &str, measure: &str, value: f64) -> AlignmentRow {
+    AlignmentRow {
+        respondent: respondent.into(),
+        fit: fit.into(),
+        reference: "people".into(),
+        measure: measure.into(),
+        value,
+        null_mean: Some(0.11),
+        p: Some(if value > 0.2 { 0.001 } else { 0.4 }),
+        ceiling: Some(0.5),
+        chance: Some(0.12),
+        normalised: Some((value - 0.12) / 0.38),
+        n: 4,
+        ..AlignmentRow::default()
+    }
+}
+
+/// A study of `n` models and a simulated subject over four concepts.
+fn study(n: usize) -> ReportData {
+    let concept =
+        |name: &str, category: Option<&str>| ConceptLabel { name: name.into(), category: category.map(Into::into) };
+    let points = vec![[0.0, 0.0], [1.0, 0.5], [-1.0, 2.0], [0.5, -0.5]];
+    let mut data = ReportData {
+        title: "Small".into(),
+        study: "small".into(),
+        n_triplets: 1200,
+        concepts: vec![
+            concept("bear", Some("animal")),
+            concept("cup, red", Some("container")),
+            concept("fig", None),
+            concept("ox", Some("animal")),
+        ],
+        reference: "people".into(),
+        maps: vec![ConceptMap {
+            respondent: "people".into(),
+            points: points.clone(),
+            explained: 0.4,
+            ..ConceptMap::default()
+        }],
+        ..ReportData::default()
+    };
+    for i in 0..=n {
+        let label = if i == n { "human-like".to_owned() } else { format!("model-{i:02}") };
+        let value = if i == n { 0.45 } else { 0.1 + 0.001 * i as f64 };
+        for fit in [PREFERRED_FIT, PAPER_FIT] {
+            data.alignment.push(row(&label, fit, MAIN_MEASURE, value));
+            data.alignment.push(row(&label, fit, "cka_linear_debiased", 0.02));
+            data.maps.push(ConceptMap {
+                respondent: label.clone(),
+                fit: fit.into(),
+                points: points.clone(),
+                explained: 0.3,
+            });
+        }
+        data.respondents.push(Respondent {
+            label,
+            kind: if i == n { Kind::Simulated } else { Kind::Model },
+            quality: Quality {
+                n: 1200,
+                median_choice_mass: (i < n).then_some(1e-6),
+                first_share: Some(0.7),
+                ..Quality::default()
+            },
+            fits: vec![FitSummary { fit: PAPER_FIT.into(), loss: PAPER_FIT.into(), dims: 30, ..FitSummary::default() }],
+            ..Respondent::default()
+        });
+    }
+    data
+}
+
+fn written(data: &ReportData) -> Vec<(String, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = write(folder.path(), data).unwrap();
+    let name = |path: &PathBuf| path.strip_prefix(folder.path()).unwrap().to_string_lossy().into_owned();
+    paths.iter().map(|path| (name(path), fs_err::read_to_string(path).unwrap())).collect()
+}
+
+fn file<'a>(files: &'a [(String, String)], name: &str) -> &'a str {
+    &files.iter().find(|(found, _)| found == name).expect("the file was written").1
+}
+
+/// The tags of well-formed XML close in the order they opened, and attributes are quoted.
+fn assert_balanced(xml: &str) {
+    let mut open = Vec::new();
+    let mut rest = xml;
+    while let Some(start) = rest.find('<') {
+        let end = start + rest[start..].find('>').expect("every tag ends");
+        let tag = &rest[start + 1..end];
+        assert!(!tag.contains('<'), "a bare < in {tag:?}");
+        assert_eq!(tag.matches('"').count() % 2, 0, "quotes of {tag:?}");
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "close tags follow open tags");
+        } else if !tag.ends_with('/') {
+            open.push(tag.split_whitespace().next().unwrap_or_default());
+        }
+        rest = &rest[end + 1..];
+    }
+    assert!(open.is_empty(), "left open: {open:?}");
+}
+
+#[test]
+fn one_and_many_respondents_give_all_files_and_sound_svg() {
+    for n in [1, 75] {
+        let files = written(&study(n));
+        let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names[0], "report.html");
+        assert_eq!(
+            names[1..],
+            ["ranking.svg", "maps.svg", "quality.svg", "ranking.csv", "maps.csv", "quality.csv"]
+                .map(|f| format!("figures/{f}"))
+        );
+        for (name, text) in files.iter().filter(|(name, _)| name.ends_with(".svg")) {
+            assert!(!text.contains("NaN"), "{name}");
+            assert_balanced(text);
+        }
+        assert_eq!(
+            file(&files, "figures/ranking.svg").matches("class=\"row\"").count(),
+            2 * (n + 1),
+            "a row for each respondent and fit"
+        );
+        assert_eq!(
+            file(&files, "figures/maps.svg").matches("<use").count(),
+            4 * (n + 2) + 3,
+            "every concept in every map, and the legend"
+        );
+    }
+}
+
+#[test]
+fn the_same_data_give_the_same_bytes() {
+    assert_eq!(written(&study(5)), written(&study(5)));
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let mut data = study(2);
+    let long = "x".repeat(300);
+    for name in [NASTY, long.as_str()] {
+        data.title = name.into();
+        data.study = name.into();
+        data.reference = name.into();
+        data.notes.push(name.into());
+        data.provenance.push((name.into(), name.into()));
+    }
+    data.concepts[0] = ConceptLabel { name: NASTY.into(), category: Some(NASTY.into()) };
+    data.concepts[1] = ConceptLabel { name: long.clone(), category: Some(long) };
+    for one in &mut data.alignment {
+        one.respondent = one.respondent.replace("model-00", NASTY);
+        one.fit = one.fit.replace(PAPER_FIT, NASTY);
+        one.measure = one.measure.replace("cka_linear_debiased", NASTY);
+        one.variant = NASTY.into();
+    }
+    for one in &mut data.respondents {
+        one.label = one.label.replace("model-00", NASTY);
+        one.description = NASTY.into();
+        one.fits[0].notes.push(NASTY.into());
+        one.fits[0].loss = NASTY.into();
+    }
+    for map in &mut data.maps {
+        map.respondent = map.respondent.replace("model-00", NASTY);
+    }
+    let files = written(&data);
+    for (name, text) in files.iter().filter(|(name, _)| !name.ends_with(".csv")) {
+        assert!(!text.to_lowercase().contains("<script"), "{name}");
+        assert!(text.contains("&lt;script&gt;"), "{name} shows the name as text");
+    }
+    for (_, text) in files.iter().filter(|(name, _)| name.ends_with(".svg")) {
+        assert_balanced(text);
+        assert!(!text.contains('\u{0}'), "XML has no NUL");
+    }
+}
+
+#[test]
+fn a_name_cannot_turn_the_summary_around() {
+    let mut data = study(1);
+    for label in data
+        .alignment
+        .iter_mut()
+        .map(|row| &mut row.respondent)
+        .chain(data.respondents.iter_mut().map(|one| &mut one.label))
+    {
+        *label = label.replace("model-00", "\u{202e}model");
+    }
+    let lead = summary::paragraph(&data);
+    assert!(lead.contains("\u{fffd}model is at chance") && !lead.contains('\u{202e}'));
+}
+
+#[test]
+fn nothing_is_fetched_and_nothing_runs() {
+    let files = written(&study(3));
+    let page = file(&files, "report.html");
+    assert!(page.contains("default-src 'none'"));
+    for needle in ["http://", "https://", "<script", "<link", "<img", "@import", "url(", " onload", "javascript:"] {
+        assert!(!page.contains(needle), "{needle}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_a_dash_and_never_nan() {
+    let mut data = study(1);
+    for one in &mut data.alignment {
+        *one = AlignmentRow {
+            respondent: one.respondent.clone(),
+            fit: one.fit.clone(),
+            measure: one.measure.clone(),
+            value: f64::NAN,
+            ..AlignmentRow::default()
+        };
+    }
+    data.maps[0].points[1] = [f64::NAN, 0.0];
+    data.maps[1].points.clear();
+    data.maps[1].explained = f64::NAN;
+    data.respondents[0].fits[0].participation_ratio = f64::NAN;
+    data.respondents[0].fits[0].l2 = f64::INFINITY;
+    for (name, text) in written(&data).into_iter().chain(written(&ReportData::default())) {
+        assert!(!text.contains("NaN") && !text.contains(">inf"), "{name}");
+        if name.ends_with(".svg") {
+            assert_balanced(&text);
+        }
+    }
+}
+
+#[test]
+fn the_summary_says_at_chance_and_what_the_reference_is() {
+    let mut data = study(1);
+    let page = |data: &ReportData| file(&written(data), "report.html").to_owned();
+    let text = page(&data);
+    assert!(text.contains("model-00 is at chance"));
+    assert!(!text.contains("not human data"));
+    data.reference_built_in = true;
+    assert!(page(&data).contains("The reference is not human data."));
+    for one in data.alignment.iter_mut().filter(|one| one.respondent == "model-00") {
+        (one.value, one.p) = (0.3, Some(0.001));
+    }
+    assert!(page(&data).contains("model-00 is above chance"));
+    assert!(page(&study(75)).contains("0 of 75 models are above chance (permutation p ≤ 0.01) and 75 are at chance"));
+}
+
+#[test]
+fn csv_files_hold_the_numbers_as_drawn() {
+    let files = written(&study(1));
+    let ranking: Vec<&str> = file(&files, "figures/ranking.csv").lines().collect();
+    assert_eq!(
+        ranking[0],
+        "fit,respondent,kind,reference,measure,variant,value,lo,hi,ceiling,chance,normalised,null_mean,p,n"
+    );
+    assert_eq!(ranking.len(), 5);
+    assert!(ranking[1].starts_with("crowd-kernel,human-like,simulated,people,procrustes_r2,,0.45,,,0.5,0.12,"));
+    assert!(ranking[4].starts_with("logistic-distance,model-00,model,people,procrustes_r2,,0.1,,,0.5,0.12,"));
+    let maps: Vec<&str> = file(&files, "figures/maps.csv").lines().collect();
+    assert_eq!(maps[2], "people,,\"cup, red\",container,1.0,0.5,0.4");
+    assert_eq!(maps.len(), 1 + 3 * 4);
+    let quality: Vec<&str> = file(&files, "figures/quality.csv").lines().collect();
+    assert_eq!(quality[1], "human-like,simulated,1200,0,,0.7,,,,0,");
+    assert_eq!(quality[2], "model-00,model,1200,0,1e-6,0.7,,,,0,");
+}
+
+#[test]
+fn the_reference_leads_the_maps_and_the_preferred_fit_follows() {
+    let data = study(2);
+    let drawn: Vec<(&str, &str)> =
+        drawn_maps(&data).iter().map(|map| (map.respondent.as_str(), map.fit.as_str())).collect();
+    assert_eq!(
+        drawn,
+        [("people", ""), ("human-like", PREFERRED_FIT), ("model-01", PREFERRED_FIT), ("model-00", PREFERRED_FIT)]
+    );
+}

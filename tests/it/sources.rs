@@ -1,0 +1,77 @@
+//! Who may know what: a library is named only in the modules that own it.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use crate::support::path;
+
+/// Library and the only places that name it.
+const OWNERS: [(&str, &[&str]); 8] = [
+    ("ort", &["engine/provider.rs", "engine/session.rs", "engine/kv_cache.rs"]),
+    ("tokenizers", &["prompts/tokens.rs"]),
+    ("minijinja", &["prompts/template.rs", "report/page.rs"]),
+    ("arrow", &["store/"]),
+    ("parquet", &["store/"]),
+    ("clap", &["main.rs", "cli/"]),
+    ("indicatif", &["cli/"]),
+    ("comfy_table", &["cli/"]),
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn libraries_stay_with_their_owners() {
+    let root = path("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    assert!(files.len() > 30);
+    for file in files {
+        let name = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        for (library, owners) in OWNERS {
+            let named = |line: &&str| {
+                line.match_indices(&format!("{library}::"))
+                    .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
+            };
+            let uses = code.iter().any(named);
+            assert!(!uses || owners.iter().any(|owner| name.starts_with(owner)), "{name} uses {library}");
+        }
+    }
+}
+
+/// Stages know the stages before them, never those after.
+#[test]
+fn the_line_is_straight() {
+    let after = |module: &str| -> Vec<&str> {
+        let line =
+            ["concepts", "triplets", "prompts", "engine", "scoring", "judge", "embedding", "alignment", "report"];
+        let at = line.iter().position(|m| *m == module).unwrap();
+        line[at + 1..].to_vec()
+    };
+    let mut files = Vec::new();
+    sources(&path("src"), &mut files);
+    for file in files {
+        let name = file.strip_prefix(path("src")).unwrap().to_str().unwrap().to_owned();
+        let module = name.split(['/', '.']).next().unwrap();
+        if !["concepts", "triplets", "prompts", "engine", "scoring", "embedding", "alignment"].contains(&module) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for later in after(module) {
+            let named =
+                code.lines().any(|line| line.starts_with("use ") && line.contains(&format!("crate::{later}::")));
+            assert!(!named, "{name} knows {later}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The program on a small study with a tiny model: from TOML to the page, resumed, read elsewhere.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use alike::store::table::Table;
+
+use crate::support::{alike, path, succeed, tiny};
+
+const CONCEPTS: &str = "concept,category\nbear,animal\nbutterfly,animal\ncat,animal\nbaseball,thing\n\
+    baseball glove,thing\ncabbage,food\nbread,food\npineapple,food\nhammer,tool\nscissors,tool\n";
+
+/// Writes a study of ten concepts into a folder; returns the study's file and its output folder.
+pub(crate) fn small_study(folder: &Path, model: &Path) -> (PathBuf, PathBuf) {
+    std::fs::write(folder.join("concepts.csv"), CONCEPTS).unwrap();
+    let text = format!(
+        r#"
+[study]
+name = "small"
+seed = 3
+[concepts]
+path = "concepts.csv"
+[triplets]
+n = 200
+counterbalance = true
+[[models]]
+path = "{}"
+label = "tiny"
+[[simulated]]
+label = "human-like"
+response = "logistic"
+agreement = 0.95
+[[simulated]]
+label = "coin"
+response = "coin-flip"
+[judge]
+part_rows = 150
+[embed]
+dims = 3
+[align]
+permutations = 99
+"#,
+        model.display()
+    );
+    let study = folder.join("small.toml");
+    std::fs::write(&study, text).unwrap();
+    (study, folder.join("out"))
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn run(study: &Path, out: &Path) -> String {
+    succeed(&["run", text(study), "--out", text(out)])
+}
+
+/// Bytes and modification time of every file below a folder, but for records of runs (which hold times).
+fn contents(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)> {
+    let mut files = BTreeMap::new();
+    let mut pending = vec![folder.to_owned()];
+    while let Some(next) = pending.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+            } else if path.extension().is_some_and(|e| e == "parquet") {
+                let time = path.metadata().unwrap().modified().unwrap();
+                files.insert(path.strip_prefix(folder).unwrap().to_owned(), (std::fs::read(&path).unwrap(), time));
+            }
+        }
+    }
+    files
+}
+
+fn bytes(files: &BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)>) -> BTreeMap<&PathBuf, &Vec<u8>> {
+    files.iter().map(|(path, (bytes, _))| (path, bytes)).collect()
+}
+
+#[test]
+fn the_whole_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (study, out) = small_study(folder.path(), &tiny("scoring"));
+    let table = run(&study, &out);
+    assert!(table.contains("logistic-distance") && table.contains("human-like"), "{table}");
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("baseball glove"));
+
+    // A second run does nothing twice.
+    let first = contents(&out);
+    run(&study, &out);
+    assert!(first == contents(&out), "a second run touches no table");
+
+    // A part that is lost or damaged is made again, the others are kept, and the data set is the same.
+    let part = |n: usize| out.join(format!("judgments/respondent=tiny/part-00000-{n:05}.parquet"));
+    std::fs::remove_file(part(1)).unwrap();
+    let whole = std::fs::read(part(2)).unwrap();
+    std::fs::write(part(2), &whole[..whole.len() - 40]).unwrap();
+    run(&study, &out);
+    let resumed = contents(&out);
+    assert!(bytes(&first) == bytes(&resumed), "a resumed data set is byte for byte the unbroken one");
+    let name = Path::new("judgments/respondent=tiny/part-00000-00000.parquet");
+    assert_eq!(first[name].1, resumed[name].1, "finished parts are not written again");
+
+    // Another machine's threads give the same bytes.
+    let other = folder.path().join("other");
+    succeed(&["run", text(&study), "--out", text(&other), "--threads", "1"]);
+    assert!(bytes(&contents(&other)) == bytes(&first), "one thread gives the bytes of several");
+
+    // Another seed is another study: refused, and nothing is lost.
+    let changed = std::fs::read_to_string(&study).unwrap().replace("seed = 3", "seed = 4");
+    std::fs::write(&study, changed).unwrap();
+    let refusal = crate::support::fail(&["run", text(&study), "--out", text(&out)]);
+    assert!(refusal.contains("was made with another `triplets`"), "{refusal}");
+    assert!(bytes(&contents(&out)) == bytes(&first));
+    succeed(&["run", text(&study), "--out", text(&out), "--force"]);
+    assert!(bytes(&contents(&out)) != bytes(&first));
+}
+
+#[test]
+fn human_like_geometry_is_found_and_a_coin_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (study, out) = small_study(folder.path(), &tiny("standard"));
+    run(&study, &out);
+    let rows = alike::store::alignment::read(&out.join("alignment.parquet")).unwrap();
+    let r2 = |label: &str| {
+        let row =
+            rows.iter().find(|r| r.respondent == label && r.fit == "logistic-distance" && r.measure == "procrustes_r2");
+        row.unwrap().value
+    };
+    assert!(r2("human-like") > 0.7, "{}", r2("human-like"));
+    assert!(r2("human-like") > r2("coin") + 0.2, "{} and {}", r2("human-like"), r2("coin"));
+}
+
+#[test]
+fn stages_one_by_one_with_files_from_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let triplets = "who,anchor,first,second\nx,bear,cat,hammer\nx,cat,bear,bread\nx,hammer,bread,bear\n";
+    std::fs::write(at("triplets.csv"), triplets).unwrap();
+    let (file, model, out) = (at("triplets.csv"), tiny("scoring"), at("judgments"));
+    let arguments =
+        ["judge", "--model", text(&model), "--triplets", text(&file), "--out", text(&out), "--label", "tiny", "--json"];
+    let summary: serde_json::Value = serde_json::from_str(&succeed(&arguments)).unwrap();
+    assert_eq!(summary["made"], 3);
+    let entries: Vec<_> = std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(entries, ["respondent=tiny"], "judge writes only its respondent's folder");
+    let table = Table::read(&out.join("respondent=tiny/part-00000-00000.parquet")).unwrap();
+    // Without a study, ids follow the UTF-8 order of the names in the file.
+    assert_eq!(table.names("anchor").unwrap(), ["bear", "cat", "hammer"]);
+    assert_eq!(table.integers("anchor_id").unwrap(), [Some(0), Some(2), Some(3)]);
+    let refusal = crate::support::fail(&arguments);
+    assert!(refusal.contains("exists already") && refusal.contains("--resume"), "{refusal}");
+
+    let sampled = at("sampled.parquet");
+    std::fs::write(at("concepts.csv"), CONCEPTS).unwrap();
+    let concepts = at("concepts.csv");
+    succeed(&["sample", "--concepts", text(&concepts), "--n", "300", "--out", text(&sampled)]);
+    let simulated = at("simulated");
+    succeed(&["simulate", "--concepts", text(&concepts), "--triplets", text(&sampled), "--out", text(&simulated)]);
+    let embedding = at("embedding.parquet");
+    let judged = simulated.join("respondent=simulated");
+    succeed(&["embed", text(&judged), "--dims", "4", "--out", text(&embedding), "--concepts", text(&concepts)]);
+    let aligned: BTreeMap<String, f64> = serde_json::from_str(&succeed(&[
+        "align",
+        text(&embedding),
+        "--concepts",
+        text(&concepts),
+        "--reference",
+        "category",
+        "--all",
+        "--json",
+    ]))
+    .unwrap();
+    assert_eq!(aligned.len(), 11);
+    assert!(aligned["procrustes_r2"] > 0.8, "{aligned:?}");
+    let itself: BTreeMap<String, f64> =
+        serde_json::from_str(&succeed(&["align", text(&embedding), "--reference", text(&embedding), "--json"]))
+            .unwrap();
+    assert!((itself["procrustes_r2"] - 1.0).abs() < 1e-12);
+    succeed(&["judge", "--model", text(&model), "--triplets", text(&sampled), "--out", text(&out), "--dry-run"]);
+    let check = succeed(&["check", "--model", text(&tiny("standard"))]);
+    assert!(check.contains("SharedPast") && check.contains("parity") && check.contains("closing"), "{check}");
+}
+
+/// DuckDB, Polars and pyarrow see the same columns, counts and sums. `make test` sets the variable.
+#[test]
+fn other_readers_see_the_same_judgments() {
+    let Some(python) = std::env::var_os("ALIKE_READERS_PYTHON") else {
+        println!(
+            "skipped: ALIKE_READERS_PYTHON does not name a Python with duckdb, polars and pyarrow; `make test` does"
+        );
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (study, out) = small_study(folder.path(), &tiny("scoring"));
+    run(&study, &out);
+    let check = std::process::Command::new(python)
+        .arg(path("tests/readers/check.py"))
+        .arg(out.join("judgments"))
+        .output()
+        .unwrap();
+    let words = format!("{}{}", String::from_utf8_lossy(&check.stdout), String::from_utf8_lossy(&check.stderr));
+    assert!(check.status.success(), "{words}");
+    println!("{words}");
+}
+
+/// Two writers of one respondent are kept apart.
+#[test]
+fn a_second_writer_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (study, out) = small_study(folder.path(), &tiny("scoring"));
+    let respondent = out.join("judgments/respondent=tiny");
+    std::fs::create_dir_all(&respondent).unwrap();
+    let lock = std::fs::File::create(respondent.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let refusal = crate::support::fail(&["run", text(&study), "--out", text(&out)]);
+    assert!(refusal.contains("another alike process"), "{refusal}");
+    drop(lock);
+    run(&study, &out);
+}
+
+#[test]
+fn help_names_every_stage() {
+    let output = alike(&["--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    for stage in ["run", "sample", "judge", "simulate", "embed", "align", "report", "check"] {
+        assert!(help.contains(&format!("\n  {stage} ")), "{stage} in\n{help}");
+    }
+    assert_eq!(alike(&["judge"]).output().unwrap().status.code(), Some(2), "wrong usage exits with 2");
+}
