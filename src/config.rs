@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::prompts::template::{Style, Wording};
 use crate::prompts::tokens::Close;
 use crate::scoring::{Decision, ScoreKind};
+use crate::store::folder::StudyFolder;
 
 /// A study, every default filled in. Paths in the file are relative to the file; `out` is relative to where alike runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -373,6 +374,9 @@ impl Study {
         })?;
         let labels: Vec<&String> =
             self.models.iter().map(|m| &m.label).chain(self.simulated.iter().map(|s| &s.label)).collect();
+        if labels.is_empty() {
+            return wrong("models", "an empty list, as is `simulated`".into(), "at least one respondent");
+        }
         for (index, label) in labels.iter().enumerate() {
             crate::store::judgments::check_label(label)?;
             if labels[..index].contains(label) {
@@ -414,6 +418,11 @@ impl Study {
             self.fit_settings(*loss).check()?;
         }
         self.wording().map(|_| ())
+    }
+
+    /// Where the study's output lies.
+    pub fn folder(&self) -> StudyFolder {
+        StudyFolder::new(&self.study.out)
     }
 
     /// The wording of the study.

@@ -98,7 +98,7 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
         let values: Vec<String> = table.iter().map(|r| format!("\"{}\": {:.16e}", r.measure, r.value)).collect();
         println!("{{{}}}", values.join(", "));
     } else {
-        println!("{}", crate::cli::report::alignment_table(&table));
+        println!("{}", crate::cli::tables::alignment_table(&table));
     }
     Ok(())
 }
@@ -165,19 +165,16 @@ pub(crate) fn align_fit(
     let embedding = alike::store::embedding::read(fitted.path)?;
     let concepts = &fitted.choices.concepts;
     let rows = rows_of(&embedding, concepts, &reference.matched, fitted.path)?;
-    let bounds = bounds(fitted, &embedding, reference, seed)?;
-    let above_chance = predicts(&embedding.fit);
+    let bounds = Bounds::new(fitted, &embedding, reference, seed)?;
     let human = reference.coordinates.as_ref();
     let mut table = Vec::new();
     for measure in Measure::DEFAULTS {
         let null = measure.permutation_null(human, rows.as_ref(), permutations.max(1), seed)?;
-        let of = |bound: &Ceiling| measure.value(human, bound.coordinates.as_ref());
-        let (ceiling, chance) = match &bounds {
-            Some((ceiling, chance)) => (Some(of(ceiling)?), Some(of(chance)?)),
-            None => (None, None),
+        let of = |bound: &Option<Ceiling>| {
+            bound.as_ref().map(|bound| measure.value(human, bound.coordinates.as_ref())).transpose()
         };
-        let normalise =
-            |(ceiling, chance): (f64, f64)| above_chance.then(|| (null.value - chance) / (ceiling - chance));
+        let (ceiling, chance) = (of(&bounds.ceiling)?, of(&bounds.chance)?);
+        let normalise = |(ceiling, chance): (f64, f64)| (null.value - chance) / (ceiling - chance);
         table.push(AlignmentRow {
             respondent: fitted.label.to_owned(),
             fit: fitted.fit.to_owned(),
@@ -189,7 +186,7 @@ pub(crate) fn align_fit(
             p: Some(null.p),
             ceiling,
             chance,
-            normalised: ceiling.zip(chance).and_then(normalise),
+            normalised: ceiling.zip(chance).map(normalise),
             n: rows.nrows(),
             ..AlignmentRow::default()
         });
@@ -197,34 +194,40 @@ pub(crate) fn align_fit(
     Ok(table)
 }
 
-/// Whether a fit predicts held-out answers better than a coin by three standard errors. If not, its ceiling is a coin too,
-/// and there is no distance to normalise by.
-fn predicts(fit: &serde_json::Value) -> bool {
-    let number = |name: &str| fit[name].as_f64().unwrap_or_default();
-    number("heldout_accuracy") - 0.5 > 3.0 * (0.25 / number("n_heldout").max(1.0)).sqrt()
+/// The simulated subjects that a fit stands between.
+#[derive(Default)]
+struct Bounds {
+    /// As accurate as the fit, with the reference's geometry. A fit that does not predict held-out answers has none: a
+    /// subject as accurate as that is a coin.
+    ceiling: Option<Ceiling>,
+    /// A coin.
+    chance: Option<Ceiling>,
 }
 
-/// The simulated subjects that a fit stands between: as accurate as it with the reference's geometry, and a coin.
-/// `None` where nothing was held out or the reference leaves concepts out.
-fn bounds(
-    fitted: &Fitted<'_>,
-    embedding: &Embedding,
-    reference: &Reference,
-    seed: u64,
-) -> anyhow::Result<Option<(Ceiling, Ceiling)>> {
-    let accuracy = embedding.fit["heldout_accuracy"].as_f64();
-    let (Some(accuracy), true) = (accuracy, reference.matched.len() == fitted.choices.concepts.len()) else {
-        return Ok(None);
-    };
-    let comparisons = &fitted.choices.comparisons;
-    // The penalty of the fit itself: left to choose their own, a subject and above all a coin would be fitted differently.
-    let settings = fitted.settings.with_l2(embedding.fit["l2"].as_f64().unwrap_or_default());
-    // Another seed than the study's own simulated subjects, which would otherwise be compared with themselves.
-    let seed = seed.wrapping_add(1);
-    let ceiling = matched_ceiling(reference.coordinates.as_ref(), comparisons, &settings, accuracy, seed)?;
-    let chance = chance(fitted.choices.concepts.len(), comparisons, &settings, seed)?;
-    for note in &ceiling.notes {
-        tracing::debug!("{} ({}): ceiling: {note}", fitted.label, fitted.fit);
+/// Standard errors by which a fit's held-out accuracy must exceed one half to count as predicting.
+const PREDICTS_SE: f64 = 3.0;
+
+impl Bounds {
+    /// Sends both through the fit's own pipeline. None are found where the reference leaves concepts out.
+    fn new(fitted: &Fitted<'_>, embedding: &Embedding, reference: &Reference, seed: u64) -> anyhow::Result<Self> {
+        let (n_concepts, comparisons) = (fitted.choices.concepts.len(), &fitted.choices.comparisons);
+        if reference.matched.len() < n_concepts {
+            return Ok(Self::default());
+        }
+        let number = |name: &str| embedding.fit[name].as_f64();
+        // The penalty of the fit itself: left to choose their own, a subject and above all a coin would be fitted differently.
+        let settings = fitted.settings.with_l2(number("l2").unwrap_or_default());
+        // Another seed than the study's own simulated subjects, which would otherwise be compared with themselves.
+        let seed = seed.wrapping_add(1);
+        let standard_error = (0.25 / number("n_heldout").unwrap_or_default().max(1.0)).sqrt();
+        let predicts = |accuracy: &f64| accuracy - 0.5 > PREDICTS_SE * standard_error;
+        let ceiling = number("heldout_accuracy")
+            .filter(predicts)
+            .map(|accuracy| matched_ceiling(reference.coordinates.as_ref(), comparisons, &settings, accuracy, seed))
+            .transpose()?;
+        for note in ceiling.iter().flat_map(|ceiling| &ceiling.notes) {
+            tracing::debug!("{} ({}): ceiling: {note}", fitted.label, fitted.fit);
+        }
+        Ok(Self { ceiling, chance: Some(chance(n_concepts, comparisons, &settings, seed)?) })
     }
-    Ok(Some((ceiling, chance)))
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use alike::concepts::Concepts;
-use alike::config::{EmbedSection, LossName};
+use alike::config::{LossName, Study};
 use alike::embedding::{FitRecord, FitSettings, fit};
 use alike::store::choices::{self, Choices};
 use alike::store::manifest::Fingerprint;
@@ -124,23 +124,11 @@ fn describe(record: &FitRecord) -> String {
     )
 }
 
-/// Place of one respondent's fit in a study.
-pub(crate) fn embedding_path(out: &Path, label: &str, loss: LossName) -> PathBuf {
-    out.join("embeddings").join(format!("{label}.{}.parquet", loss.name()))
-}
-
 /// All fits of one respondent of a study.
-pub(crate) fn embed_study(
-    folder: &Path,
-    label: &str,
-    choices: &Choices,
-    section: &EmbedSection,
-    settings: impl Fn(LossName) -> FitSettings,
-    existing: Existing,
-) -> anyhow::Result<()> {
-    for &loss in &section.loss {
-        let settings = settings(loss);
-        let path = embedding_path(folder, label, loss);
+pub(crate) fn embed_study(study: &Study, label: &str, choices: &Choices, existing: Existing) -> anyhow::Result<()> {
+    for &loss in &study.embed.loss {
+        let settings = study.fit_settings(loss);
+        let path = study.folder().embedding(label, loss.name());
         let fingerprint = fingerprint(choices, &settings);
         if is_current(&path, &fingerprint, existing) {
             continue;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use alike::concepts::Concepts;
-use alike::config::{DEFAULT_BATCH_TOKENS, JudgeSection, Prompt};
+use alike::config::{DEFAULT_BATCH_TOKENS, JudgeSection, Model, Prompt, Study};
 use alike::engine::LanguageModel;
 use alike::engine::provider::{ExecutionProvider, Runtime};
 use alike::engine::session::{OnnxModel, SessionSettings};
@@ -93,8 +93,7 @@ fn parse_provider(text: &str) -> Result<ExecutionProvider, String> {
 
 /// One model to be asked.
 pub(crate) struct Job<'a> {
-    pub(crate) model: PathBuf,
-    pub(crate) label: String,
+    pub(crate) model: &'a Path,
     pub(crate) style: Option<Style>,
     pub(crate) provider: ExecutionProvider,
     pub(crate) batch_tokens: usize,
@@ -102,13 +101,9 @@ pub(crate) struct Job<'a> {
     pub(crate) seed: u64,
     pub(crate) prompt: &'a Prompt,
     pub(crate) judge: &'a JudgeSection,
-    pub(crate) concepts: &'a Concepts,
-    pub(crate) triplets: &'a [Triplet],
-    /// `DIR` of `DIR/respondent=LABEL/`
-    pub(crate) judgments: PathBuf,
+    pub(crate) target: Target<'a>,
     /// Where the record of the run goes.
     pub(crate) record: PathBuf,
-    pub(crate) existing: Existing,
 }
 
 pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
@@ -116,9 +111,17 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
         let study = crate::cli::open_study(path, args.out.as_ref())?;
         let concepts = Concepts::read_csv(&study.concepts.path)?;
         let triplets = crate::cli::sample::study_triplets(&study, &concepts, Existing::RESUME)?;
+        let folder = study.folder().judgments();
         for model in &study.models {
-            let mut job = study_job(&study, model, &concepts, &triplets, args.existing);
-            job.reuse = args.reuse.into();
+            let target = Target {
+                folder: &folder,
+                label: &model.label,
+                concepts: &concepts,
+                triplets: &triplets,
+                part_rows: study.judge.part_rows,
+                existing: args.existing,
+            };
+            let job = Job { reuse: args.reuse.into(), ..study_job(&study, model, target) };
             judge_or_plan(&job, args.dry_run, common)?;
         }
         return Ok(());
@@ -149,10 +152,16 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
         self_test: args.self_test.unwrap_or(defaults.self_test),
         ..defaults
     };
+    let target = Target {
+        folder: out,
+        label: &label,
+        concepts: &concepts,
+        triplets: &triplets,
+        part_rows: judge.part_rows,
+        existing: args.existing,
+    };
     let job = Job {
-        model: model.clone(),
-        record: store::respondent_path(out, &label).join("_run.json"),
-        label,
+        model,
         style: args.style,
         provider: args.provider,
         batch_tokens: args.batch_tokens.max(1),
@@ -160,10 +169,8 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
         seed: args.seed,
         prompt: &Prompt::default(),
         judge: &judge,
-        concepts: &concepts,
-        triplets: &triplets,
-        judgments: out.clone(),
-        existing: args.existing,
+        target,
+        record: store::respondent_path(out, &label).join("_run.json"),
     };
     judge_or_plan(&job, args.dry_run, common)
 }
@@ -178,16 +185,9 @@ impl From<ReuseFlag> for Reuse {
 }
 
 /// The job of one model of a study.
-pub(crate) fn study_job<'a>(
-    study: &'a alike::config::Study,
-    model: &alike::config::Model,
-    concepts: &'a Concepts,
-    triplets: &'a [Triplet],
-    existing: Existing,
-) -> Job<'a> {
+pub(crate) fn study_job<'a>(study: &'a Study, model: &'a Model, target: Target<'a>) -> Job<'a> {
     Job {
-        model: model.path.clone(),
-        label: model.label.clone(),
+        model: &model.path,
         style: model.style,
         provider: model.provider,
         batch_tokens: model.batch_tokens,
@@ -195,11 +195,8 @@ pub(crate) fn study_job<'a>(
         seed: study.study.seed,
         prompt: &study.prompt,
         judge: &study.judge,
-        concepts,
-        triplets,
-        judgments: study.study.out.join("judgments"),
-        record: study.study.out.join("runs").join(format!("{}.json", model.label)),
-        existing,
+        target,
+        record: study.folder().run_record(&model.label),
     }
 }
 
@@ -287,8 +284,8 @@ fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &JudgeSettings) -> anyh
         .with("question", &settings.wording.question)
         .with("neutral", Wording::neutral())
         .with("close", settings.close.name())
-        .with("concepts", job.concepts.digest())
-        .with("triplets", triplets::digest(job.triplets))
+        .with("concepts", job.target.concepts.digest())
+        .with("triplets", triplets::digest(job.target.triplets))
         .with("decision", settings.decision.name())
         .with("score", settings.score.name())
         .with("temperature", settings.temperature)
@@ -299,7 +296,7 @@ fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &JudgeSettings) -> anyh
         .with("scoring_version", SCORING_VERSION)
         .with("reuse", if settings.reuse == Reuse::Trie { "trie" } else { "off" })
         .with("batch_tokens", settings.batch_tokens)
-        .with("part_rows", job.judge.part_rows))
+        .with("part_rows", job.target.part_rows))
 }
 
 /// Raised whenever the same inputs would give other bytes.
@@ -309,17 +306,9 @@ const SCORING_VERSION: u32 = 1;
 pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json::Value> {
     let started = Instant::now();
     let settings = settings(job)?;
-    let opened = open(&job.model, job.style, &settings.wording, common)?;
+    let opened = open(job.model, job.style, &settings.wording, common)?;
     let fingerprint = fingerprint(job, &opened, &settings)?;
-    let target = Target {
-        folder: &job.judgments,
-        label: &job.label,
-        concepts: job.concepts,
-        triplets: job.triplets,
-        part_rows: job.judge.part_rows,
-        existing: job.existing,
-    };
-    let parts = target.open(fingerprint.clone())?;
+    let parts = job.target.open(fingerprint.clone())?;
     let record =
         if parts.missing().is_empty() { Record::default() } else { ask(job, &opened, &settings, &parts, common)? };
     let (made, kept) = parts.finish()?;
@@ -329,14 +318,14 @@ pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json
         let judging = format!("{:.0} s, {rate:.1} triplets/s", record.judge_seconds);
         tracing::info!(
             "{}: {made} judgments in {judging} → {}",
-            job.label,
-            store::respondent_path(&job.judgments, &job.label).display()
+            job.target.label,
+            store::respondent_path(job.target.folder, job.target.label).display()
         );
     } else {
-        tracing::info!("{}: all {kept} judgments were there", job.label);
+        tracing::info!("{}: all {kept} judgments were there", job.target.label);
     }
     let summary = serde_json::json!({
-        "respondent": job.label, "made": made, "kept": kept, "seconds": seconds,
+        "respondent": job.target.label, "made": made, "kept": kept, "seconds": seconds,
         "judge_seconds": record.judge_seconds, "load_seconds": record.load_seconds,
         "self_test_seconds": record.self_test_seconds, "self_test": record.parity,
         "triplets_per_second": (made > 0).then_some(rate),
@@ -373,27 +362,27 @@ fn ask(
     let loading = Instant::now();
     let mut model = opened.start(job.provider, common)?;
     record.load_seconds = loading.elapsed().as_secs_f64();
-    tracing::debug!("{}: {}", job.label, model.signature().reason());
+    tracing::debug!("{}: {}", job.target.label, model.signature().reason());
 
     let judging = Instant::now();
     let options = parts.missing().iter().flat_map(|part| parts.triplets(*part)).flat_map(|t| [t.first, t.second]);
-    let mut judge = Judge::new(&mut model, &opened.tokenizer, job.concepts, settings, options)?;
+    let mut judge = Judge::new(&mut model, &opened.tokenizer, job.target.concepts, settings, options)?;
     if job.judge.self_test > 0 && settings.reuse == Reuse::Trie {
         let testing = Instant::now();
-        let step = job.triplets.len().div_ceil(job.judge.self_test);
-        let sample: Vec<Triplet> = job.triplets.iter().step_by(step).copied().collect();
+        let step = job.target.triplets.len().div_ceil(job.judge.self_test);
+        let sample: Vec<Triplet> = job.target.triplets.iter().step_by(step).copied().collect();
         let parity = judge.parity(&sample)?;
         record.self_test_seconds = testing.elapsed().as_secs_f64();
         tracing::debug!(
             "{}: sharing prefixes changes log-probabilities by {:.1e} nats at most",
-            job.label,
+            job.target.label,
             parity.max_nats
         );
         // Every strategy known stays below a ten-thousandth; more means that the graph does not do what it seems to.
         if parity.max_nats > PARITY_WARNING_NATS {
             tracing::warn!(
                 "{}: sharing prefixes changes log-probabilities by up to {:.1e} nats ({} of {} choices); --reuse off gives the reference",
-                job.label,
+                job.target.label,
                 parity.max_nats,
                 parity.flips,
                 parity.n
@@ -402,8 +391,9 @@ fn ask(
         record.parity = Some(parity);
     }
 
-    let mut progress = Progress::new(&format!("judge {}", job.label), job.triplets.len(), "triplets", common);
-    progress.skip(job.triplets.len() - parts.to_do());
+    let mut progress =
+        Progress::new(&format!("judge {}", job.target.label), job.target.triplets.len(), "triplets", common);
+    progress.skip(job.target.triplets.len() - parts.to_do());
     for &part in parts.missing() {
         let (judgments, size) = judge.judge(parts.triplets(part), |n| progress.advance(n))?;
         parts.write(part, &judgments)?;
@@ -420,19 +410,33 @@ const PARITY_WARNING_NATS: f64 = 1e-3;
 /// `--dry-run`: the plan, without running it.
 fn print_plan(job: &Job<'_>, common: &Common) -> anyhow::Result<()> {
     let settings = settings(job)?;
-    let opened = open(&job.model, job.style, &settings.wording, common)?;
-    let questions = questions(job.triplets, &opened.tokenizer, job.concepts, &settings, opened.folder.context_tokens)?;
+    let opened = open(job.model, job.style, &settings.wording, common)?;
+    let questions = questions(
+        job.target.triplets,
+        &opened.tokenizer,
+        job.target.concepts,
+        &settings,
+        opened.folder.context_tokens,
+    )?;
     let kv_bytes = opened.folder.cache.map_or(0, |c| c.bytes_per_token());
     let mut size = PlanSize::default();
-    for part in questions.chunks(job.judge.part_rows) {
+    for part in questions.chunks(job.target.part_rows) {
         size = size.plus(plan(part, settings.reuse, settings.batch_tokens, kv_bytes).size);
     }
     let n = questions.len() as f64;
     if common.json {
-        println!("{}", serde_json::json!({ "respondent": job.label, "triplets": questions.len(), "plan": size }));
+        println!(
+            "{}",
+            serde_json::json!({ "respondent": job.target.label, "triplets": questions.len(), "plan": size })
+        );
         return Ok(());
     }
-    println!("{}: {} triplets in {} parts", job.label, questions.len(), questions.len().div_ceil(job.judge.part_rows));
+    println!(
+        "{}: {} triplets in {} parts",
+        job.target.label,
+        questions.len(),
+        questions.len().div_ceil(job.target.part_rows)
+    );
     println!(
         "  tokens if every option were a request   {:>12}  {:6.1} a triplet",
         size.logical_tokens,

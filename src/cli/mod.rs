@@ -10,6 +10,7 @@ mod report;
 mod run;
 mod sample;
 mod simulate;
+mod tables;
 
 use std::path::{Path, PathBuf};
 
@@ -125,7 +126,7 @@ fn open_study(path: &Path, out: Option<&PathBuf>) -> anyhow::Result<Study> {
         study.study.out.clone_from(out);
     }
     let resolved = study.resolved();
-    alike::store::table::write_atomically(&study.study.out.join("study.toml"), |file| {
+    alike::store::table::write_atomically(&study.folder().study(), |file| {
         std::io::Write::write_all(file, resolved.as_bytes())
     })?;
     Ok(study)

@@ -1,13 +1,12 @@
-//! `alike report`: the page of a study, and its tables on a terminal.
+//! `alike report`: the page of a study.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use alike::store::alignment::AlignmentRow;
+use alike::store::folder::StudyFolder;
 use clap::Args;
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
 
 use crate::cli::Common;
+use crate::cli::tables::ranking_table;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
@@ -20,9 +19,10 @@ pub(crate) struct ReportArgs {
 }
 
 pub(crate) fn run(args: &ReportArgs, common: &Common) -> anyhow::Result<()> {
-    let page = write(&args.out)?;
+    let folder = StudyFolder::new(&args.out);
+    let page = write(&folder)?;
     if args.table {
-        println!("{}", ranking_table(&alike::store::alignment::read(&crate::cli::run::alignment_path(&args.out))?));
+        println!("{}", ranking_table(&alike::store::alignment::read(&folder.alignment())?));
     }
     if common.json {
         println!("{}", serde_json::json!({ "report": page }));
@@ -33,47 +33,9 @@ pub(crate) fn run(args: &ReportArgs, common: &Common) -> anyhow::Result<()> {
 }
 
 /// Writes the page and its figures; returns the page's path.
-pub(crate) fn write(out: &Path) -> anyhow::Result<PathBuf> {
-    let data = alike::report::load::load(out)?;
-    let files = alike::report::write(out, &data)?;
+pub(crate) fn write(folder: &StudyFolder) -> anyhow::Result<PathBuf> {
+    let data = alike::report::load::load(folder)?;
+    let files = alike::report::write(folder.root(), &data)?;
     tracing::debug!("wrote {} files of the report", files.len());
-    Ok(out.join("report.html"))
-}
-
-fn number(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"))
-}
-
-fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>, n_text: usize) -> Table {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header(header.to_vec());
-    rows.for_each(|row| {
-        table.add_row(row);
-    });
-    for column in table.column_iter_mut().skip(n_text) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
-/// Procrustes R² of every fit, the highest first.
-pub(crate) fn ranking_table(rows: &[AlignmentRow]) -> Table {
-    let mut rows: Vec<&AlignmentRow> = rows.iter().filter(|r| r.measure == "procrustes_r2").collect();
-    rows.sort_by(|a, b| a.fit.cmp(&b.fit).then(b.value.total_cmp(&a.value)));
-    let header = ["fit", "respondent", "Procrustes R²", "p", "chance", "ceiling", "normalised"];
-    let cells = |r: &&AlignmentRow| {
-        let text = [r.fit.clone(), r.respondent.clone()];
-        let numbers = [Some(r.value), r.p, r.chance, r.ceiling, r.normalised].map(number);
-        text.into_iter().chain(numbers).collect()
-    };
-    table(&header, rows.iter().map(cells), 2)
-}
-
-/// Every measure of one comparison.
-pub(crate) fn alignment_table(rows: &[AlignmentRow]) -> Table {
-    let cells = |r: &AlignmentRow| {
-        let text = [r.measure.clone(), r.reference.clone(), r.n.to_string()];
-        text.into_iter().chain([Some(r.value), r.null_mean, r.p].map(number)).collect()
-    };
-    table(&["measure", "reference", "concepts", "value", "null mean", "p"], rows.iter().map(cells), 2)
+    Ok(folder.report())
 }

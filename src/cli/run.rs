@@ -15,7 +15,7 @@ use clap::Args;
 use crate::cli::align::{Fitted, align_fit};
 use crate::cli::parts::Target;
 use crate::cli::progress::Progress;
-use crate::cli::{Common, Existing, embed, is_current, judge, report, sample, simulate};
+use crate::cli::{Common, Existing, embed, is_current, judge, report, sample, simulate, tables};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -32,7 +32,6 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run(args: &RunArgs, common: &Common) -> anyhow::Result<()> {
     let study = crate::cli::open_study(&args.study, args.out.as_ref())?;
-    let out = &study.study.out;
     let existing = Existing { resume: !args.force, force: args.force };
     let concepts = Concepts::read_csv(&study.concepts.path)?;
     let triplets = sample::study_triplets(&study, &concepts, existing)?;
@@ -48,13 +47,13 @@ pub(crate) fn run(args: &RunArgs, common: &Common) -> anyhow::Result<()> {
     judge_all(&study, &concepts, &triplets, &reference, existing, common)?;
     let answered = embed_all(&study, &concepts, existing)?;
     align_all(&study, &answered, &reference, existing, common)?;
-    let page = report::write(out)?;
+    let page = report::write(&study.folder())?;
 
-    let rows = alike::store::alignment::read(&alignment_path(out))?;
+    let rows = alike::store::alignment::read(&study.folder().alignment())?;
     if common.json {
         println!("{}", summary(&rows, &page));
     } else {
-        println!("{}", report::ranking_table(&rows));
+        println!("{}", tables::ranking_table(&rows));
         println!("report: {}", page.display());
     }
     Ok(())
@@ -65,7 +64,7 @@ fn study_reference(study: &Study, concepts: &Concepts) -> anyhow::Result<Referen
     let align = &study.align;
     let matching = Matching { map: align.map.clone(), allow_missing: align.allow_missing };
     let reference = simulate::read_reference(&align.reference, align.names.as_deref(), concepts, &matching)?;
-    let path = study.study.out.join("reference.parquet");
+    let path = study.folder().reference();
     let matched: Vec<&alike::concepts::Concept> = concepts.iter().collect();
     let matched = reference.matched.iter().map(|i| matched[*i]);
     let fingerprint = Fingerprint::default().with("reference", &reference.digest).with("concepts", concepts.digest());
@@ -83,14 +82,16 @@ fn judge_all(
     existing: Existing,
     common: &Common,
 ) -> anyhow::Result<()> {
-    let folder = study.study.out.join("judgments");
+    let folder = study.folder().judgments();
     for subject in &study.simulated {
         let (label, part_rows) = (&subject.label, study.judge.part_rows);
         let target = Target { folder: &folder, label, concepts, triplets, part_rows, existing };
         simulate::simulate(subject, reference, study.study.seed, target)?;
     }
     for model in &study.models {
-        judge::judge(&judge::study_job(study, model, concepts, triplets, existing), common)?;
+        let (label, part_rows) = (&model.label, study.judge.part_rows);
+        let target = Target { folder: &folder, label, concepts, triplets, part_rows, existing };
+        judge::judge(&judge::study_job(study, model, target), common)?;
     }
     Ok(())
 }
@@ -102,9 +103,9 @@ fn labels(study: &Study) -> Vec<&str> {
 fn embed_all<'a>(study: &'a Study, concepts: &Concepts, existing: Existing) -> anyhow::Result<Vec<(&'a str, Choices)>> {
     let mut answered = Vec::new();
     for label in labels(study) {
-        let folder = respondent_path(&study.study.out.join("judgments"), label);
+        let folder = respondent_path(&study.folder().judgments(), label);
         let choices = choices::read(&folder, Some(concepts.clone()), study.embed.soft_column.as_deref())?;
-        embed::embed_study(&study.study.out, label, &choices, &study.embed, |loss| study.fit_settings(loss), existing)?;
+        embed::embed_study(study, label, &choices, existing)?;
         answered.push((label, choices));
     }
     Ok(answered)
@@ -117,11 +118,11 @@ fn align_all(
     existing: Existing,
     common: &Common,
 ) -> anyhow::Result<()> {
-    let out = &study.study.out;
+    let folder = &study.folder();
     let fits: Vec<(&str, &Choices, LossName, PathBuf)> = answered
         .iter()
         .flat_map(|(label, choices)| {
-            study.embed.loss.iter().map(move |loss| (*label, choices, *loss, embed::embedding_path(out, label, *loss)))
+            study.embed.loss.iter().map(move |loss| (*label, choices, *loss, folder.embedding(label, loss.name())))
         })
         .collect();
     let mut fingerprint = Fingerprint::default()
@@ -132,7 +133,7 @@ fn align_all(
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         fingerprint = fingerprint.with(&name, alike::model_folder::file_digest(path)?);
     }
-    let table = alignment_path(out);
+    let table = folder.alignment();
     if is_current(&table, &fingerprint, existing) {
         return Ok(());
     }
@@ -148,11 +149,6 @@ fn align_all(
     alike::store::alignment::write(&table, &rows, &fingerprint)?;
     tracing::info!("aligned {} fits with `{}` → {}", fits.len(), reference.name, table.display());
     Ok(())
-}
-
-/// Place of a study's alignments.
-pub(crate) fn alignment_path(out: &Path) -> PathBuf {
-    out.join("alignment.parquet")
 }
 
 fn summary(rows: &[AlignmentRow], page: &Path) -> serde_json::Value {

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &SampleArgs, common: &Common) -> anyhow::Result<()> {
         let study = crate::cli::open_study(path, args.out.as_ref())?;
         let concepts = Concepts::read_csv(&study.concepts.path)?;
         let triplets = study_triplets(&study, &concepts, args.existing)?;
-        return report(&triplets, &concepts, study.embed.dims, &triplets_path(&study), common);
+        return report(&triplets, &concepts, study.embed.dims, &study.folder().triplets(), common);
     }
     let (Some(concepts), Some(out)) = (&args.concepts, &args.out) else {
         unreachable!("clap requires both without a study")
@@ -88,11 +88,6 @@ fn report(triplets: &[Triplet], concepts: &Concepts, dims: usize, out: &Path, co
     Ok(())
 }
 
-/// Place of a study's triplets.
-pub(crate) fn triplets_path(study: &Study) -> PathBuf {
-    study.study.out.join("triplets.parquet")
-}
-
 /// The triplets of a study: drawn and written, or read back when they were drawn before.
 pub(crate) fn study_triplets(study: &Study, concepts: &Concepts, existing: Existing) -> anyhow::Result<Vec<Triplet>> {
     let source = &study.triplets;
@@ -112,7 +107,7 @@ pub(crate) fn study_triplets(study: &Study, concepts: &Concepts, existing: Exist
     };
     let fingerprint =
         Fingerprint::default().with("concepts", concepts.digest()).with("triplets", triplets::digest(&drawn));
-    let path = triplets_path(study);
+    let path = study.folder().triplets();
     if !is_done(&path, &fingerprint, existing)? {
         alike::store::triplets::write(&path, &drawn, concepts, &fingerprint)?;
     }

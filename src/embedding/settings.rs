@@ -47,7 +47,7 @@ impl FitSettings {
     /// beside their ceiling.
     pub fn paper(dims: usize, seed: u64) -> Self {
         let loss = Loss::CrowdKernel { mu: 0.05 };
-        Self { loss, dims, l2: L2::Fixed(0.0), holdout: 0.2, restarts: 1, seed, max_evaluations: 5_000 }
+        Self { loss, dims, l2: L2::Fixed(0.0), holdout: 0.2, restarts: 1, seed, max_evaluations: 2_000 }
     }
 
     /// Logistic in distance with the penalty chosen by cross-validation inside the 80 %.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ort::value::Tensor;
 use rayon::prelude::*;
 
-use crate::engine::session::runtime_error;
+use crate::engine::provider::runtime_error;
 use crate::engine::signature::CacheShape;
 use crate::error::Result;
 use crate::prompts::plan::Pass;

@@ -161,3 +161,11 @@ fn library_in(folder: &Path) -> Option<PathBuf> {
     found.sort();
     found.pop()
 }
+
+/// The runtime's refusal in our words and its own.
+pub(crate) fn runtime_error(doing: &str, error: &ort::Error) -> Error {
+    let message = error.message().trim().to_owned();
+    let lower = message.to_lowercase();
+    let out_of_memory = ["out of memory", "failed to allocate", "bad_alloc"].iter().any(|sign| lower.contains(sign));
+    Error::Runtime { doing: doing.to_owned(), message, out_of_memory }
+}

@@ -9,7 +9,7 @@ use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue, Sessi
 use ort::value::{DynValue, Outlet, Tensor, TensorElementType};
 
 use crate::engine::kv_cache::{KvCache, Present};
-use crate::engine::provider::{ExecutionProvider, Runtime};
+use crate::engine::provider::{ExecutionProvider, Runtime, runtime_error};
 use crate::engine::signature::{CacheShape, Element, Layout, Port, Signature};
 use crate::engine::{LanguageModel, ModelInfo, PassOutput, Top};
 use crate::error::{Error, Result};
@@ -276,13 +276,6 @@ fn argmax(values: &ArrayView1<'_, f32>) -> usize {
 #[allow(clippy::cast_possible_truncation, reason = "stored as f32")]
 fn to_f32(value: f64) -> f32 {
     value as f32
-}
-
-pub(crate) fn runtime_error(doing: &str, error: &ort::Error) -> Error {
-    let message = error.message().trim().to_owned();
-    let lower = message.to_lowercase();
-    let out_of_memory = ["out of memory", "failed to allocate", "bad_alloc"].iter().any(|sign| lower.contains(sign));
-    Error::Runtime { doing: doing.to_owned(), message, out_of_memory }
 }
 
 fn run_error(error: &ort::Error, pass: &Pass) -> Error {

@@ -1,6 +1,6 @@
 //! What a study's output folder holds, read into what the page shows. Fits nothing but the axes of the maps.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use faer::{Mat, MatRef};
 use serde_json::Value;
@@ -13,43 +13,42 @@ use crate::linalg::{centred, pca};
 use crate::report::{ConceptLabel, ConceptMap, FitSummary, Kind, ReportData, Respondent};
 use crate::store;
 use crate::store::embedding::Embedding;
+use crate::store::folder::StudyFolder;
 use crate::store::table::Table;
 
 /// Reads a study's output folder.
 ///
 /// # Errors
 /// [`Error::Missing`] naming the stage that has not run, and those of the readers.
-pub fn load(out: &Path) -> Result<ReportData> {
-    let missing = |what: &'static str, name: &str| Error::Missing {
+pub fn load(folder: &StudyFolder) -> Result<ReportData> {
+    let missing = |what: &'static str, path: PathBuf| Error::Missing {
         what,
-        path: out.join(name),
+        path,
         hint: "run `alike run STUDY.toml` first, and give its output folder".into(),
     };
-    let study_path = out.join("study.toml");
+    let study_path = folder.study();
     if !study_path.is_file() {
-        return Err(missing("the study", "study.toml"));
+        return Err(missing("the study", study_path));
     }
     let study: Study = toml::from_str(&fs_err::read_to_string(&study_path)?).map_err(|e| Error::Format {
         path: study_path,
         found: e.message().to_owned(),
         expected: "the study that alike wrote".into(),
     })?;
-    let alignment_path = out.join("alignment.parquet");
+    let alignment_path = folder.alignment();
     if !alignment_path.is_file() {
-        return Err(missing("the alignment", "alignment.parquet"));
+        return Err(missing("the alignment", alignment_path));
     }
     let alignment = store::alignment::read(&alignment_path)?;
-    let triplets_path = out.join("triplets.parquet");
-    let triplets = Table::read(&triplets_path)?;
+    let triplets = Table::read(&folder.triplets())?;
 
-    let loader = Loader { out, study: &study };
+    let loader = Loader { folder, study: &study };
     let mut respondents = Vec::new();
     let mut embeddings = Vec::new();
     for (label, kind, description) in loader.labels() {
         let mut fits = Vec::new();
         for loss in &study.embed.loss {
-            let path = out.join("embeddings").join(format!("{label}.{}.parquet", loss.name()));
-            let embedding = store::embedding::read(&path)?;
+            let embedding = store::embedding::read(&folder.embedding(&label, loss.name()))?;
             fits.push(fit_summary(loss.name(), &embedding.fit));
             embeddings.push((label.clone(), loss.name(), embedding));
         }
@@ -57,7 +56,7 @@ pub fn load(out: &Path) -> Result<ReportData> {
     }
     let concepts = match embeddings.first() {
         Some((.., embedding)) => concepts_of(embedding)?,
-        None => return Err(missing("a respondent", "embeddings")),
+        None => return Err(missing("a respondent", folder.judgments())),
     };
     let mut provenance = vec![
         ("study".to_owned(), study.study.name.clone()),
@@ -75,7 +74,7 @@ pub fn load(out: &Path) -> Result<ReportData> {
         }
     }
 
-    let reference = store::embedding::read(&out.join("reference.parquet"))?;
+    let reference = store::embedding::read(&folder.reference())?;
     let reference_name = alignment.first().map(|row| row.reference.clone()).unwrap_or_default();
     let maps = maps(&reference, &reference_name, &embeddings, &concepts)?;
     Ok(ReportData {
@@ -97,7 +96,7 @@ pub fn load(out: &Path) -> Result<ReportData> {
 }
 
 struct Loader<'a> {
-    out: &'a Path,
+    folder: &'a StudyFolder,
     study: &'a Study,
 }
 
@@ -129,12 +128,14 @@ impl Loader<'_> {
     }
 
     fn run_record(&self, label: &str) -> Value {
-        let path = self.out.join("runs").join(format!("{label}.json"));
-        fs_err::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(Value::Null)
+        fs_err::read(self.folder.run_record(label))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or(Value::Null)
     }
 
     fn quality(&self, label: &str, concepts: &Concepts) -> Result<Quality> {
-        let judgments = store::judgments::read(&self.out.join("judgments"), label, concepts)?;
+        let judgments = store::judgments::read(&self.folder.judgments(), label, concepts)?;
         Ok(quality(&judgments, concepts.len(), |id| concepts.name(id).to_owned()))
     }
 }

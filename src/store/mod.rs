@@ -3,6 +3,7 @@
 pub mod alignment;
 pub mod choices;
 pub mod embedding;
+pub mod folder;
 pub mod judgments;
 pub mod manifest;
 pub mod npy;

@@ -1,0 +1,43 @@
+//! Tables on a terminal, in Markdown so that they can be pasted.
+
+use alike::store::alignment::AlignmentRow;
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"))
+}
+
+fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>, n_text: usize) -> Table {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_header(header.to_vec());
+    rows.for_each(|row| {
+        table.add_row(row);
+    });
+    for column in table.column_iter_mut().skip(n_text) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Procrustes R² of every fit, the highest first.
+pub(crate) fn ranking_table(rows: &[AlignmentRow]) -> Table {
+    let mut rows: Vec<&AlignmentRow> = rows.iter().filter(|r| r.measure == "procrustes_r2").collect();
+    rows.sort_by(|a, b| a.fit.cmp(&b.fit).then(b.value.total_cmp(&a.value)));
+    let header = ["fit", "respondent", "Procrustes R²", "p", "chance", "ceiling", "normalised"];
+    let cells = |r: &&AlignmentRow| {
+        let text = [r.fit.clone(), r.respondent.clone()];
+        let numbers = [Some(r.value), r.p, r.chance, r.ceiling, r.normalised].map(number);
+        text.into_iter().chain(numbers).collect()
+    };
+    table(&header, rows.iter().map(cells), 2)
+}
+
+/// Every measure of one comparison.
+pub(crate) fn alignment_table(rows: &[AlignmentRow]) -> Table {
+    let cells = |r: &AlignmentRow| {
+        let text = [r.measure.clone(), r.reference.clone(), r.n.to_string()];
+        text.into_iter().chain([Some(r.value), r.null_mean, r.p].map(number)).collect()
+    };
+    table(&["measure", "reference", "concepts", "value", "null mean", "p"], rows.iter().map(cells), 2)
+}

@@ -1,0 +1,61 @@
+//! Where everything of a study lies.
+
+use std::path::{Path, PathBuf};
+
+/// A study's output folder.
+#[derive(Debug, Clone)]
+pub struct StudyFolder {
+    root: PathBuf,
+}
+
+impl StudyFolder {
+    /// The folder at a path; nothing is created.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The study with every default filled in.
+    pub fn study(&self) -> PathBuf {
+        self.root.join("study.toml")
+    }
+
+    /// The triplets asked.
+    pub fn triplets(&self) -> PathBuf {
+        self.root.join("triplets.parquet")
+    }
+
+    /// The reference's coordinates of the study's concepts.
+    pub fn reference(&self) -> PathBuf {
+        self.root.join("reference.parquet")
+    }
+
+    /// The data set of judgments, partitioned by respondent.
+    pub fn judgments(&self) -> PathBuf {
+        self.root.join("judgments")
+    }
+
+    /// What was measured while a respondent was asked.
+    pub fn run_record(&self, label: &str) -> PathBuf {
+        self.root.join("runs").join(format!("{label}.json"))
+    }
+
+    /// One fit of one respondent's judgments.
+    pub fn embedding(&self, label: &str, fit: &str) -> PathBuf {
+        self.root.join("embeddings").join(format!("{label}.{fit}.parquet"))
+    }
+
+    /// The alignments of all fits.
+    pub fn alignment(&self) -> PathBuf {
+        self.root.join("alignment.parquet")
+    }
+
+    /// The page.
+    pub fn report(&self) -> PathBuf {
+        self.root.join("report.html")
+    }
+}
