@@ -50,7 +50,7 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
     let embedding = read_embedding(&args.embedding, args.names.as_deref())?;
     let concepts = match &args.concepts {
         Some(path) => Concepts::read_csv(path)?,
-        None => Concepts::from_names(embedding.names.iter().cloned())?,
+        None => Concepts::new(embedding.concepts())?,
     };
     let reference = args.reference.read(&concepts)?;
     let fingerprint = Fingerprint::default()
@@ -68,27 +68,33 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
     let stem = args.embedding.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let measures: &[Measure] = if args.all { &Measure::ALL } else { &Measure::DEFAULTS };
     let mut table = Vec::new();
+    let (human, permutations) = (reference.coordinates.as_ref(), args.permutations);
     for &measure in measures {
-        let mut row = AlignmentRow {
+        let measured = if permutations > 0 {
+            let null = measure.permutation_null(human, rows.as_ref(), permutations, args.seed);
+            null.map(|null| (null.value, Some(null.mean), Some(null.p)))
+        } else {
+            measure.value(human, rows.as_ref()).map(|value| (value, None, None))
+        };
+        let (value, null_mean, p) = match measured {
+            // The others are asked for all together, and some are undefined for some data (a constant row has no cosine).
+            Err(error) if !Measure::DEFAULTS.contains(&measure) => {
+                tracing::warn!("{measure} is left out: {error}");
+                continue;
+            }
+            other => other?,
+        };
+        table.push(AlignmentRow {
             respondent: stem.clone(),
             reference: reference.name.clone(),
             measure: measure.key().into(),
             variant: variant(measure).into(),
+            value,
+            null_mean,
+            p,
             n: rows.nrows(),
             ..AlignmentRow::default()
-        };
-        if args.permutations > 0 {
-            let null = measure.permutation_null(
-                reference.coordinates.as_ref(),
-                rows.as_ref(),
-                args.permutations,
-                args.seed,
-            )?;
-            (row.value, row.null_mean, row.p) = (null.value, Some(null.mean), Some(null.p));
-        } else {
-            row.value = measure.value(reference.coordinates.as_ref(), rows.as_ref())?;
-        }
-        table.push(row);
+        });
     }
     if let Some(out) = &args.out {
         alike::store::alignment::write(out, &table, &fingerprint)?;

@@ -143,6 +143,9 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
         }
     };
     let mut triplets = triplets::resolve(&named, &concepts, file)?;
+    if triplets.len() < named.len() {
+        tracing::info!("{}: {} repeated rows are asked once", file.display(), named.len() - triplets.len());
+    }
     triplets.truncate(args.limit.unwrap_or(usize::MAX));
     let folder_name = || model.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
     let label = args.label.clone().or_else(folder_name).unwrap_or_default();

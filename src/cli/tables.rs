@@ -5,7 +5,8 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
 fn number(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"))
+    // Adding zero turns −0 into 0.
+    value.map_or_else(|| "–".to_owned(), |v| format!("{:.3}", (v * 1000.0).round() / 1000.0 + 0.0))
 }
 
 fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>, n_text: usize) -> Table {

@@ -1,5 +1,6 @@
 //! The ONNX Runtime library and its execution providers.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -89,6 +90,9 @@ impl Runtime {
             None => Self::find()?,
         };
         let fail = |reason: String| Error::RuntimeLibrary { path: path.clone(), reason };
+        if let Some(reason) = unusable(&path)? {
+            return Err(fail(reason));
+        }
         // Never the lazy way: it panics when the library cannot be loaded.
         let builder = ort::init_from(&path).map_err(|e| fail(load_error(&e)))?;
         let environment = builder.with_name("alike").with_telemetry(false).build().map_err(|e| fail(e.to_string()))?;
@@ -131,14 +135,35 @@ impl Runtime {
     }
 }
 
-/// Why a library was not loaded: the dynamic linker's own words (a missing file, another architecture), or its version.
+/// Why a library was not loaded: its version, or the dynamic linker's own words.
 fn load_error(error: &ort::LoadDynamicError) -> String {
     match error {
+        ort::LoadDynamicError::BadVersion { version_str, .. } => {
+            format!("it is version {version_str}, and at least 1.{} is needed", ort::MINOR_VERSION)
+        }
         ort::LoadDynamicError::Dlopen { error, .. } => {
             std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
         }
         other => other.to_string(),
     }
+}
+
+/// What is wrong with a library before it is loaded. For one of another architecture the dynamic linker would only say that
+/// there is no such file.
+fn unusable(path: &Path) -> Result<Option<String>> {
+    let mut header = [0; 20];
+    let mut file = fs_err::File::open(path)?;
+    if file.read_exact(&mut header).is_err() || header[..4] != *b"\x7fELF" {
+        return Ok(cfg!(target_os = "linux").then(|| "it is not a shared library".into()));
+    }
+    // `e_machine` of the ELF header.
+    let machine = match u16::from_le_bytes([header[18], header[19]]) {
+        62 => "x86_64",
+        183 => "aarch64",
+        _ => "another architecture",
+    };
+    let ours = std::env::consts::ARCH;
+    Ok((machine != ours).then(|| format!("it is built for {machine}, and this machine is {ours}")))
 }
 
 const LIBRARY: &str = "libonnxruntime.so";

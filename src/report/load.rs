@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use faer::{Mat, MatRef};
 use serde_json::Value;
 
-use crate::concepts::{Concept, Concepts};
+use crate::concepts::Concepts;
 use crate::config::{BUILT_IN_REFERENCE, Response, Study};
 use crate::error::{Error, Result};
 use crate::judgments::{Quality, quality};
@@ -55,7 +55,7 @@ pub fn load(folder: &StudyFolder) -> Result<ReportData> {
         respondents.push(Respondent { label, kind, description, fits, ..Respondent::default() });
     }
     let concepts = match embeddings.first() {
-        Some((.., embedding)) => concepts_of(embedding)?,
+        Some((.., embedding)) => Concepts::new(embedding.concepts())?,
         None => return Err(missing("a respondent", folder.judgments())),
     };
     let mut provenance = vec![
@@ -154,16 +154,6 @@ fn run_text(run: &Value) -> Option<String> {
         run["runtime"].as_str().unwrap_or("unknown"),
         parity.unwrap_or_default()
     ))
-}
-
-fn concepts_of(embedding: &Embedding) -> Result<Concepts> {
-    let concept = |(name, category): (&String, &Option<String>)| Concept {
-        name: name.clone(),
-        category: category.clone(),
-        definition: None,
-        things_id: None,
-    };
-    Concepts::new(embedding.names.iter().zip(&embedding.categories).map(concept).collect())
 }
 
 fn fit_summary(fit: &str, record: &Value) -> FitSummary {

@@ -29,6 +29,17 @@ pub struct Embedding {
 }
 
 impl Embedding {
+    /// The concepts, as far as the file tells about them.
+    pub fn concepts(&self) -> Vec<Concept> {
+        let concept = |(name, category): (&String, &Option<String>)| Concept {
+            name: name.clone(),
+            category: category.clone(),
+            definition: None,
+            things_id: None,
+        };
+        self.names.iter().zip(&self.categories).map(concept).collect()
+    }
+
     /// Names and coordinates alone.
     pub fn bare(names: Vec<String>, coordinates: Mat<f64>) -> Self {
         Self { categories: vec![None; names.len()], names, coordinates, fit: serde_json::Value::Null }

@@ -280,8 +280,15 @@ fn a_runtime_that_is_missing_or_broken_is_one_clear_error() {
         fail(&["check", "--model", model.to_str().unwrap(), "--ort", library.to_str().unwrap()])
     };
     says(&check(&broken), &["the ONNX Runtime library is missing", "libonnxruntime.so", "hint:", "make setup"]);
-    std::fs::write(&broken, b"\x7fELF not really").unwrap();
-    says(&check(&broken), &["cannot use the ONNX Runtime library", "hint:"]);
+    std::fs::write(&broken, b"not really").unwrap();
+    says(&check(&broken), &["cannot use the ONNX Runtime library", "not a shared library", "hint:"]);
+    // The header of a library for another machine (s390x).
+    let mut header = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x16\0";
+    std::fs::write(&broken, header).unwrap();
+    says(&check(&broken), &["built for another architecture", std::env::consts::ARCH]);
+    header[18..].copy_from_slice(&if cfg!(target_arch = "aarch64") { 183_u16 } else { 62 }.to_le_bytes());
+    std::fs::write(&broken, header).unwrap();
+    says(&check(&broken), &["cannot use the ONNX Runtime library", "file too short"]);
     // A library of this machine that is not ONNX Runtime.
     let program = PathBuf::from(env!("CARGO_BIN_EXE_alike"));
     says(&check(&program), &["cannot use the ONNX Runtime library"]);
