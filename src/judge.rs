@@ -164,7 +164,7 @@ impl<'a> Judge<'a> {
         })
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "stored as f32; lengths and ids are far below the limits")]
+    #[allow(clippy::cast_possible_truncation, reason = "stored as f32; token ids and prompts are far below 2^31")]
     fn judgment(
         &self,
         triplet: Triplet,
@@ -216,13 +216,18 @@ impl<'a> Judge<'a> {
                 top_token: self.tokenizer.text(top.token),
                 top_token_id: top.token as i32,
                 top_log_prob: top.log_prob,
-                n_tokens: [0, 1].map(|option| question.n_tokens(option) as i16),
-                n_chars: names.map(|name| name.chars().count() as i16),
-                n_bytes: names.map(|name| name.len() as i16),
+                n_tokens: [0, 1].map(|option| short(question.n_tokens(option))),
+                n_chars: names.map(|name| short(name.chars().count())),
+                n_bytes: names.map(|name| short(name.len())),
                 n_prompt_tokens: question.prompt.len() as i32,
             }),
         }
     }
+}
+
+/// A length as it is stored; names longer than 32,767 bytes are told as that long.
+fn short(length: usize) -> i16 {
+    i16::try_from(length).unwrap_or(i16::MAX)
 }
 
 /// Tokenises the questions about triplets.

@@ -32,6 +32,7 @@ pub(crate) struct CheckArgs {
     /// Presentations of the parity self-test
     #[arg(long, default_value_t = 8, value_name = "N")]
     self_test: usize,
+    /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }

@@ -39,6 +39,7 @@ pub(crate) struct EmbedArgs {
     /// Column with the probability of the first option, as target instead of the choice
     #[arg(long, value_name = "COLUMN")]
     soft_column: Option<String>,
+    /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]

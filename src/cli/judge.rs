@@ -1,6 +1,7 @@
 //! `alike judge`: ask a language model, part by part.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -23,7 +24,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::parts::{Parts, Target};
 use crate::cli::progress::Progress;
-use crate::cli::{Common, Existing, write_json};
+use crate::cli::{Common, Existing, sample, write_json};
 
 #[derive(Debug, Args)]
 pub(crate) struct JudgeArgs {
@@ -48,21 +49,22 @@ pub(crate) struct JudgeArgs {
     /// How the model is spoken to; what its folder says unless given
     #[arg(long, value_parser = parse_style, value_name = "chat|plain|base")]
     style: Option<Style>,
+    /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where the model runs
-    #[arg(long, value_parser = parse_provider, default_value = "cpu", value_name = "cpu|cuda|tensorrt")]
-    provider: ExecutionProvider,
-    /// New tokens in one pass
-    #[arg(long, default_value_t = DEFAULT_BATCH_TOKENS, value_name = "N")]
-    batch_tokens: usize,
-    /// Judgments in one part
+    /// Where the model runs [default: the study's, or cpu]
+    #[arg(long, value_parser = parse_provider, value_name = "cpu|cuda|tensorrt")]
+    provider: Option<ExecutionProvider>,
+    /// New tokens in one pass [default: the study's, or 1024]
     #[arg(long, value_name = "N")]
-    part_rows: Option<usize>,
+    batch_tokens: Option<NonZeroUsize>,
+    /// Judgments in one part [default: the study's, or 1024]
+    #[arg(long, value_name = "N")]
+    part_rows: Option<NonZeroUsize>,
     /// Whether prefixes are shared
     #[arg(long, value_enum, default_value_t = ReuseFlag::Trie)]
     reuse: ReuseFlag,
-    /// Presentations on which sharing is compared with whole prompts first; 0 for none
+    /// Presentations on which sharing is compared with whole prompts first, 0 for none [default: the study's, or 8]
     #[arg(long, value_name = "N")]
     self_test: Option<usize>,
     /// Only the first N presentations
@@ -108,23 +110,7 @@ pub(crate) struct Job<'a> {
 
 pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
     if let Some(path) = &args.study {
-        let study = crate::cli::open_study(path, args.out.as_ref())?;
-        let concepts = Concepts::read_csv(&study.concepts.path)?;
-        let triplets = crate::cli::sample::study_triplets(&study, &concepts, Existing::RESUME)?;
-        let folder = study.folder().judgments();
-        for model in &study.models {
-            let target = Target {
-                folder: &folder,
-                label: &model.label,
-                concepts: &concepts,
-                triplets: &triplets,
-                part_rows: study.judge.part_rows,
-                existing: args.existing,
-            };
-            let job = Job { reuse: args.reuse.into(), ..study_job(&study, model, target) };
-            judge_or_plan(&job, args.dry_run, common)?;
-        }
-        return Ok(());
+        return run_study(args, path, common);
     }
     let (Some(model), Some(file), Some(out)) = (&args.model, &args.triplets, &args.out) else {
         unreachable!("clap requires these without a study")
@@ -149,12 +135,7 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
     triplets.truncate(args.limit.unwrap_or(usize::MAX));
     let folder_name = || model.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
     let label = args.label.clone().or_else(folder_name).unwrap_or_default();
-    let defaults = JudgeSection::default();
-    let judge = JudgeSection {
-        part_rows: args.part_rows.unwrap_or(defaults.part_rows).max(1),
-        self_test: args.self_test.unwrap_or(defaults.self_test),
-        ..defaults
-    };
+    let judge = args.over(JudgeSection::default());
     let target = Target {
         folder: out,
         label: &label,
@@ -166,8 +147,8 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
     let job = Job {
         model,
         style: args.style,
-        provider: args.provider,
-        batch_tokens: args.batch_tokens.max(1),
+        provider: args.provider.unwrap_or_default(),
+        batch_tokens: args.batch_tokens.map_or(DEFAULT_BATCH_TOKENS, NonZeroUsize::get),
         reuse: args.reuse.into(),
         seed: args.seed,
         prompt: &Prompt::default(),
@@ -176,6 +157,45 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
         record: store::respondent_path(out, &label).join("_run.json"),
     };
     judge_or_plan(&job, args.dry_run, common)
+}
+
+/// Asks every model of a study; flags that are given override what the study says.
+fn run_study(args: &JudgeArgs, path: &Path, common: &Common) -> anyhow::Result<()> {
+    // A dry run writes nothing.
+    let study = if args.dry_run { Study::read(path)? } else { crate::cli::open_study(path, args.out.as_ref())? };
+    let concepts = Concepts::read_csv(&study.concepts.path)?;
+    let mut triplets = if args.dry_run {
+        sample::draw(&study, &concepts)?
+    } else {
+        sample::study_triplets(&study, &concepts, Existing::RESUME)?
+    };
+    triplets.truncate(args.limit.unwrap_or(usize::MAX));
+    let (folder, judge) = (study.folder().judgments(), args.over(study.judge.clone()));
+    for model in &study.models {
+        let (label, part_rows) = (&model.label, judge.part_rows);
+        let (concepts, triplets, existing) = (&concepts, &triplets, args.existing);
+        let target = Target { folder: &folder, label, concepts, triplets, part_rows, existing };
+        let job = Job {
+            provider: args.provider.unwrap_or(model.provider),
+            batch_tokens: args.batch_tokens.map_or(model.batch_tokens, NonZeroUsize::get),
+            reuse: args.reuse.into(),
+            judge: &judge,
+            ..study_job(&study, model, target)
+        };
+        judge_or_plan(&job, args.dry_run, common)?;
+    }
+    Ok(())
+}
+
+impl JudgeArgs {
+    /// The settings with what the flags say instead.
+    fn over(&self, settings: JudgeSection) -> JudgeSection {
+        JudgeSection {
+            part_rows: self.part_rows.map_or(settings.part_rows, NonZeroUsize::get),
+            self_test: self.self_test.unwrap_or(settings.self_test),
+            ..settings
+        }
+    }
 }
 
 impl From<ReuseFlag> for Reuse {

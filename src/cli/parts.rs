@@ -36,7 +36,9 @@ impl<'a> Target<'a> {
     /// Locks the folder and finds the parts that are still to be made.
     pub(crate) fn open(self, fingerprint: Fingerprint) -> alike::Result<Parts<'a>> {
         store::check_label(self.label)?;
-        let lock = lock(&store::respondent_path(self.folder, self.label))?;
+        let folder = store::respondent_path(self.folder, self.label);
+        let lock = lock(&folder)?;
+        remove_drafts(&folder)?;
         let mut missing = Vec::new();
         for part in 0..self.triplets.len().div_ceil(self.part_rows) {
             if !is_done(&store::part_path(self.folder, self.label, 0, part), &fingerprint, self.existing)? {
@@ -97,4 +99,15 @@ fn lock(folder: &Path) -> alike::Result<std::fs::File> {
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked { path: folder.into() }),
         Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
     }
+}
+
+/// Removes half-written files of a process that was killed; the lock says that nobody is writing them.
+fn remove_drafts(folder: &Path) -> alike::Result<()> {
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "tmp") {
+            fs_err::remove_file(path)?;
+        }
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use alike::store::manifest::Fingerprint;
 use alike::triplets::Triplet;
 use clap::Args;
 
-use crate::cli::align::{Fitted, align_fit};
+use crate::cli::align::{ALIGN_VERSION, Fitted, align_fit};
 use crate::cli::parts::Target;
 use crate::cli::progress::Progress;
 use crate::cli::{Common, Existing, embed, is_current, judge, report, sample, simulate, tables};
@@ -128,7 +128,8 @@ fn align_all(
     let mut fingerprint = Fingerprint::default()
         .with("reference", &reference.digest)
         .with("permutations", study.align.permutations)
-        .with("seed", study.study.seed);
+        .with("seed", study.study.seed)
+        .with("align_version", ALIGN_VERSION);
     for (.., path) in &fits {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         fingerprint = fingerprint.with(&name, alike::model_folder::file_digest(path)?);

@@ -31,6 +31,7 @@ pub(crate) struct SampleArgs {
     /// Dimensions of the embedding that the triplets are for: only for the bound that is printed
     #[arg(long, default_value_t = 30)]
     dims: usize,
+    /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Output: a folder for a study, a Parquet file otherwise
@@ -88,23 +89,9 @@ fn report(triplets: &[Triplet], concepts: &Concepts, dims: usize, out: &Path, co
     Ok(())
 }
 
-/// The triplets of a study: drawn and written, or read back when they were drawn before.
+/// The triplets of a study: drawn and written, or found as they were drawn before.
 pub(crate) fn study_triplets(study: &Study, concepts: &Concepts, existing: Existing) -> anyhow::Result<Vec<Triplet>> {
-    let source = &study.triplets;
-    let (n, seed) = (concepts.len(), study.study.seed);
-    let drawn = match (source.design, source.n, &source.path) {
-        (Design::Random, Some(count), _) => triplets::random(n, count, source.counterbalance, seed)?,
-        (Design::File, _, Some(path)) => {
-            let mut triplets = alike::store::triplets::read(path, concepts)?;
-            if source.counterbalance {
-                triplets.extend(triplets.clone().into_iter().map(Triplet::swapped));
-                triplets.sort_unstable();
-                triplets.dedup();
-            }
-            triplets
-        }
-        _ => triplets::exhaustive(n, source.counterbalance, seed),
-    };
+    let drawn = draw(study, concepts)?;
     let fingerprint =
         Fingerprint::default().with("concepts", concepts.digest()).with("triplets", triplets::digest(&drawn));
     let path = study.folder().triplets();
@@ -112,4 +99,23 @@ pub(crate) fn study_triplets(study: &Study, concepts: &Concepts, existing: Exist
         alike::store::triplets::write(&path, &drawn, concepts, &fingerprint)?;
     }
     Ok(drawn)
+}
+
+/// The triplets of a study; nothing is written.
+pub(crate) fn draw(study: &Study, concepts: &Concepts) -> alike::Result<Vec<Triplet>> {
+    let source = &study.triplets;
+    let (n, seed) = (concepts.len(), study.study.seed);
+    match (source.design, source.n, &source.path) {
+        (Design::Random, Some(count), _) => triplets::random(n, count, source.counterbalance, seed),
+        (Design::File, _, Some(path)) => {
+            let mut triplets = alike::store::triplets::read(path, concepts)?;
+            if source.counterbalance {
+                triplets.extend(triplets.clone().into_iter().map(Triplet::swapped));
+                triplets.sort_unstable();
+                triplets.dedup();
+            }
+            Ok(triplets)
+        }
+        _ => Ok(triplets::exhaustive(n, source.counterbalance, seed)),
+    }
 }

@@ -39,6 +39,7 @@ pub(crate) struct SimulateArgs {
     /// Name of the respondent
     #[arg(long, default_value = "simulated")]
     label: String,
+    /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]

@@ -231,3 +231,90 @@ impl PromptTokenizer {
 pub(crate) fn common_prefix<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prompts::template::{Style, Wording};
+
+    /// Single characters, with `: ` and `ab` as merges, no splitting into words, and a BOS that the post-processor adds.
+    const TOKENIZER: &str = r#"{
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "pre_tokenizer": null, "decoder": null,
+        "added_tokens": [
+            {"id": 0, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+            {"id": 1, "content": "</s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}}},
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "vocab": {"<s>": 0, "</s>": 1, "x": 2, ":": 3, " ": 4, "a": 5, "b": 6, ": ": 7, "ab": 8, "s": 9, "/": 10, "<": 11, ">": 12},
+            "merges": [[":", " "], ["a", "b"]]}}"#;
+
+    fn tokenizer(delimiter: &'static str) -> PromptTokenizer {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), TOKENIZER).unwrap();
+        let frame = Frame {
+            before: String::new(),
+            after: ":".into(),
+            delimiter,
+            closing: String::new(),
+            add_special_tokens: true,
+            system_folded: false,
+        };
+        PromptTokenizer::new(file.path(), frame, Some(1)).unwrap()
+    }
+
+    #[test]
+    fn an_option_that_merges_with_the_prompt_backs_off() {
+        // "x:" is x, `:`; "x: b" is x, `: `, b: the prompt keeps what all options leave it.
+        let question = tokenizer(" ").question("x", &["b", "xb"], Close::Auto).unwrap();
+        assert_eq!(question.prompt, [0, 2], "one BOS, then x");
+        assert_eq!(question.options, [vec![7, 6], vec![7, 2, 6]]);
+        // Lengths are never those of an option tokenised alone.
+        assert_eq!((question.n_tokens(0), question.n_tokens(1)), (2, 3));
+        assert_eq!(question.longest(), 5);
+    }
+
+    #[test]
+    fn options_that_begin_each_other_are_closed_together() {
+        let tokenizer = tokenizer("");
+        let question = tokenizer.question("x", &["b", "bx"], Close::Auto).unwrap();
+        assert_eq!((question.closed, &question.options[..]), (true, &[vec![6, 1], vec![6, 2, 1]][..]));
+        assert_eq!(question.n_tokens(1), 2);
+        // `a` does not begin `ab`, which is one token.
+        assert!(!tokenizer.question("x", &["a", "ab"], Close::Auto).unwrap().closed);
+        assert!(!tokenizer.question("x", &["b", "bx"], Close::Never).unwrap().closed);
+        assert!(tokenizer.question("x", &["a", "b"], Close::Always).unwrap().closed);
+    }
+
+    #[test]
+    fn an_option_without_tokens_is_refused_by_name() {
+        let error = tokenizer("").question("x", &["a", ""], Close::Auto).unwrap_err().to_string();
+        assert_eq!(error, "option \"\" has no tokens of its own after \"x:\"");
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_special_token_is_text() {
+        let question = tokenizer("").question("</s>", &["a", "</s>"], Close::Auto).unwrap();
+        assert_eq!(question.prompt, [0, 11, 10, 9, 12, 3]);
+        assert_eq!(question.options[1], [11, 10, 9, 12]);
+    }
+
+    #[test]
+    fn a_vocabulary_that_is_too_small_is_another_models() {
+        assert!(tokenizer("").check_vocabulary(13).is_ok());
+        assert!(tokenizer("").check_vocabulary(12).unwrap_err().to_string().contains("not this model's tokenizer"));
+    }
+
+    #[test]
+    fn styles_without_a_template() {
+        let wording = Wording::new("paper", Some("Be kind")).unwrap();
+        let base = Frame::new(Style::Base, &wording, None).unwrap();
+        assert_eq!((base.before.as_str(), base.after.as_str(), base.delimiter), ("", " Answer:", " "));
+        let plain = Frame::new(Style::Plain, &wording, None).unwrap();
+        assert_eq!((plain.before.as_str(), plain.after.as_str(), plain.delimiter), ("Be kind\n", "", " "));
+        assert!(Frame::new(Style::Chat, &wording, None).is_err());
+    }
+}

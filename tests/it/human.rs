@@ -49,6 +49,7 @@ fn human_geometry_comes_back() {
     };
     let robust = r2(&FitSettings::robust(30, 1).with_l2(1e-3));
     let paper = r2(&FitSettings::paper(30, 1));
+    println!("R² with the human embedding: logistic-distance {robust:.3}, crowd-kernel {paper:.3}");
     assert!(robust > 0.77, "logistic-distance recovers {robust:.3}");
     assert!((0.45..0.60).contains(&paper), "crowd-kernel recovers {paper:.3}");
 }

@@ -8,6 +8,7 @@ mod ceiling;
 mod embedding;
 mod human;
 mod models;
+mod plan;
 mod sources;
 mod study;
 mod support;

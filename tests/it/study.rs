@@ -95,11 +95,15 @@ fn the_whole_line() {
     // A part that is lost or damaged is made again, the others are kept, and the data set is the same.
     let part = |n: usize| out.join(format!("judgments/respondent=tiny/part-00000-{n:05}.parquet"));
     std::fs::remove_file(part(1)).unwrap();
+    std::fs::write(out.join("judgments/respondent=tiny/.part-00000-00001.parquet.1.tmp"), "half").unwrap();
     let whole = std::fs::read(part(2)).unwrap();
     std::fs::write(part(2), &whole[..whole.len() - 40]).unwrap();
     run(&study, &out);
     let resumed = contents(&out);
     assert!(bytes(&first) == bytes(&resumed), "a resumed data set is byte for byte the unbroken one");
+    let drafts = std::fs::read_dir(out.join("judgments/respondent=tiny")).unwrap();
+    let is_draft = |e: &std::fs::DirEntry| e.path().extension().is_some_and(|e| e == "tmp");
+    assert_eq!(drafts.filter(|e| is_draft(e.as_ref().unwrap())).count(), 0, "a killed writer's draft is cleared away");
     let name = Path::new("judgments/respondent=tiny/part-00000-00000.parquet");
     assert_eq!(first[name].1, resumed[name].1, "finished parts are not written again");
 
