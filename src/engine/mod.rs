@@ -113,3 +113,43 @@ pub fn evaluate(model: &mut dyn LanguageModel, plan: &Plan, mut after_pass: impl
     }
     Ok(evaluation)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::scripted::ScriptedModel;
+    use crate::prompts::plan::{Budget, Reuse};
+    use crate::prompts::tokens::Question;
+
+    /// A model that overflows at one pass.
+    struct Overflowing(ScriptedModel);
+
+    impl LanguageModel for Overflowing {
+        fn info(&self) -> &ModelInfo {
+            self.0.info()
+        }
+
+        fn run(&mut self, index: usize, pass: &Pass) -> Result<PassOutput> {
+            let mut output = self.0.run(index, pass)?;
+            if pass.past_len == 0 && pass.new_len == 3 {
+                output.log_probs.fill(f32::NAN);
+            }
+            Ok(output)
+        }
+
+        fn reset(&mut self) {
+            self.0.reset();
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stops_with_its_presentation() {
+        let question =
+            |prompt: &[TokenId]| Question { prompt: prompt.to_vec(), options: vec![vec![1], vec![2]], closed: false };
+        let questions = [question(&[1, 2]), question(&[3, 4, 5])];
+        let plan = Plan::new(&questions, Reuse::Trie, Budget { batch_tokens: 16, cache_tokens: 64 });
+        let error = evaluate(&mut Overflowing(ScriptedModel::new(8)), &plan, |_| {}).unwrap_err();
+        assert!(matches!(&error, Error::NotFiniteLogProb { presentation, .. } if presentation == "1"), "{error}");
+        assert!(error.to_string().contains("NaN") && error.hint().unwrap().contains("fp32"));
+    }
+}
