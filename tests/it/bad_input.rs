@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::study::small_study;
-use crate::support::{copy_folder, fail, path, succeed, tiny};
+use crate::support::{copy_folder, fail, files_below, path, succeed, tiny};
 
 /// A study of ten concepts on a copy of a tiny model that may be damaged.
 struct Bench {
@@ -257,18 +257,12 @@ fn a_full_disk_loses_nothing() {
 /// Counts the Parquet files below a folder, every one of which must be whole; drafts must be gone.
 fn whole_parts(folder: &Path) -> usize {
     let mut count = 0;
-    let mut pending = vec![folder.to_owned()];
-    while let Some(next) = pending.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                pending.push(path);
-            } else if path.extension().is_some_and(|e| e == "parquet") {
-                alike::store::table::Table::read(&path).unwrap();
-                count += 1;
-            } else {
-                assert!(path.extension().is_none_or(|e| e != "tmp"), "{} is left", path.display());
-            }
+    for path in files_below(folder) {
+        if path.extension().is_some_and(|e| e == "parquet") {
+            alike::store::table::Table::read(&path).unwrap();
+            count += 1;
+        } else {
+            assert!(path.extension().is_none_or(|e| e != "tmp"), "{} is left", path.display());
         }
     }
     count

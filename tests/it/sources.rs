@@ -1,9 +1,9 @@
 //! Who may know what: a library is named only in the modules that own it.
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::support::path;
+use crate::support::{files_below, path};
 
 /// Library and the only places that name it.
 const OWNERS: [(&str, &[&str]); 8] = [
@@ -17,22 +17,14 @@ const OWNERS: [(&str, &[&str]); 8] = [
     ("comfy_table", &["cli/"]),
 ];
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            found.push(path);
-        }
-    }
+fn sources() -> Vec<PathBuf> {
+    files_below(&path("src")).into_iter().filter(|path| path.extension().is_some_and(|e| e == "rs")).collect()
 }
 
 #[test]
 fn libraries_stay_with_their_owners() {
     let root = path("src");
-    let mut files = Vec::new();
-    sources(&root, &mut files);
+    let files = sources();
     assert!(files.len() > 30);
     for file in files {
         let name = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
@@ -58,9 +50,7 @@ fn the_line_is_straight() {
         let at = line.iter().position(|m| *m == module).unwrap();
         line[at + 1..].to_vec()
     };
-    let mut files = Vec::new();
-    sources(&path("src"), &mut files);
-    for file in files {
+    for file in sources() {
         let name = file.strip_prefix(path("src")).unwrap().to_str().unwrap().to_owned();
         let module = name.split(['/', '.']).next().unwrap();
         if !["concepts", "triplets", "prompts", "engine", "scoring", "embedding", "alignment"].contains(&module) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use alike::store::table::Table;
 
-use crate::support::{alike, path, succeed, tiny};
+use crate::support::{alike, files_below, path, succeed, tiny};
 
 const CONCEPTS: &str = "concept,category\nbear,animal\nbutterfly,animal\ncat,animal\nbaseball,thing\n\
     baseball glove,thing\ncabbage,food\nbread,food\npineapple,food\nhammer,tool\nscissors,tool\n";
@@ -59,17 +59,9 @@ fn run(study: &Path, out: &Path) -> String {
 /// Bytes and modification time of every file below a folder, but for records of runs (which hold times).
 fn contents(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)> {
     let mut files = BTreeMap::new();
-    let mut pending = vec![folder.to_owned()];
-    while let Some(next) = pending.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                pending.push(path);
-            } else if path.extension().is_some_and(|e| e == "parquet") {
-                let time = path.metadata().unwrap().modified().unwrap();
-                files.insert(path.strip_prefix(folder).unwrap().to_owned(), (std::fs::read(&path).unwrap(), time));
-            }
-        }
+    for path in files_below(folder).into_iter().filter(|path| path.extension().is_some_and(|e| e == "parquet")) {
+        let time = path.metadata().unwrap().modified().unwrap();
+        files.insert(path.strip_prefix(folder).unwrap().to_owned(), (std::fs::read(&path).unwrap(), time));
     }
     files
 }
