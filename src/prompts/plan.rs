@@ -138,8 +138,9 @@ struct Node {
     children: Vec<usize>,
 }
 
-/// What a pass costs beside its tokens, in tokens: every weight is read once, however few rows there are. Measured with
-/// SmolLM2-135M on two cores, where a pass of one token takes as long as 20 to 30 tokens do in a wide one.
+/// What a pass costs beside its tokens, in tokens: every weight is read once, however few rows there are. An estimate:
+/// SmolLM2-135M on two cores ran about 50 tokens/s one at a time and 600 in wide passes, so that a pass costs a dozen tokens
+/// at least, and splitting rows makes the passes that remain narrower and slower.
 const PASS_COST_TOKENS: usize = 25;
 
 /// Passes that another level of the trie adds: one for its own edges, and its children no longer share passes with their
