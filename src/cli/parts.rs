@@ -36,6 +36,9 @@ impl<'a> Target<'a> {
     /// Locks the folder and finds the parts that are still to be made.
     pub(crate) fn open(self, fingerprint: Fingerprint) -> alike::Result<Parts<'a>> {
         store::check_label(self.label)?;
+        if self.triplets.is_empty() {
+            return Err(Error::TooFew { what: "triplets to ask".into(), found: 0, needed: 1 });
+        }
         let folder = store::respondent_path(self.folder, self.label);
         let lock = lock(&folder)?;
         remove_drafts(&folder)?;
@@ -45,7 +48,12 @@ impl<'a> Target<'a> {
                 missing.push(part);
             }
         }
-        Ok(Parts { target: self, fingerprint, missing, _lock: lock })
+        let parts = Parts { target: self, fingerprint, missing, _lock: lock };
+        // Parts beyond this run's belong to another one: only --force may replace that.
+        match parts.others().into_iter().next() {
+            Some(path) if !self.existing.force => Err(Error::Exists { path }),
+            _ => Ok(parts),
+        }
     }
 }
 
@@ -71,18 +79,22 @@ impl<'a> Parts<'a> {
         store::write_part(&self.path(part), judgments, self.target.concepts, self.target.label, &self.fingerprint)
     }
 
-    /// Removes files that belong to an earlier run with more parts; returns how many judgments were made and how many kept.
+    /// Removes what an earlier run with more parts left; returns how many judgments were made and how many kept.
     pub(crate) fn finish(self) -> alike::Result<(usize, usize)> {
-        let n_parts = self.target.triplets.len().div_ceil(self.target.part_rows);
-        let expected: Vec<PathBuf> = (0..n_parts).map(|part| self.path(part)).collect();
-        for path in store::parts(self.target.folder, self.target.label).unwrap_or_default() {
-            if !expected.contains(&path) {
-                tracing::warn!("removing {}, which is not part of this run", path.display());
-                fs_err::remove_file(path)?;
-            }
+        for path in self.others() {
+            tracing::warn!("removing {}, which is not part of this run", path.display());
+            fs_err::remove_file(path)?;
         }
         let made = self.to_do();
         Ok((made, self.target.triplets.len() - made))
+    }
+
+    /// Parts in the folder that this run does not write.
+    fn others(&self) -> Vec<PathBuf> {
+        let n_parts = self.target.triplets.len().div_ceil(self.target.part_rows);
+        let expected: Vec<PathBuf> = (0..n_parts).map(|part| self.path(part)).collect();
+        let there = store::parts(self.target.folder, self.target.label).unwrap_or_default();
+        there.into_iter().filter(|path| !expected.contains(path)).collect()
     }
 
     fn path(&self, part: usize) -> PathBuf {

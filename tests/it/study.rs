@@ -202,6 +202,24 @@ fn other_readers_see_the_same_judgments() {
     println!("{words}");
 }
 
+/// A smaller run never eats a larger one's parts: only `--force` replaces them.
+#[test]
+fn parts_of_a_larger_run_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (study, out) = small_study(folder.path(), &tiny("scoring"));
+    run(&study, &out);
+    let before = contents(&out.join("judgments"));
+    let judge = |more: &[&'static str]| [&["judge", text(&study), "--out", text(&out)], more].concat();
+    assert!(crate::support::fail(&judge(&["--limit", "0", "--resume"])).contains("triplets to ask: 0"));
+    // Even where its own first part is gone, so that nothing of its own is in the way.
+    std::fs::remove_file(out.join("judgments/respondent=tiny/part-00000-00000.parquet")).unwrap();
+    assert!(crate::support::fail(&judge(&["--limit", "100", "--resume"])).contains("exists already"));
+    run(&study, &out);
+    assert!(bytes(&contents(&out.join("judgments"))) == bytes(&before));
+    succeed(&judge(&["--limit", "100", "--force"]));
+    assert_eq!(contents(&out.join("judgments/respondent=tiny")).len(), 1);
+}
+
 /// Two writers of one respondent are kept apart.
 #[test]
 fn a_second_writer_is_refused() {
