@@ -1,68 +1,140 @@
-"""Runs the ONNX file the way the engine will, in chunks over a cache, and compares its logits with `reference.py`."""
+"""Runs an ONNX file the way the engine will, and compares its logits with those of a reference."""
 
+from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from .gguf_reader import Checkpoint, ExportError
-from .reference import logits_of
+from . import ExportError
 
 # f32 against f64 over 30 layers differs by about 1e-4. A wrong graph is off by 0.1 or more.
 MAX_LOGIT_DIFFERENCE = 5e-4
 MAX_LOG_PROB_ERROR = 2e-6  # what f32 keeps of a number near -20
-PREFIX_LENGTH, LENGTH, PADDING = 24, 37, 3
+LENGTH = 37
+CUTS = (24, 36)  # a prefix, a continuation, and one token by itself: kernels differ by length
+TREE_PAST, TREE_BRANCH = 10, 6  # tokens in the pool, and in the shorter branch
+PADDING = 3
+N_SLOTS = 512
+
+Logits = Callable[[np.ndarray], np.ndarray]  # token ids [batch, seq] to logits [batch, seq, vocab]
 
 
-def check_model(checkpoint: Checkpoint, layout: str, model: Path) -> dict:
-    """Returns what `alike.json` records.
+def check_model(reference: Logits, vocab_size: int, layout: str, model: Path, trees: bool = True,
+                limit: float = MAX_LOGIT_DIFFERENCE) -> dict:
+    """Returns the numbers that `alike.json` records.
 
     # Errors
-    ExportError when a logit is off by more than `MAX_LOGIT_DIFFERENCE`.
+    ExportError when a logit is off by more than `limit`.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    sequences = _sequences(checkpoint.sizes.vocab_size)
-    expected = logits_of(checkpoint, sequences)
-    actual = {"scoring": _run_scoring, "standard": _run_standard}[layout](session, checkpoint.sizes, sequences)
+    session = open_session(model)
+    own = (1009 * np.arange(2 * LENGTH) ** 2 % vocab_size).reshape(2, LENGTH)  # spread over the whole vocabulary
+    crossed = np.concatenate([own[:, :CUTS[0]], own[::-1, CUTS[0]:]], axis=1)  # each prompt, continued as the other
+    sequences = np.concatenate([own, crossed])
+    expected = reference(sequences)
+    run = {"scoring": _run_scoring, "standard": _run_standard}[layout]
+    actual = run(session, sequences, trees)
     worst = max(float(np.abs(got - expected[row, start:start + len(got)]).max()) for row, start, got in actual)
-    if not worst <= MAX_LOGIT_DIFFERENCE:  # also false for NaN
-        raise ExportError(f"logits differ from the reference by {worst:.2e}, more than {MAX_LOGIT_DIFFERENCE:.0e}")
+    if not worst <= limit:  # also false for NaN
+        raise ExportError(f"logits differ from the reference by {worst:.2e}, more than {limit:.0e}")
     return {
-        "reference": "numpy float64 forward pass over the same weights",
         "positions": sum(len(got) for _, _, got in actual),
         "max_abs_logit_difference": float(f"{worst:.3g}"),
-        "limit": MAX_LOGIT_DIFFERENCE,
+        "limit": limit,
         "onnxruntime": onnxruntime.__version__,
     }
 
 
-def _sequences(vocab_size):
-    """Two fixed rows of ids, spread over the whole vocabulary."""
-    return (1009 * np.arange(2 * LENGTH) ** 2 % vocab_size).reshape(2, LENGTH)
+def open_session(model: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what fails is raised as well
+    with _naming_the_runtime():
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _run_scoring(session, sizes, sequences):
-    """Prefixes first; then their continuations in swapped order, one prefix twice."""
-    prefix, rest = np.split(sequences, [PREFIX_LENGTH], axis=1)
-    first = _score(session, sizes, prefix, np.array([0, 0]), _empty_cache(sizes, 1))
-    rows = np.array([1, 0, 1])
-    second = _score(session, sizes, rest[rows], rows, _present(first))
-    # A pass that only fills the cache scores nothing, and must fill it with the same numbers.
-    silent = _score(session, sizes, prefix, np.array([0, 0]), _empty_cache(sizes, 1), scores=False)
-    for name, value in _present(first).items():
-        if not np.array_equal(value, _present(silent)[name]):
-            raise ExportError(f"{name} depends on whether positions are scored")
-    return ([(row, 0, first["logits"][row]) for row in (0, 1)]
-            + [(row, PREFIX_LENGTH, second["logits"][i]) for i, row in enumerate(rows)])
+def run_session(session: onnxruntime.InferenceSession, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """All outputs by name. Feeds that the graph does not take are left out."""
+    taken = {i.name for i in session.get_inputs()}
+    names = [output.name for output in session.get_outputs()]
+    with _naming_the_runtime():
+        return dict(zip(names, session.run(names, {name: value for name, value in feeds.items() if name in taken})))
 
 
-def _score(session, sizes, ids, past_rows, cache, scores=True):
+@contextmanager
+def _naming_the_runtime():
+    try:
+        yield
+    except Exception as error:  # its exceptions have no other base in common
+        raise ExportError(f"ONNX Runtime: {error}") from error
+
+
+class Pool:
+    """Keys and values by slot. Slots are handed out in no order, and free ones hold NaN: they must not matter."""
+
+    def __init__(self, session):
+        widths = {i.name: i.shape[1] for i in session.get_inputs() if i.name.startswith("past_key_values.")}
+        self.arrays = {name: np.full((N_SLOTS, width), np.nan, np.float32) for name, width in widths.items()}
+        self._free = np.random.default_rng(1).permutation(N_SLOTS)
+
+    def append(self, outputs) -> np.ndarray:
+        """The slots `[batch, seq]` that the new tokens of a pass are given."""
+        shape = outputs["present.0.key"].shape[:2]
+        n = shape[0] * shape[1]
+        slots, self._free = self._free[:n], self._free[n:]
+        for name, array in self.arrays.items():
+            array[slots] = outputs[name.replace("past_key_values.", "present.")].reshape(n, -1)
+        return slots.reshape(shape)
+
+
+def _run_scoring(session, sequences, trees):
+    """Prefixes; their continuations in swapped order, one prefix twice; then small trees."""
+    pool, own = Pool(session), np.array([0, 1])
+    past = np.empty((2, 0), dtype=np.int64)
+    results = []
+    for start, cut in zip((0, *CUTS), (*CUTS, LENGTH)):
+        outputs = _score(session, sequences[own, start:cut], past, pool)
+        if start == 0:
+            _refuse_side_effects(session, sequences[own, :cut], past, pool, outputs)
+        results += [(row, start, outputs["logits"][i]) for i, row in enumerate(own)]
+        past = np.concatenate([past, pool.append(outputs)], axis=1)
+        if start == 0:
+            prefix, again = past, [1, 0, 1]
+            own, past = own[again], past[again]
+    if trees:
+        results += _run_trees(session, sequences, prefix[:, :TREE_PAST], pool)
+    return results
+
+
+def _run_trees(session, sequences, past, pool):
+    """In each row the rest of a prompt, its own continuation, and the beginning of the other's."""
+    stem, branch = CUTS[0] - TREE_PAST, LENGTH - CUTS[0]
+    parents = np.arange(-1, stem + branch + TREE_BRANCH - 1)
+    parents[stem + branch] = stem - 1
+    ids = np.concatenate([sequences[:2, TREE_PAST:], sequences[2:, CUTS[0]:CUTS[0] + TREE_BRANCH]], axis=1)
+    logits = _score(session, ids, past, pool, parents)["logits"]
+    return ([(row, TREE_PAST, logits[row, :stem + branch]) for row in (0, 1)]
+            + [(row + 2, CUTS[0], logits[row, stem + branch:]) for row in (0, 1)])
+
+
+def _score(session, ids, past, pool, parents=None, scores=True):
+    """One pass. `parents`: the place in the row of the token before each token; a chain if left out."""
+    seq_len, past_len = ids.shape[1], past.shape[1]
+    parents = np.arange(-1, seq_len - 1) if parents is None else parents
+    sees = np.zeros((seq_len, past_len + seq_len), dtype=bool)
+    sees[:, :past_len] = True
+    for token, parent in enumerate(parents):
+        if parent >= 0:
+            sees[token] = sees[parent]
+        sees[token, past_len + token] = True
     scored = np.argwhere(np.ones_like(ids)) if scores else np.empty((0, 2), dtype=np.int64)
     wanted = np.stack([np.arange(len(scored)), ids[tuple(scored.T)]], axis=1)
-    feeds = {"input_ids": ids, "past_rows": past_rows, "scored": scored, "wanted": wanted, **cache}
-    outputs = _run(session, feeds)
+    feeds = {"input_ids": ids, "past_tokens": past, "scored": scored, "wanted": wanted, **pool.arrays,
+             "position_ids": np.tile(sees.sum(axis=1) - 1, (len(ids), 1)),
+             "attention_mask": np.tile(sees, (len(ids), 1, 1))}
+    if any(i.name == "attention_mask" and i.type == "tensor(int64)" for i in session.get_inputs()):
+        feeds["attention_mask"] = np.ones((len(ids), past_len + seq_len), dtype=np.int64)  # the chain variant
+    outputs = run_session(session, feeds)
     logits = outputs["logits"].astype(np.float64)
     log_probs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
     expected = {"log_probs": log_probs[tuple(wanted.T)],
@@ -74,34 +146,28 @@ def _score(session, sizes, ids, past_rows, cache, scores=True):
     return outputs
 
 
-def _run_standard(session, sizes, sequences):
+def _refuse_side_effects(session, ids, past, pool, outputs):
+    """A pass that only fills the pool scores nothing, and must fill it with the same numbers."""
+    silent = _score(session, ids, past, pool, scores=False)
+    for name, value in outputs.items():
+        if name.startswith("present.") and not np.array_equal(value, silent[name]):
+            raise ExportError(f"{name} depends on whether positions are scored")
+
+
+def _run_standard(session, sequences, trees):
     """The second row is padded on the left, and so comes `PADDING` positions late."""
     late = np.array([0, PADDING])
     columns = np.arange(LENGTH) - late[:, None]
-    ids = np.take_along_axis(sequences, np.maximum(columns, 0), axis=1)
+    ids = np.take_along_axis(sequences[:2], np.maximum(columns, 0), axis=1)
     keep = (columns >= 0).astype(np.int64)
-    cache, logits = _empty_cache(sizes, 2), []
-    for start, end in ((0, PREFIX_LENGTH), (PREFIX_LENGTH, LENGTH)):
+    cache = {i.name: np.empty((2, i.shape[1], 0, i.shape[3]), dtype=np.float32)
+             for i in session.get_inputs() if i.name.startswith("past_key_values.")}
+    logits = []
+    for start, end in ((0, CUTS[0]), (CUTS[0], LENGTH)):
         feeds = {"input_ids": ids[:, start:end], "attention_mask": keep[:, :end],
                  "position_ids": np.maximum(columns[:, start:end], 0)}
-        outputs = _run(session, {**feeds, **cache})
-        cache = _present(outputs)
+        outputs = run_session(session, {**feeds, **cache})
+        cache = {name: outputs[name.replace("past_key_values.", "present.")] for name in cache}
         logits.append(outputs["logits"])
     logits = np.concatenate(logits, axis=1)
     return [(0, 0, logits[0]), (1, 0, logits[1, PADDING:])]
-
-
-def _run(session, feeds):
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, feeds)))
-
-
-def _present(outputs):
-    """The cache a pass leaves, under the names the next pass reads."""
-    return {name.replace("present.", "past_key_values."): value
-            for name, value in outputs.items() if name.startswith("present.")}
-
-
-def _empty_cache(sizes, rows):
-    empty = np.empty((rows, sizes.kv_heads, 0, sizes.head_dim), dtype=np.float32)
-    return {f"past_key_values.{i}.{half}": empty for i in range(sizes.layers) for half in ("key", "value")}

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
+from . import ExportError
 from .__main__ import convert
 from .folder import is_complete, sha256
-from .gguf_reader import ExportError
 
 RUNTIME = "onnxruntime"
 LICENCES = ("LICENSE", "ThirdPartyNotices.txt")

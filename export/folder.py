@@ -6,11 +6,11 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import __version__
-from .gguf_reader import Checkpoint, ExportError
+from . import ExportError, __version__
+from .gguf_reader import Checkpoint
 from .tokenizer import special_ids, tokenizer_config, tokenizer_json
 
-FORMAT = 1  # of alike.json
+FORMAT = 2  # of alike.json
 
 
 def sha256(path: Path) -> str:
@@ -35,38 +35,45 @@ def appearing(folder: Path, replace: bool):
     if folder.exists() and not replace:
         raise ExportError(f"{folder} exists and is not a complete export of this file in this layout; "
                           "pass --force to replace it")
-    draft = folder.with_name(folder.name + ".tmp")
+    folder = folder.resolve()  # "." has no name, and so no siblings
+    draft, old = (folder.with_name(folder.name + ending) for ending in (".tmp", ".old"))
     shutil.rmtree(draft, ignore_errors=True)  # left by an interrupted run
     draft.mkdir(parents=True)
     try:
         yield draft
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(old)
         draft.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def write_small_files(checkpoint: Checkpoint, folder: Path) -> None:
     """Everything beside the graph that the engine and other tools read."""
-    _write_json(folder / "tokenizer.json", tokenizer_json(checkpoint), indent=None)
-    _write_json(folder / "tokenizer_config.json", tokenizer_config(checkpoint))
-    _write_json(folder / "generation_config.json", special_ids(checkpoint))
-    _write_json(folder / "config.json", _config(checkpoint))
+    write_json(folder / "tokenizer.json", tokenizer_json(checkpoint), indent=None)
+    write_json(folder / "tokenizer_config.json", tokenizer_config(checkpoint))
+    write_json(folder / "generation_config.json", special_ids(checkpoint))
+    write_json(folder / "config.json", _config(checkpoint))
 
 
-def write_record(checkpoint: Checkpoint, layout: str, source_sha256: str, check: dict | None, folder: Path,
-                 exporter: dict = {"name": "gguf", "version": __version__}) -> None:
+def write_record(record: dict, folder: Path) -> None:
     """alike.json, written last: it lists every other file."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "alike.json")
+    digests = {str(path.relative_to(folder)): sha256(path) for path in files}
+    write_json(folder / "alike.json", {"format": FORMAT, **record, "files": digests})
+
+
+def record_of(checkpoint: Checkpoint, layout: str, source_sha256: str, check: dict | None,
+              exporter: dict = {"name": "gguf", "version": __version__}) -> dict:
+    """What alike.json says of a GGUF export, beside its files."""
     sizes = checkpoint.sizes
-    record = {
-        "format": FORMAT,
+    return {
         "layout": layout,
         "architecture": checkpoint.architecture,
         "precision": "fp32",
         "style": "chat" if checkpoint.has_setting("tokenizer.chat_template") else "base",
         "source": {"file": checkpoint.path.name, "sha256": source_sha256},
-        "files": {path.name: sha256(path) for path in sorted(folder.iterdir())},
         "ingredients": {
             "layers": sizes.layers,
             "hidden_size": sizes.hidden_size,
@@ -83,7 +90,6 @@ def write_record(checkpoint: Checkpoint, layout: str, source_sha256: str, check:
         "exporter": exporter,
         "check": check,
     }
-    _write_json(folder / "alike.json", record)
 
 
 def _config(checkpoint: Checkpoint) -> dict:
@@ -113,5 +119,15 @@ def _config(checkpoint: Checkpoint) -> dict:
     }
 
 
-def _write_json(path, value, indent=2):
+def read_json(path: Path):
+    """What a JSON file holds, or None if there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ExportError(f"{path} is not JSON: {error}") from error
+
+
+def write_json(path, value, indent=2):
     path.write_text(json.dumps(value, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -7,9 +7,7 @@ import numpy as np
 from gguf import GGUFReader
 from gguf.quants import dequantize
 
-
-class ExportError(Exception):
-    """Something the user can act on; printed without a traceback."""
+from . import ExportError
 
 
 @dataclass(frozen=True)

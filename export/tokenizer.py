@@ -1,6 +1,7 @@
 """tokenizer.json and tokenizer_config.json from the vocabulary a GGUF file carries."""
 
-from .gguf_reader import Checkpoint, ExportError
+from . import ExportError
+from .gguf_reader import Checkpoint
 
 CONTROL, USER_DEFINED = 3, 4  # gguf.TokenType
 

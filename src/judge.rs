@@ -1,6 +1,8 @@
 //! Asking a language model: presentations in, judgments out.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use rand::RngExt;
 use serde::Serialize;
@@ -9,7 +11,7 @@ use crate::concepts::{ConceptId, Concepts};
 use crate::engine::{Evaluation, LanguageModel, evaluate};
 use crate::error::{Error, Result};
 use crate::judgments::{Judgment, ModelScores};
-use crate::prompts::plan::{Budget, Plan, PlanSize, Reuse};
+use crate::prompts::plan::{Budget, Plan, PlanSize, Reuse, Strategy};
 use crate::prompts::template::Wording;
 use crate::prompts::tokens::{Close, PromptTokenizer, Question};
 use crate::scoring::{ChoiceScores, Decision, ScoreKind};
@@ -57,11 +59,27 @@ pub struct Parity {
 /// A language model being asked about concepts.
 pub struct Judge<'a> {
     model: &'a mut dyn LanguageModel,
+    asking: Asking<'a>,
+}
+
+/// Everything but the model: what can be done beside it.
+struct Asking<'a> {
     tokenizer: &'a PromptTokenizer,
     concepts: &'a Concepts,
     settings: &'a JudgeSettings,
+    context_tokens: Option<usize>,
+    strategy: Strategy,
+    kv_bytes_per_token: usize,
     /// Log-probability after the neutral prompt of each concept, open and closed.
     priors: BTreeMap<ConceptId, [f64; 2]>,
+}
+
+/// One part, ready for the model.
+struct Asked<'t> {
+    number: usize,
+    triplets: &'t [Triplet],
+    questions: Vec<Question>,
+    plan: Plan,
 }
 
 impl<'a> Judge<'a> {
@@ -76,47 +94,89 @@ impl<'a> Judge<'a> {
         settings: &'a JudgeSettings,
         options: impl IntoIterator<Item = ConceptId>,
     ) -> Result<Self> {
-        let mut judge = Self { model, tokenizer, concepts, settings, priors: BTreeMap::new() };
+        let info = model.info();
+        let mut asking = Asking {
+            tokenizer,
+            concepts,
+            settings,
+            context_tokens: info.context_tokens,
+            strategy: info.strategy,
+            kv_bytes_per_token: info.kv_bytes_per_token,
+            priors: BTreeMap::new(),
+        };
         let mut ids: Vec<ConceptId> = options.into_iter().collect();
         ids.sort_unstable();
         ids.dedup();
-        let ask = |id: &ConceptId| judge.tokenizer.question(Wording::neutral(), &[concepts.name(*id)], Close::Always);
+        let ask = |id: &ConceptId| tokenizer.question(Wording::neutral(), &[concepts.name(*id)], Close::Always);
         let questions: Vec<Question> = ids.iter().map(ask).collect::<Result<_>>()?;
-        let plan = judge.plan(&questions, judge.settings.reuse);
+        let plan = asking.plan(&questions, settings.reuse);
         let name = |index: usize| format!("the neutral prompt, {}", concepts.name(ids[index]));
-        let evaluation = judge.evaluate(&plan, name, |_| {})?;
+        let evaluation = asking.evaluate(model, &plan, name, |_| {})?;
         for (id, slots) in ids.iter().zip(&plan.slots) {
             let steps: Vec<f64> = evaluation.log_probs[slots[0].clone()].iter().map(|l| f64::from(*l)).collect();
             let closed: f64 = steps.iter().sum();
-            judge.priors.insert(*id, [closed - steps[steps.len() - 1], closed]);
+            asking.priors.insert(*id, [closed - steps[steps.len() - 1], closed]);
         }
-        Ok(judge)
+        Ok(Self { model, asking })
     }
 
-    /// Tokenises the questions about triplets.
-    ///
-    /// # Errors
-    /// Those of tokenisation; [`Error::ContextLength`].
-    pub fn questions(&self, triplets: &[Triplet]) -> Result<Vec<Question>> {
-        questions(triplets, self.tokenizer, self.concepts, self.settings, self.model.info().context_tokens)
+    /// Time spent in the runtime so far.
+    pub fn running(&self) -> Duration {
+        self.model.running()
     }
 
-    /// Judges triplets, in their order; `progress` is told how many questions each pass has read the first token of.
+    /// Judges parts, one after the other, and hands each one's judgments to `write`; `progress` is told how many questions
+    /// each pass has read the first token of.
+    ///
+    /// While the model runs one part, the next is tokenised and planned and the one before is scored and written.
     ///
     /// # Errors
-    /// Those of tokenisation and of the model.
-    pub fn judge(&mut self, triplets: &[Triplet], progress: impl FnMut(usize)) -> Result<(Vec<Judgment>, PlanSize)> {
-        let questions = self.questions(triplets)?;
-        let plan = self.plan(&questions, self.settings.reuse);
-        let concepts = self.concepts;
-        let evaluation = self.evaluate(&plan, |index| shown(&triplets[index], concepts), progress)?;
-        let judgments = triplets
-            .iter()
-            .zip(&questions)
-            .enumerate()
-            .map(|(index, (triplet, question))| self.judgment(*triplet, question, index, &plan, &evaluation))
-            .collect();
-        Ok((judgments, plan.size))
+    /// Those of tokenisation, of the model, and of `write`; parts before the failing one are written.
+    pub fn judge<'t>(
+        &mut self,
+        parts: impl Iterator<Item = (usize, &'t [Triplet])> + Send,
+        mut write: impl FnMut(usize, Vec<Judgment>) -> Result<()> + Send,
+        mut progress: impl FnMut(usize),
+    ) -> Result<PlanSize> {
+        let Self { model, asking } = self;
+        let asking = &*asking;
+        std::thread::scope(|scope| {
+            // One part of each kind waits at most, so that memory does not grow with the number of parts.
+            let (to_model, asked) = sync_channel::<Result<Asked<'t>>>(0);
+            let (to_writer, answered) = sync_channel::<(Asked<'t>, Evaluation)>(0);
+            scope.spawn(move || {
+                for (number, triplets) in parts {
+                    let asked = asking.ask(number, triplets);
+                    let failed = asked.is_err();
+                    // A closed channel means that the model has failed; the reason is reported there.
+                    if to_model.send(asked).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+            let writer = scope.spawn(move || {
+                answered
+                    .into_iter()
+                    .try_for_each(|(asked, evaluation)| write(asked.number, asking.judgments(&asked, &evaluation)))
+            });
+            let run = || -> Result<PlanSize> {
+                let mut size = PlanSize::default();
+                for asked in asked {
+                    let asked = asked?;
+                    let name = |index: usize| shown(&asked.triplets[index], asking.concepts);
+                    let evaluation = asking.evaluate(*model, &asked.plan, name, &mut progress)?;
+                    size = size.plus(asked.plan.size);
+                    if to_writer.send((asked, evaluation)).is_err() {
+                        break;
+                    }
+                }
+                drop(to_writer);
+                Ok(size)
+            };
+            let size = run();
+            writer.join().expect("a panic has ended the program")?;
+            size
+        })
     }
 
     /// Compares reuse of prefixes with whole prompts on some triplets.
@@ -124,12 +184,13 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// Those of tokenisation and of the model.
     pub fn parity(&mut self, triplets: &[Triplet]) -> Result<Parity> {
-        let questions = self.questions(triplets)?;
-        let concepts = self.concepts;
+        let Self { model, asking } = self;
+        let questions = asking.questions(triplets)?;
         let mut sums = Vec::with_capacity(2);
         for reuse in [Reuse::Trie, Reuse::Off] {
-            let plan = self.plan(&questions, reuse);
-            let evaluation = self.evaluate(&plan, |index| shown(&triplets[index], concepts), |_| {})?;
+            let plan = asking.plan(&questions, reuse);
+            let name = |index: usize| shown(&triplets[index], asking.concepts);
+            let evaluation = asking.evaluate(*model, &plan, name, |_| {})?;
             let sum = |slots: &std::ops::Range<usize>| {
                 evaluation.log_probs[slots.clone()].iter().map(|l| f64::from(*l)).sum::<f64>()
             };
@@ -144,24 +205,44 @@ impl<'a> Judge<'a> {
             flips: pairs.filter(|(a, b)| (a[0] > a[1]) != (b[0] > b[1])).count(),
         })
     }
+}
+
+impl Asking<'_> {
+    fn questions(&self, triplets: &[Triplet]) -> Result<Vec<Question>> {
+        questions(triplets, self.tokenizer, self.concepts, self.settings, self.context_tokens)
+    }
 
     fn plan(&self, questions: &[Question], reuse: Reuse) -> Plan {
-        plan(questions, reuse, self.settings.batch_tokens, self.model.info().kv_bytes_per_token)
+        plan(questions, reuse, self.strategy, self.settings.batch_tokens, self.kv_bytes_per_token)
+    }
+
+    fn ask<'t>(&self, number: usize, triplets: &'t [Triplet]) -> Result<Asked<'t>> {
+        let questions = self.questions(triplets)?;
+        let plan = self.plan(&questions, self.settings.reuse);
+        Ok(Asked { number, triplets, questions, plan })
     }
 
     fn evaluate(
-        &mut self,
+        &self,
+        model: &mut dyn LanguageModel,
         plan: &Plan,
         name: impl Fn(usize) -> String,
         mut progress: impl FnMut(usize),
     ) -> Result<Evaluation> {
-        evaluate(self.model, plan, |pass| progress(pass.tops.len())).map_err(|error| match error {
+        evaluate(model, plan, |pass| progress(pass.tops.len())).map_err(|error| match error {
             Error::NotFiniteLogProb { value, provider, precision, presentation } => {
                 let presentation = presentation.parse().map_or(presentation, &name);
                 Error::NotFiniteLogProb { value, provider, precision, presentation }
             }
             other => other,
         })
+    }
+
+    fn judgments(&self, asked: &Asked<'_>, evaluation: &Evaluation) -> Vec<Judgment> {
+        let numbered = asked.triplets.iter().zip(&asked.questions).enumerate();
+        numbered
+            .map(|(index, (triplet, question))| self.judgment(*triplet, question, index, &asked.plan, evaluation))
+            .collect()
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "stored as f32; token ids and prompts are far below 2^31")]
@@ -256,9 +337,15 @@ pub fn questions(
 }
 
 /// Plans questions for a model whose cache takes `kv_bytes_per_token`.
-pub fn plan(questions: &[Question], reuse: Reuse, batch_tokens: usize, kv_bytes_per_token: usize) -> Plan {
+pub fn plan(
+    questions: &[Question],
+    reuse: Reuse,
+    strategy: Strategy,
+    batch_tokens: usize,
+    kv_bytes_per_token: usize,
+) -> Plan {
     let cache_tokens = CACHE_BYTES / kv_bytes_per_token.max(1);
-    Plan::new(questions, reuse, Budget { batch_tokens, cache_tokens })
+    Plan::new(questions, reuse, strategy, Budget { batch_tokens, cache_tokens })
 }
 
 fn shown(triplet: &Triplet, concepts: &Concepts) -> String {

@@ -12,13 +12,13 @@
 //!
 //! ```
 //! use alike::engine::{evaluate, scripted::ScriptedModel};
-//! use alike::prompts::plan::{Budget, Plan, Reuse};
+//! use alike::prompts::plan::{Budget, Plan, Reuse, Strategy};
 //! use alike::prompts::tokens::Question;
 //! use alike::scoring::ChoiceScores;
 //!
 //! let question = Question { prompt: vec![1, 2, 3], options: vec![vec![7], vec![8, 9]], closed: false };
 //! let questions = [question];
-//! let plan = Plan::new(&questions, Reuse::Trie, Budget { batch_tokens: 64, cache_tokens: 1024 });
+//! let plan = Plan::new(&questions, Reuse::Trie, Strategy::Tree, Budget { batch_tokens: 64, cache_tokens: 1024 });
 //! let evaluation = evaluate(&mut ScriptedModel::new(16), &plan, |_| {})?;
 //! let steps = [0, 1].map(|option: usize| &evaluation.log_probs[plan.slots[0][option].clone()]);
 //! let scores = ChoiceScores::new(&questions[0], steps);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::engine::signature::CacheShape;
+use crate::engine::signature::{CacheShape, Stated};
 use crate::error::{Error, Result};
 use crate::prompts::template::{ChatTemplate, Style};
 use crate::prompts::tokens::TokenId;
@@ -31,14 +31,23 @@ pub struct ModelFolder {
     pub eos: Option<TokenId>,
     /// Precision of the export; "unknown" for a folder without `alike.json`.
     pub precision: String,
-    /// Cache shape by the config.
-    pub cache: Option<CacheShape>,
-    /// Vocabulary size by the config.
-    pub vocab_size: Option<usize>,
+    /// What the config states of the graph's shapes.
+    pub stated: Stated,
+    /// Arithmetic by the config's dimensions.
+    pub flops: Option<Flops>,
     /// Longest sequence by the config.
     pub context_tokens: Option<usize>,
     /// sha256 that `alike.json` states for each file.
-    stated: BTreeMap<String, String>,
+    checksums: BTreeMap<String, String>,
+}
+
+/// Floating-point operations of a dense decoder's matrix products; attention itself is below one in a hundred here.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Flops {
+    /// Of one token through all layers.
+    pub per_token: f64,
+    /// Of one position through the head.
+    pub per_scored: f64,
 }
 
 /// Larger JSON files than this are refused unread; real ones are below 40 MB.
@@ -93,17 +102,18 @@ impl ModelFolder {
         let head_dim = number("head_dim")
             .or_else(|| Some(number("hidden_size")? / number("num_attention_heads").filter(|heads| *heads > 0)?));
         let cache = number("num_hidden_layers").zip(n_heads).zip(head_dim);
-        let stated = alike["files"].as_object().into_iter().flatten();
+        let cache = cache.map(|((n_layers, n_heads), head_dim)| CacheShape { n_layers, n_heads, head_dim });
+        let checksums = alike["files"].as_object().into_iter().flatten();
         Ok(Self {
             style,
             chat_template,
             chat_template_text,
             eos,
             precision: alike["precision"].as_str().unwrap_or("unknown").to_owned(),
-            cache: cache.map(|((n_layers, n_heads), head_dim)| CacheShape { n_layers, n_heads, head_dim }),
-            vocab_size: number("vocab_size"),
+            stated: Stated { cache, vocab_size: number("vocab_size") },
+            flops: cache.and_then(|cache| flops(&config, cache)),
             context_tokens: number("max_position_embeddings"),
-            stated: stated.filter_map(|(name, sha)| Some((name.clone(), sha.as_str()?.to_owned()))).collect(),
+            checksums: checksums.filter_map(|(name, sha)| Some((name.clone(), sha.as_str()?.to_owned()))).collect(),
             path: path.into(),
             graph,
             tokenizer,
@@ -140,7 +150,7 @@ impl ModelFolder {
         for file in files {
             let digest = file_digest(&file)?;
             let name = file.strip_prefix(&self.path).unwrap_or(&file).to_string_lossy().into_owned();
-            if let Some(stated) = self.stated.get(&name)
+            if let Some(stated) = self.checksums.get(&name)
                 && *stated != digest
             {
                 return Err(Error::Format {
@@ -173,6 +183,17 @@ pub fn file_digest(path: &Path) -> Result<String> {
         }
         hash.update(&buffer[..n]);
     }
+}
+
+/// Two operations for each weight: query and output, key and value, the MLP (gated unless its activation is a plain one).
+fn flops(config: &Value, cache: CacheShape) -> Option<Flops> {
+    let number = |name: &str| config[name].as_f64();
+    let hidden = number("hidden_size")?;
+    let attention = number("num_attention_heads")? * cache.head_dim as f64;
+    let plain = config["hidden_act"].as_str().is_some_and(|act| act.starts_with("gelu") || act == "relu");
+    let mlp = if plain { 2.0 } else { 3.0 } * number("intermediate_size")?;
+    let of_layer = 2.0 * hidden * (2.0 * attention + 2.0 * cache.per_token() as f64 + mlp);
+    Some(Flops { per_token: cache.n_layers as f64 * of_layer, per_scored: 2.0 * hidden * number("vocab_size")? })
 }
 
 fn read_json(path: &Path) -> Result<Option<Value>> {

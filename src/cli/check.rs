@@ -85,12 +85,15 @@ pub(crate) fn run(args: &CheckArgs, common: &Common) -> anyhow::Result<()> {
 
 fn print_graph(model: &OnnxModel) {
     let (signature, info) = (model.signature(), model.info());
-    println!("graph      {:?} layout, vocabulary {}", signature.layout, signature.vocab_size);
+    println!(
+        "graph      past {:?}, mask {:?}, gives {:?}, vocabulary {}",
+        signature.past, signature.mask, signature.scores, signature.vocab_size
+    );
     if let Some(cache) = signature.cache {
         let (layers, heads, dim) = (cache.n_layers, cache.n_heads, cache.head_dim);
         println!("cache      {layers} layers × {heads} heads × {dim}, {} bytes a token", cache.bytes_per_token());
     }
-    println!("strategy   {:?}: {}", info.strategy, signature.reason());
+    println!("strategy   {}: {}", info.strategy, signature.reason());
     println!("precision  {}", info.precision);
 }
 
@@ -138,7 +141,8 @@ fn print_forms(model: &mut OnnxModel, tokenizer: &PromptTokenizer, text: &str, o
         [option.to_owned(), capitalised.clone(), format!(" {option}"), format!("The {option}"), format!("A {option}")];
     let forms: Vec<&str> = forms.iter().map(String::as_str).collect();
     let question = tokenizer.question(text, &forms, Close::Never)?;
-    let plan = plan(&[question], Reuse::Trie, DEFAULT_BATCH_TOKENS, model.info().kv_bytes_per_token);
+    let info = model.info();
+    let plan = plan(&[question], Reuse::Trie, info.strategy, DEFAULT_BATCH_TOKENS, info.kv_bytes_per_token);
     let evaluation = evaluate(model, &plan, |_| {})?;
     let log_probs: Vec<f64> = plan.slots[0]
         .iter()

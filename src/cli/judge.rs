@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alike::concepts::Concepts;
 use alike::config::{DEFAULT_BATCH_TOKENS, JudgeSection, Model, Prompt, Study};
 use alike::engine::LanguageModel;
+use alike::engine::graph_file::GraphPorts;
 use alike::engine::provider::{ExecutionProvider, Runtime};
 use alike::engine::session::{OnnxModel, SessionSettings};
+use alike::engine::signature::Signature;
 use alike::error::Error;
 use alike::judge::{Judge, JudgeSettings, Parity, plan, questions};
+use alike::judgments::Judgment;
 use alike::model_folder::ModelFolder;
 use alike::prompts::plan::{PlanSize, Reuse};
 use alike::prompts::template::{Frame, Style, Wording};
@@ -61,7 +64,7 @@ pub(crate) struct JudgeArgs {
     /// Judgments in one part [default: the study's, or 1024]
     #[arg(long, value_name = "N")]
     part_rows: Option<NonZeroUsize>,
-    /// Whether prefixes are shared
+    /// What is shared between prompts
     #[arg(long, value_enum, default_value_t = ReuseFlag::Trie)]
     reuse: ReuseFlag,
     /// Presentations on which sharing is compared with whole prompts first, 0 for none [default: the study's, or 8]
@@ -81,7 +84,9 @@ pub(crate) struct JudgeArgs {
 enum ReuseFlag {
     /// Shared prefixes are computed once
     Trie,
-    /// Every prompt is computed whole
+    /// The options of a question share its prompt
+    Question,
+    /// Every prompt with every option is computed whole
     Off,
 }
 
@@ -202,6 +207,7 @@ impl From<ReuseFlag> for Reuse {
     fn from(flag: ReuseFlag) -> Self {
         match flag {
             ReuseFlag::Trie => Self::Trie,
+            ReuseFlag::Question => Self::Question,
             ReuseFlag::Off => Self::Off,
         }
     }
@@ -259,8 +265,7 @@ impl Opened {
         let settings = SessionSettings {
             provider,
             threads: common.threads,
-            cache: self.folder.cache,
-            vocab_size: self.folder.vocab_size,
+            stated: self.folder.stated,
             context_tokens: self.folder.context_tokens,
             precision: self.folder.precision.clone(),
         };
@@ -317,13 +322,13 @@ fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &JudgeSettings) -> anyh
         .with("precision", &opened.folder.precision)
         .with("runtime", opened.runtime.version())
         .with("scoring_version", SCORING_VERSION)
-        .with("reuse", if settings.reuse == Reuse::Trie { "trie" } else { "off" })
+        .with("reuse", settings.reuse.name())
         .with("batch_tokens", settings.batch_tokens)
         .with("part_rows", job.target.part_rows))
 }
 
 /// Raised whenever the same inputs would give other bytes.
-const SCORING_VERSION: u32 = 1;
+const SCORING_VERSION: u32 = 2;
 
 /// Asks one model what has not been answered yet.
 pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json::Value> {
@@ -349,10 +354,11 @@ pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json
     }
     let summary = serde_json::json!({
         "respondent": job.target.label, "made": made, "kept": kept, "seconds": seconds,
-        "judge_seconds": record.judge_seconds, "load_seconds": record.load_seconds,
+        "judge_seconds": record.judge_seconds, "session_seconds": record.session_seconds, "load_seconds": record.load_seconds,
         "self_test_seconds": record.self_test_seconds, "self_test": record.parity,
         "triplets_per_second": (made > 0).then_some(rate),
-        "tokens_computed": record.size.computed_tokens, "tokens_logical": record.size.logical_tokens,
+        "tokens_computed": record.size.computed_tokens,
+        "tokens_distinct": record.size.distinct_tokens, "tokens_logical": record.size.logical_tokens,
         "passes": record.size.passes, "scored_positions": record.size.scored_positions,
         "style": opened.style.to_string(), "provider": job.provider.to_string(),
         "precision": opened.folder.precision, "runtime": opened.runtime.version(),
@@ -370,6 +376,7 @@ struct Record {
     load_seconds: f64,
     self_test_seconds: f64,
     judge_seconds: f64,
+    session_seconds: f64,
     parity: Option<Parity>,
     size: PlanSize,
 }
@@ -390,12 +397,14 @@ fn ask(
     let judging = Instant::now();
     let options = parts.missing().iter().flat_map(|part| parts.triplets(*part)).flat_map(|t| [t.first, t.second]);
     let mut judge = Judge::new(&mut model, &opened.tokenizer, job.target.concepts, settings, options)?;
+    let mut self_test_running = Duration::ZERO;
     if job.judge.self_test > 0 && settings.reuse == Reuse::Trie {
-        let testing = Instant::now();
+        let (testing, running) = (Instant::now(), judge.running());
         let step = job.target.triplets.len().div_ceil(job.judge.self_test);
         let sample: Vec<Triplet> = job.target.triplets.iter().step_by(step).copied().collect();
         let parity = judge.parity(&sample)?;
         record.self_test_seconds = testing.elapsed().as_secs_f64();
+        self_test_running = judge.running() - running;
         tracing::debug!(
             "{}: sharing prefixes changes log-probabilities by {:.1e} nats at most",
             job.target.label,
@@ -417,13 +426,12 @@ fn ask(
     let mut progress =
         Progress::new(&format!("judge {}", job.target.label), job.target.triplets.len(), "triplets", common);
     progress.skip(job.target.triplets.len() - parts.to_do());
-    for &part in parts.missing() {
-        let (judgments, size) = judge.judge(parts.triplets(part), |n| progress.advance(n))?;
-        parts.write(part, &judgments)?;
-        record.size = record.size.plus(size);
-    }
+    let missing = parts.missing().iter().map(|&part| (part, parts.triplets(part)));
+    let write = |part: usize, judgments: Vec<Judgment>| parts.write(part, &judgments);
+    record.size = judge.judge(missing, write, |n| progress.advance(n))?;
     progress.finish();
     record.judge_seconds = judging.elapsed().as_secs_f64() - record.self_test_seconds;
+    record.session_seconds = (judge.running() - self_test_running).as_secs_f64();
     Ok(record)
 }
 
@@ -434,57 +442,42 @@ const PARITY_WARNING_NATS: f64 = 1e-3;
 fn print_plan(job: &Job<'_>, common: &Common) -> anyhow::Result<()> {
     let settings = settings(job)?;
     let opened = open(job.model, job.style, &settings.wording, common)?;
-    let questions = questions(
-        job.target.triplets,
-        &opened.tokenizer,
-        job.target.concepts,
-        &settings,
-        opened.folder.context_tokens,
-    )?;
-    let kv_bytes = opened.folder.cache.map_or(0, |c| c.bytes_per_token());
+    let (folder, target) = (&opened.folder, &job.target);
+    let signature = Signature::read(&folder.graph, &GraphPorts::read(&folder.graph)?, folder.stated)?;
+    let (strategy, kv_bytes) = (signature.strategy(), signature.cache.map_or(0, |c| c.bytes_per_token()));
+    let of_part = |triplets: &[Triplet]| -> alike::Result<PlanSize> {
+        let asked = questions(triplets, &opened.tokenizer, target.concepts, &settings, folder.context_tokens)?;
+        Ok(plan(&asked, settings.reuse, strategy, settings.batch_tokens, kv_bytes).size)
+    };
     let mut size = PlanSize::default();
-    for part in questions.chunks(job.target.part_rows) {
-        size = size.plus(plan(part, settings.reuse, settings.batch_tokens, kv_bytes).size);
+    for part in target.triplets.chunks(target.part_rows) {
+        size = size.plus(of_part(part)?);
     }
-    let n = questions.len() as f64;
+    let flops =
+        folder.flops.map(|f| f.per_token * size.computed_tokens as f64 + f.per_scored * size.scored_positions as f64);
     if common.json {
-        println!(
-            "{}",
-            serde_json::json!({ "respondent": job.target.label, "triplets": questions.len(), "plan": size })
-        );
+        let summary = serde_json::json!({
+            "respondent": target.label, "triplets": target.triplets.len(), "strategy": strategy, "plan": size,
+            "cache_bytes": size.cache_tokens * kv_bytes, "flops": flops,
+        });
+        println!("{summary}");
         return Ok(());
     }
-    println!(
-        "{}: {} triplets in {} parts",
-        job.target.label,
-        questions.len(),
-        questions.len().div_ceil(job.target.part_rows)
-    );
-    println!(
-        "  tokens if every option were a request   {:>12}  {:6.1} a triplet",
-        size.logical_tokens,
-        size.logical_tokens as f64 / n
-    );
-    println!(
-        "  distinct tokens of the trie, by part    {:>12}  {:6.1}",
-        size.distinct_tokens,
-        size.distinct_tokens as f64 / n
-    );
-    println!(
-        "  tokens computed                         {:>12}  {:6.1}",
-        size.computed_tokens,
-        size.computed_tokens as f64 / n
-    );
-    println!(
-        "  positions through the head              {:>12}  {:6.1}",
-        size.scored_positions,
-        size.scored_positions as f64 / n
-    );
-    println!(
-        "  passes                                  {:>12}  {:6.1} rows·tokens each",
-        size.passes,
-        size.computed_tokens as f64 / size.passes as f64
-    );
-    println!("  key-value cache, at most                {:>9} MiB", (size.peak_cache_tokens * kv_bytes) >> 20);
+    let n = target.triplets.len() as f64;
+    let line = |what: &str, count: usize, unit: &str| {
+        println!("  {what:<40}{count:>14}  {:8.1}{unit}", count as f64 / n);
+    };
+    println!("{}: {} triplets in {} parts", target.label, n, target.triplets.len().div_ceil(target.part_rows));
+    println!("  strategy {strategy}: {}", signature.reason());
+    line("tokens if every option were a request", size.logical_tokens, " a triplet");
+    line("distinct tokens of the trie, by part", size.distinct_tokens, "");
+    line("tokens computed", size.computed_tokens, "");
+    line("positions through the head", size.scored_positions, "");
+    let mean = size.computed_tokens as f64 / size.passes as f64;
+    println!("  {:<40}{:>14}  {mean:8.1} tokens each", "passes", size.passes);
+    println!("  {:<40}{:>10} MiB", "keys and values, at most", (size.cache_tokens * kv_bytes) >> 20);
+    if let Some(flops) = flops {
+        println!("  {:<40}{:>9.3} TFLOP  {:8.2} GFLOP a triplet", "arithmetic", flops / 1e12, flops / 1e9 / n);
+    }
     Ok(())
 }

@@ -1,8 +1,6 @@
-//! Key-value caches of finished passes, which later passes continue.
+//! The pool of keys and values: one slot for every token that later passes continue.
 
-use std::collections::HashMap;
-
-use ort::value::Tensor;
+use ort::value::{Tensor, TensorRef};
 use rayon::prelude::*;
 
 use crate::engine::provider::runtime_error;
@@ -10,71 +8,81 @@ use crate::engine::signature::CacheShape;
 use crate::error::Result;
 use crate::prompts::plan::Pass;
 
-/// Keys and values of one pass: `2 · n_layers` tensors `[rows, heads, tokens, head_dim]`, layer by layer, key first.
-pub(crate) type Present = Vec<Tensor<f32>>;
-
-/// The caches that later passes will continue.
+/// Keys and values of one layer each, key first: `2 · n_layers` of `[slots, heads · head_dim]`.
 #[derive(Debug)]
 pub(crate) struct KvCache {
     shape: CacheShape,
-    kept: HashMap<usize, Present>,
-    /// What a pass without a past continues: one row of no tokens.
-    nothing: Present,
+    n_slots: usize,
+    pool: Vec<Vec<f32>>,
 }
 
 impl KvCache {
-    pub(crate) fn new(shape: CacheShape) -> Result<Self> {
-        let nothing = (0..2 * shape.n_layers).map(|_| empty(shape, 1)).collect::<Result<_>>()?;
-        Ok(Self { shape, kept: HashMap::new(), nothing })
+    pub(crate) fn new(shape: CacheShape) -> Self {
+        let mut cache = Self { shape, n_slots: 0, pool: vec![Vec::new(); 2 * shape.n_layers] };
+        cache.resize(1);
+        cache
     }
 
-    pub(crate) fn keep(&mut self, pass: usize, present: Present) {
-        self.kept.insert(pass, present);
-    }
-
-    pub(crate) fn release(&mut self, pass: usize) {
-        self.kept.remove(&pass);
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.kept.clear();
-    }
-
-    /// The tensors a pass continues, and for each of its rows the row in them: nothing is copied.
-    pub(crate) fn indexed(&self, pass: &Pass) -> (&Present, Vec<i64>) {
-        match pass.parent {
-            Some(parent) => (&self.kept[&parent], pass.parent_rows.iter().map(|row| index(*row)).collect()),
-            None => (&self.nothing, vec![0; pass.n_rows()]),
+    /// Makes room for so many tokens; what was there is forgotten. A runtime may refuse a tensor without elements, so
+    /// there is always one slot.
+    pub(crate) fn resize(&mut self, n_slots: usize) {
+        self.n_slots = n_slots.max(1);
+        let len = self.n_slots * self.shape.per_token();
+        for values in &mut self.pool {
+            // A smaller plan gives memory back.
+            if values.capacity() > 2 * len {
+                *values = Vec::new();
+            }
+            values.resize(len, 0.0);
         }
     }
 
-    /// The tensors a pass continues, a cache row for each of its rows: for graphs that cannot choose rows themselves.
-    pub(crate) fn repeated(&self, pass: &Pass) -> Result<Present> {
-        let n_rows = pass.n_rows();
-        let Some(parent) = pass.parent else {
-            return (0..2 * self.shape.n_layers).map(|_| empty(self.shape, n_rows)).collect();
-        };
-        let row_len = self.shape.per_token() * pass.past_len;
-        let dims = [n_rows, self.shape.n_heads, pass.past_len, self.shape.head_dim];
-        self.kept[&parent]
-            .par_iter()
-            .map(|tensor| {
-                let (_, values) = tensor.extract_tensor();
-                let mut data = Vec::with_capacity(n_rows * row_len);
-                for row in &pass.parent_rows {
-                    data.extend_from_slice(&values[row * row_len..(row + 1) * row_len]);
-                }
-                Tensor::from_array((dims, data)).map_err(|e| runtime_error("repeating cache rows", &e))
-            })
-            .collect()
+    /// The whole pool, as a graph that gathers slots itself takes it: nothing is copied.
+    pub(crate) fn views(&self) -> Result<Vec<TensorRef<'_, f32>>> {
+        let dims = [self.n_slots, self.shape.per_token()];
+        let views = self.pool.iter().map(|values| TensorRef::from_array_view((dims, values.as_slice())));
+        views.map(|view| view.map_err(|e| runtime_error("passing the cache", &e))).collect()
     }
-}
 
-fn empty(shape: CacheShape, n_rows: usize) -> Result<Tensor<f32>> {
-    let dims = [n_rows, shape.n_heads, 0, shape.head_dim];
-    Tensor::from_array((dims, Vec::<f32>::new())).map_err(|e| runtime_error("making an empty cache", &e))
-}
+    /// The past of every row, `[rows, heads, past_len, head_dim]`: for graphs that cannot gather slots themselves.
+    pub(crate) fn gathered(&self, pass: &Pass) -> Result<Vec<Tensor<f32>>> {
+        let CacheShape { n_heads, head_dim, .. } = self.shape;
+        let dims = [pass.n_rows(), n_heads, pass.past_len, head_dim];
+        let gather = |values: &Vec<f32>| {
+            let mut data = Vec::with_capacity(dims.iter().product());
+            if pass.past_len > 0 {
+                for row in pass.past.chunks(pass.past_len) {
+                    for head in 0..n_heads {
+                        for slot in row {
+                            let at = (slot * n_heads + head) * head_dim;
+                            data.extend_from_slice(&values[at..at + head_dim]);
+                        }
+                    }
+                }
+            }
+            Tensor::from_array((dims, data)).map_err(|e| runtime_error("gathering the cache", &e))
+        };
+        self.pool.par_iter().map(gather).collect()
+    }
 
-fn index(row: usize) -> i64 {
-    i64::try_from(row).expect("row numbers are small")
+    /// Puts new tokens into their slots: `values` is `[rows, new_len, heads · head_dim]` of one layer's keys or values.
+    pub(crate) fn store(&mut self, half: usize, first_slot: usize, values: &[f32]) {
+        let start = first_slot * self.shape.per_token();
+        self.pool[half][start..start + values.len()].copy_from_slice(values);
+    }
+
+    /// The same from `[rows, heads, past_len + new_len, head_dim]`, of which the past is there already.
+    pub(crate) fn store_last(&mut self, half: usize, first_slot: usize, pass: &Pass, values: &[f32]) {
+        let CacheShape { n_heads, head_dim, .. } = self.shape;
+        let total_len = pass.past_len + pass.new_len;
+        for row in 0..pass.n_rows() {
+            for head in 0..n_heads {
+                for index in 0..pass.new_len {
+                    let from = ((row * n_heads + head) * total_len + pass.past_len + index) * head_dim;
+                    let to = ((first_slot + row * pass.new_len + index) * n_heads + head) * head_dim;
+                    self.pool[half][to..to + head_dim].copy_from_slice(&values[from..from + head_dim]);
+                }
+            }
+        }
+    }
 }

@@ -1,15 +1,18 @@
 //! Running a plan on a language model.
 
+pub mod graph_file;
 pub mod kv_cache;
 pub mod provider;
 pub mod scripted;
 pub mod session;
 pub mod signature;
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::prompts::plan::{Pass, Plan};
+use crate::prompts::plan::{Pass, Plan, Strategy};
 use crate::prompts::tokens::TokenId;
 
 /// What a model reports about itself, for plans, manifests and people.
@@ -29,16 +32,6 @@ pub struct ModelInfo {
     pub precision: String,
     /// Version of the runtime.
     pub runtime: String,
-}
-
-/// How prefixes are shared: read off the graph, never off the model's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Strategy {
-    /// Rows continue cached prefixes of equal length.
-    SharedPast,
-    /// The graph takes no cache: every path is computed whole.
-    None,
 }
 
 /// The most probable next token at a position.
@@ -64,14 +57,17 @@ pub trait LanguageModel {
     /// What it is.
     fn info(&self) -> &ModelInfo;
 
-    /// Runs pass number `index`, keeping its cache if [`Pass::keep`] and dropping its parent's if it [releases](Pass::release) it.
+    /// Makes a pool for the keys and values of so many tokens; what was in it is forgotten.
+    fn begin(&mut self, cache_tokens: usize);
+
+    /// Runs a pass, and puts its keys and values into the pool where it says so.
     ///
     /// # Errors
     /// [`Error::Runtime`] when the runtime fails.
-    fn run(&mut self, index: usize, pass: &Pass) -> Result<PassOutput>;
+    fn run(&mut self, pass: &Pass) -> Result<PassOutput>;
 
-    /// Forgets every cache.
-    fn reset(&mut self);
+    /// Time spent in the runtime so far.
+    fn running(&self) -> Duration;
 }
 
 /// A plan's results.
@@ -90,18 +86,11 @@ pub struct Evaluation {
 pub fn evaluate(model: &mut dyn LanguageModel, plan: &Plan, mut after_pass: impl FnMut(&Pass)) -> Result<Evaluation> {
     let unset = Top { token: 0, log_prob: f32::NAN };
     let mut evaluation = Evaluation { log_probs: vec![f32::NAN; plan.n_slots], tops: vec![unset; plan.slots.len()] };
-    model.reset();
-    for (index, pass) in plan.passes.iter().enumerate() {
-        let output = model.run(index, pass)?;
-        for (wanted, log_prob) in pass.wanted.iter().zip(&output.log_probs) {
-            evaluation.log_probs[wanted.slot] = *log_prob;
-        }
-        for &(scored, question) in &pass.tops {
-            evaluation.tops[question] = output.tops[scored];
-        }
+    model.begin(plan.size.cache_tokens);
+    for pass in &plan.passes {
+        run(model, pass, &mut evaluation)?;
         after_pass(pass);
     }
-    model.reset();
     if let Some(slot) = evaluation.log_probs.iter().position(|l| !l.is_finite()) {
         let question = plan.slots.iter().position(|options| options.iter().any(|range| range.contains(&slot)));
         return Err(Error::NotFiniteLogProb {
@@ -114,42 +103,93 @@ pub fn evaluate(model: &mut dyn LanguageModel, plan: &Plan, mut after_pass: impl
     Ok(evaluation)
 }
 
+/// Runs a pass, or its halves where memory is short: rows do not depend on each other.
+fn run(model: &mut dyn LanguageModel, pass: &Pass, evaluation: &mut Evaluation) -> Result<()> {
+    let output = match (model.run(pass), pass.halves()) {
+        (Ok(output), _) => output,
+        (Err(Error::Runtime { out_of_memory: true, message, .. }), Some(halves)) => {
+            let (n_rows, new_len) = (pass.n_rows(), pass.new_len);
+            tracing::warn!("out of memory with {n_rows} rows of {new_len} tokens ({message}); trying half as many");
+            return halves.iter().try_for_each(|half| run(model, half, evaluation));
+        }
+        (Err(error), _) => return Err(error),
+    };
+    for (wanted, log_prob) in pass.wanted.iter().zip(&output.log_probs) {
+        evaluation.log_probs[wanted.slot] = *log_prob;
+    }
+    for &(scored, question) in &pass.tops {
+        evaluation.tops[question] = output.tops[scored];
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::scripted::ScriptedModel;
     use crate::prompts::plan::{Budget, Reuse};
-    use crate::prompts::tokens::Question;
+    use crate::prompts::tokens::{Question, TokenId};
 
-    /// A model that overflows at one pass.
-    struct Overflowing(ScriptedModel);
+    /// A model that overflows on prompts of three tokens, and has memory for so many.
+    struct Faulty {
+        model: ScriptedModel,
+        most_tokens: usize,
+    }
 
-    impl LanguageModel for Overflowing {
+    impl LanguageModel for Faulty {
         fn info(&self) -> &ModelInfo {
-            self.0.info()
+            self.model.info()
         }
 
-        fn run(&mut self, index: usize, pass: &Pass) -> Result<PassOutput> {
-            let mut output = self.0.run(index, pass)?;
+        fn begin(&mut self, cache_tokens: usize) {
+            self.model.begin(cache_tokens);
+        }
+
+        fn run(&mut self, pass: &Pass) -> Result<PassOutput> {
+            if pass.tokens.len() > self.most_tokens {
+                let message = "Failed to allocate memory".into();
+                return Err(Error::Runtime { doing: "running".into(), message, out_of_memory: true });
+            }
+            let mut output = self.model.run(pass)?;
             if pass.past_len == 0 && pass.new_len == 3 {
                 output.log_probs.fill(f32::NAN);
             }
             Ok(output)
         }
 
-        fn reset(&mut self) {
-            self.0.reset();
+        fn running(&self) -> Duration {
+            Duration::ZERO
         }
+    }
+
+    const BUDGET: Budget = Budget { batch_tokens: 512, cache_tokens: 640 };
+
+    fn question(prompt: &[TokenId], options: [&[TokenId]; 2]) -> Question {
+        Question { prompt: prompt.to_vec(), options: options.map(<[TokenId]>::to_vec).to_vec(), closed: false }
     }
 
     #[test]
     fn what_is_not_finite_stops_with_its_presentation() {
-        let question =
-            |prompt: &[TokenId]| Question { prompt: prompt.to_vec(), options: vec![vec![1], vec![2]], closed: false };
-        let questions = [question(&[1, 2]), question(&[3, 4, 5])];
-        let plan = Plan::new(&questions, Reuse::Trie, Budget { batch_tokens: 16, cache_tokens: 64 });
-        let error = evaluate(&mut Overflowing(ScriptedModel::new(8)), &plan, |_| {}).unwrap_err();
+        let questions = [question(&[1, 2], [&[1], &[2]]), question(&[3, 4, 5], [&[1], &[2]])];
+        let plan = Plan::new(&questions, Reuse::Trie, Strategy::Tree, BUDGET);
+        let mut model = Faulty { model: ScriptedModel::new(8), most_tokens: usize::MAX };
+        let error = evaluate(&mut model, &plan, |_| {}).unwrap_err();
         assert!(matches!(&error, Error::NotFiniteLogProb { presentation, .. } if presentation == "1"), "{error}");
         assert!(error.to_string().contains("NaN") && error.hint().unwrap().contains("fp32"));
+    }
+
+    #[test]
+    fn out_of_memory_halves_the_pass_and_goes_on() {
+        let questions: Vec<Question> =
+            (0..60).map(|i| question(&[1, 2, i / 6, i % 6, 7], [&[1, i % 5, 2], &[2, 3]])).collect();
+        for strategy in [Strategy::Tree, Strategy::SharedPast, Strategy::Step] {
+            let plan = Plan::new(&questions, Reuse::Trie, strategy, BUDGET);
+            let whole = evaluate(&mut ScriptedModel::new(8), &plan, |_| {}).unwrap();
+            let mut small = Faulty { model: ScriptedModel::new(8), most_tokens: 9 };
+            assert_eq!(evaluate(&mut small, &plan, |_| {}).unwrap(), whole);
+            // A single row that does not fit is the end.
+            small.most_tokens = 0;
+            assert!(matches!(evaluate(&mut small, &plan, |_| {}), Err(Error::Runtime { out_of_memory: true, .. })));
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! A model without weights: the next token depends on all tokens before it through a hash. For tests.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::engine::{LanguageModel, ModelInfo, PassOutput, Strategy, Top};
+use crate::engine::{LanguageModel, ModelInfo, PassOutput, Top};
 use crate::error::Result;
-use crate::prompts::plan::Pass;
+use crate::prompts::plan::{Pass, Strategy};
 use crate::prompts::tokens::TokenId;
 
 /// A scripted language model.
@@ -15,7 +15,8 @@ use crate::prompts::tokens::TokenId;
 #[derive(Debug)]
 pub struct ScriptedModel {
     info: ModelInfo,
-    caches: HashMap<usize, Vec<Vec<TokenId>>>,
+    /// The token in each slot of the pool.
+    pool: Vec<TokenId>,
 }
 
 impl ScriptedModel {
@@ -25,12 +26,12 @@ impl ScriptedModel {
             vocab_size,
             context_tokens: None,
             kv_bytes_per_token: 4,
-            strategy: Strategy::SharedPast,
+            strategy: Strategy::Tree,
             provider: "scripted".into(),
             precision: "fp32".into(),
             runtime: "none".into(),
         };
-        Self { info, caches: HashMap::new() }
+        Self { info, pool: Vec::new() }
     }
 
     /// Log-probabilities over the vocabulary after `sequence`.
@@ -53,19 +54,25 @@ impl LanguageModel for ScriptedModel {
         &self.info
     }
 
+    fn begin(&mut self, cache_tokens: usize) {
+        self.pool = vec![TokenId::MAX; cache_tokens];
+    }
+
     #[allow(clippy::cast_possible_truncation, reason = "log-probabilities are f32 at the model border")]
-    fn run(&mut self, index: usize, pass: &Pass) -> Result<PassOutput> {
-        let rows: Vec<Vec<TokenId>> = (0..pass.n_rows())
-            .map(|row| {
-                let past = pass.parent.map(|parent| &self.caches[&parent][pass.parent_rows[row]]);
-                let mut sequence = past.cloned().unwrap_or_default();
-                assert_eq!(sequence.len(), pass.past_len, "a plan's rows continue caches of their own length");
-                sequence.extend_from_slice(&pass.tokens[row * pass.new_len..(row + 1) * pass.new_len]);
-                sequence
-            })
-            .collect();
-        let scored: Vec<Vec<f64>> =
-            pass.scored.iter().map(|&(row, at)| self.log_softmax(&rows[row][..=pass.past_len + at])).collect();
+    fn run(&mut self, pass: &Pass) -> Result<PassOutput> {
+        // What a token sees is what the mask says, in the order of positions, as in a real model.
+        let (positions, mask, width) = (pass.positions(), pass.mask(), pass.past_len + pass.new_len);
+        let sequence = |row: usize, at: usize| -> Vec<TokenId> {
+            let of_row = row * pass.new_len;
+            let past = (0..pass.past_len).map(|i| (i, self.pool[pass.past[row * pass.past_len + i]]));
+            let new = (0..pass.new_len).map(|i| (positions[of_row + i], pass.tokens[of_row + i]));
+            let seen = &mask[(of_row + at) * width..(of_row + at + 1) * width];
+            let mut tokens: Vec<_> = past.chain(new).zip(seen).filter(|(_, seen)| **seen).map(|(t, _)| t).collect();
+            tokens.sort_by_key(|(position, _)| *position);
+            assert!(tokens.iter().enumerate().all(|(i, (position, _))| i == *position), "a sequence without gaps");
+            tokens.into_iter().map(|(_, token)| token).collect()
+        };
+        let scored: Vec<Vec<f64>> = pass.scored.iter().map(|&(row, at)| self.log_softmax(&sequence(row, at))).collect();
         let log_probs = pass.wanted.iter().map(|w| scored[w.scored][w.token as usize] as f32).collect();
         let tops = scored
             .iter()
@@ -74,16 +81,13 @@ impl LanguageModel for ScriptedModel {
                 Top { token: best as TokenId, log_prob: log_probs[best] as f32 }
             })
             .collect();
-        if let Some(parent) = pass.parent.filter(|_| pass.release) {
-            self.caches.remove(&parent);
-        }
-        if pass.keep {
-            self.caches.insert(index, rows);
+        if let Some(slot) = pass.keep {
+            self.pool[slot..slot + pass.tokens.len()].copy_from_slice(&pass.tokens);
         }
         Ok(PassOutput { log_probs, tops })
     }
 
-    fn reset(&mut self) {
-        self.caches.clear();
+    fn running(&self) -> Duration {
+        Duration::ZERO
     }
 }

@@ -2,15 +2,18 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView3, Ix3};
+use ndarray::{Array, Array2, Array3, ArrayView1, ArrayView3, Dimension, Ix3, ShapeError};
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue, SessionOutputs};
-use ort::value::{DynValue, Outlet, Tensor, TensorElementType};
+use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
+use rayon::prelude::*;
 
-use crate::engine::kv_cache::{KvCache, Present};
+use crate::engine::graph_file::GraphPorts;
+use crate::engine::kv_cache::KvCache;
 use crate::engine::provider::{ExecutionProvider, Runtime, runtime_error};
-use crate::engine::signature::{CacheShape, Element, Layout, Port, Signature};
+use crate::engine::signature::{MaskInput, PastInput, Scores, Signature, Stated};
 use crate::engine::{LanguageModel, ModelInfo, PassOutput, Top};
 use crate::error::{Error, Result};
 use crate::prompts::plan::Pass;
@@ -22,10 +25,8 @@ pub struct SessionSettings {
     pub provider: ExecutionProvider,
     /// Threads of one operator; 0 leaves it to the runtime (one a core).
     pub threads: usize,
-    /// Cache shape the model's config states, for graphs that leave it open.
-    pub cache: Option<CacheShape>,
-    /// Vocabulary size the model's config states.
-    pub vocab_size: Option<usize>,
+    /// What the model's config states of the graph's shapes.
+    pub stated: Stated,
     /// Context the model's config states, in tokens.
     pub context_tokens: Option<usize>,
     /// Precision the export states.
@@ -41,6 +42,7 @@ pub struct OnnxModel {
     cache: Option<KvCache>,
     present_names: Vec<String>,
     past_names: Vec<String>,
+    running: Duration,
 }
 
 impl OnnxModel {
@@ -56,6 +58,8 @@ impl OnnxModel {
                 hint: "give the folder that holds model.onnx; `make setup` builds the demo's".into(),
             });
         }
+        // Before the weights are read, which takes time.
+        let signature = Signature::read(graph, &GraphPorts::read(graph)?, settings.stated)?;
         let doing = format!("opening {}", graph.display());
         let fail = |e: &ort::Error| runtime_error(&doing, e);
         let mut builder = Session::builder(&runtime.environment).map_err(|e| fail(&e))?;
@@ -68,8 +72,6 @@ impl OnnxModel {
         }
         let session = builder.commit_from_file(graph).map_err(|e| fail(&e))?;
 
-        let (inputs, outputs) = (ports(session.inputs()), ports(session.outputs()));
-        let signature = Signature::read(graph, &inputs, &outputs, settings.cache, settings.vocab_size)?;
         let info = ModelInfo {
             vocab_size: signature.vocab_size,
             context_tokens: settings.context_tokens,
@@ -84,9 +86,10 @@ impl OnnxModel {
             (0..n_layers).flat_map(|layer| ["key", "value"].map(|half| format!("{side}.{layer}.{half}"))).collect()
         };
         Ok(Self {
-            cache: signature.cache.map(KvCache::new).transpose()?,
+            cache: signature.cache.map(KvCache::new),
             present_names: names("present"),
             past_names: names("past_key_values"),
+            running: Duration::ZERO,
             session,
             signature,
             info,
@@ -97,89 +100,6 @@ impl OnnxModel {
     pub fn signature(&self) -> &Signature {
         &self.signature
     }
-
-    fn run_scoring(&mut self, index: usize, pass: &Pass) -> Result<PassOutput> {
-        let cache = self.cache.as_ref().expect("a scoring graph has a cache");
-        let (past, rows) = cache.indexed(pass);
-        let scored = pairs(pass.scored.iter().copied());
-        let wanted = pairs(pass.wanted.iter().map(|w| (w.scored, w.token as usize)));
-        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = vec![
-            ("input_ids".into(), tensor(input_ids(pass))?.into()),
-            ("past_rows".into(), tensor(Array1::from(rows))?.into()),
-            ("scored".into(), tensor(scored)?.into()),
-            ("wanted".into(), tensor(wanted)?.into()),
-        ];
-        inputs.extend(self.past_names.iter().zip(past).map(|(name, value)| (name.as_str().into(), value.into())));
-        let options = select(&["log_probs", "top_ids", "top_log_probs"], &self.present_names, pass.keep)?;
-        let mut outputs = self.session.run_with_options(inputs, &options).map_err(|e| run_error(&e, pass))?;
-
-        let log_probs = floats(&outputs["log_probs"])?.to_vec();
-        let ids = outputs["top_ids"].try_extract_tensor::<i64>().map_err(|e| runtime_error("reading top_ids", &e))?.1;
-        let top =
-            |(id, log_prob): (&i64, &f32)| Top { token: u32::try_from(*id).unwrap_or(u32::MAX), log_prob: *log_prob };
-        let tops = ids.iter().zip(floats(&outputs["top_log_probs"])?).map(top).collect();
-        let present = if pass.keep { take_present(&mut outputs, &self.present_names)? } else { Vec::new() };
-        drop(outputs);
-        self.after(index, pass, present);
-        Ok(PassOutput { log_probs, tops })
-    }
-
-    fn run_standard(
-        &mut self,
-        index: usize,
-        pass: &Pass,
-        attention_mask: bool,
-        position_ids: bool,
-    ) -> Result<PassOutput> {
-        let (n_rows, total) = (pass.n_rows(), pass.past_len + pass.new_len);
-        let past = self.cache.as_ref().map(|cache| cache.repeated(pass)).transpose()?.unwrap_or_default();
-        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> =
-            vec![("input_ids".into(), tensor(input_ids(pass))?.into())];
-        if attention_mask {
-            inputs.push(("attention_mask".into(), tensor(Array2::<i64>::ones((n_rows, total)))?.into()));
-        }
-        if position_ids {
-            let position = |(_, at): (usize, usize)| i64::try_from(pass.past_len + at).expect("contexts are short");
-            inputs
-                .push(("position_ids".into(), tensor(Array2::from_shape_fn((n_rows, pass.new_len), position))?.into()));
-        }
-        inputs.extend(self.past_names.iter().zip(&past).map(|(name, value)| (name.as_str().into(), value.into())));
-        let options = select(&["logits"], &self.present_names, pass.keep)?;
-        let mut outputs = self.session.run_with_options(inputs, &options).map_err(|e| run_error(&e, pass))?;
-
-        let logits = outputs["logits"].try_extract_array::<f32>().map_err(|e| runtime_error("reading logits", &e))?;
-        let logits: ArrayView3<'_, f32> = logits.into_dimensionality::<Ix3>().map_err(|e| Error::ShapeMismatch {
-            what: "logits".into(),
-            found: e.to_string(),
-            expected: format!("[{n_rows}, {}, {}]", pass.new_len, self.signature.vocab_size),
-        })?;
-        let rows: Vec<ArrayView1<'_, f32>> =
-            pass.scored.iter().map(|&(row, at)| logits.slice_move(ndarray::s![row, at, ..])).collect();
-        let log_sums: Vec<f64> = rows.iter().map(|row| log_sum_exp(row)).collect();
-        let log_prob = |scored: usize, token: usize| to_f32(f64::from(rows[scored][token]) - log_sums[scored]);
-        let log_probs = pass.wanted.iter().map(|w| log_prob(w.scored, w.token as usize)).collect();
-        let tops = (0..rows.len())
-            .map(|scored| {
-                let best = argmax(&rows[scored]);
-                Top { token: u32::try_from(best).unwrap_or(u32::MAX), log_prob: log_prob(scored, best) }
-            })
-            .collect();
-        let present = if pass.keep { take_present(&mut outputs, &self.present_names)? } else { Vec::new() };
-        drop(outputs);
-        self.after(index, pass, present);
-        Ok(PassOutput { log_probs, tops })
-    }
-
-    fn after(&mut self, index: usize, pass: &Pass, present: Present) {
-        if let Some(cache) = &mut self.cache {
-            if let Some(parent) = pass.parent.filter(|_| pass.release) {
-                cache.release(parent);
-            }
-            if pass.keep {
-                cache.keep(index, present);
-            }
-        }
-    }
 }
 
 impl LanguageModel for OnnxModel {
@@ -187,52 +107,130 @@ impl LanguageModel for OnnxModel {
         &self.info
     }
 
-    fn run(&mut self, index: usize, pass: &Pass) -> Result<PassOutput> {
-        match self.signature.layout {
-            Layout::Scoring => self.run_scoring(index, pass),
-            Layout::Standard { attention_mask, position_ids } => {
-                self.run_standard(index, pass, attention_mask, position_ids)
+    fn begin(&mut self, cache_tokens: usize) {
+        if let Some(cache) = &mut self.cache {
+            cache.resize(cache_tokens);
+        }
+    }
+
+    fn run(&mut self, pass: &Pass) -> Result<PassOutput> {
+        let (n_rows, total_len) = (pass.n_rows(), pass.past_len + pass.new_len);
+        let by_token = |values: Vec<i64>| Array2::from_shape_vec((n_rows, pass.new_len), values);
+        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> =
+            vec![("input_ids".into(), tensor(by_token(pass.tokens.iter().map(|id| i64::from(*id)).collect()))?.into())];
+        match self.signature.mask {
+            MaskInput::None => {}
+            MaskInput::Padding => {
+                inputs.push(("attention_mask".into(), tensor(Ok(Array2::<i64>::ones((n_rows, total_len))))?.into()));
+            }
+            MaskInput::Seen => {
+                let mask = Array3::from_shape_vec((n_rows, pass.new_len, total_len), pass.mask());
+                inputs.push(("attention_mask".into(), tensor(mask)?.into()));
             }
         }
-    }
-
-    fn reset(&mut self) {
-        if let Some(cache) = &mut self.cache {
-            cache.clear();
+        if self.signature.position_ids {
+            let positions = pass.positions().into_iter().map(int).collect();
+            inputs.push(("position_ids".into(), tensor(by_token(positions))?.into()));
         }
+        match (&self.cache, self.signature.past) {
+            (Some(cache), Some(PastInput::Slots)) => {
+                let slots = pass.past.iter().map(|slot| int(*slot)).collect();
+                let slots = Array2::from_shape_vec((n_rows, pass.past_len), slots);
+                inputs.push(("past_tokens".into(), tensor(slots)?.into()));
+                let views = self.past_names.iter().zip(cache.views()?);
+                inputs.extend(views.map(|(name, view)| (name.as_str().into(), view.into())));
+            }
+            (Some(cache), _) => {
+                let rows = self.past_names.iter().zip(cache.gathered(pass)?);
+                inputs.extend(rows.map(|(name, tensor)| (name.as_str().into(), tensor.into())));
+            }
+            (None, _) => {}
+        }
+        // The head's product has a row for each scored position: never a single one, which another kernel would round otherwise.
+        let mut scored = pass.scored.clone();
+        if scored.len() == 1 {
+            scored.extend_from_within(..);
+        }
+        let results: &[&str] = match self.signature.scores {
+            Scores::LogProbs => {
+                inputs.push(("scored".into(), tensor(Ok(pairs(scored.iter().copied())))?.into()));
+                let wanted = pairs(pass.wanted.iter().map(|w| (w.scored, w.token as usize)));
+                inputs.push(("wanted".into(), tensor(Ok(wanted))?.into()));
+                &["log_probs", "top_ids", "top_log_probs"]
+            }
+            Scores::Logits => &["logits"],
+        };
+        let options = select(results, &self.present_names, pass.keep.is_some())?;
+        let started = Instant::now();
+        let outputs = self.session.run_with_options(inputs, &options).map_err(|e| run_error(&e, pass))?;
+        self.running += started.elapsed();
+
+        let output = match self.signature.scores {
+            Scores::LogProbs => read_log_probs(&outputs, pass)?,
+            Scores::Logits => read_logits(&outputs, pass, self.signature.vocab_size)?,
+        };
+        if let (Some(cache), Some(first_slot)) = (&mut self.cache, pass.keep) {
+            for (half, name) in self.present_names.iter().enumerate() {
+                let values = floats(&outputs[name.as_str()])?;
+                match self.signature.past {
+                    Some(PastInput::Slots) => cache.store(half, first_slot, values),
+                    _ => cache.store_last(half, first_slot, pass, values),
+                }
+            }
+        }
+        Ok(output)
+    }
+
+    fn running(&self) -> Duration {
+        self.running
     }
 }
 
-fn ports(outlets: &[Outlet]) -> Vec<Port> {
-    let port = |outlet: &Outlet| Port {
-        name: outlet.name().to_owned(),
-        element: match outlet.dtype().tensor_type() {
-            Some(TensorElementType::Int64) => Element::I64,
-            Some(TensorElementType::Float32) => Element::F32,
-            _ => Element::Other,
-        },
-        type_name: match outlet.dtype().tensor_type() {
-            Some(element) => element.to_string(),
-            None => "not a tensor".into(),
-        },
-        shape: outlet.dtype().tensor_shape().map(|shape| shape.to_vec()).unwrap_or_default(),
-    };
-    outlets.iter().map(port).collect()
+fn read_log_probs(outputs: &SessionOutputs<'_>, pass: &Pass) -> Result<PassOutput> {
+    let log_probs = floats(&outputs["log_probs"])?.to_vec();
+    let ids = outputs["top_ids"].try_extract_tensor::<i64>().map_err(|e| runtime_error("reading top_ids", &e))?.1;
+    let top = |(id, log_prob): (&i64, &f32)| Top { token: u32::try_from(*id).unwrap_or(u32::MAX), log_prob: *log_prob };
+    let tops = ids.iter().zip(floats(&outputs["top_log_probs"])?).map(top).take(pass.scored.len()).collect();
+    Ok(PassOutput { log_probs, tops })
 }
 
-fn input_ids(pass: &Pass) -> Array2<i64> {
-    let ids = pass.tokens.iter().map(|id| i64::from(*id)).collect();
-    Array2::from_shape_vec((pass.n_rows(), pass.new_len), ids).expect("a pass holds rows of equal length")
+fn read_logits(outputs: &SessionOutputs<'_>, pass: &Pass, vocab_size: usize) -> Result<PassOutput> {
+    let logits = outputs["logits"].try_extract_array::<f32>().map_err(|e| runtime_error("reading logits", &e))?;
+    let logits: ArrayView3<'_, f32> = logits.into_dimensionality::<Ix3>().map_err(|e| Error::ShapeMismatch {
+        what: "logits".into(),
+        found: e.to_string(),
+        expected: format!("[{}, {}, {vocab_size}]", pass.n_rows(), pass.new_len),
+    })?;
+    let rows: Vec<ArrayView1<'_, f32>> =
+        pass.scored.iter().map(|&(row, at)| logits.slice_move(ndarray::s![row, at, ..])).collect();
+    let log_sums: Vec<f64> = rows.par_iter().map(log_sum_exp).collect();
+    let log_prob = |scored: usize, token: usize| to_f32(f64::from(rows[scored][token]) - log_sums[scored]);
+    let log_probs = pass.wanted.iter().map(|w| log_prob(w.scored, w.token as usize)).collect();
+    let tops = (0..rows.len())
+        .map(|scored| {
+            let best = argmax(&rows[scored]);
+            Top { token: u32::try_from(best).unwrap_or(u32::MAX), log_prob: log_prob(scored, best) }
+        })
+        .collect();
+    Ok(PassOutput { log_probs, tops })
 }
 
 fn pairs(values: impl ExactSizeIterator<Item = (usize, usize)>) -> Array2<i64> {
-    let int = |v: usize| i64::try_from(v).expect("indices and token ids are small");
     let n = values.len();
     Array2::from_shape_vec((n, 2), values.flat_map(|(a, b)| [int(a), int(b)]).collect()).expect("two values a pair")
 }
 
-fn tensor<D: ndarray::Dimension + 'static>(array: ndarray::Array<i64, D>) -> Result<Tensor<i64>> {
-    Tensor::from_array(array).map_err(|e| runtime_error("making an input", &e))
+fn int(value: usize) -> i64 {
+    i64::try_from(value).expect("indices and token ids are small")
+}
+
+fn tensor<T, D>(array: std::result::Result<Array<T, D>, ShapeError>) -> Result<Tensor<T>>
+where
+    T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,
+    D: Dimension + 'static,
+{
+    Tensor::from_array(array.expect("a pass holds rows of equal length"))
+        .map_err(|e| runtime_error("making an input", &e))
 }
 
 fn select(results: &[&str], present: &[String], keep: bool) -> Result<RunOptions<ort::session::HasSelectedOutputs>> {
@@ -242,14 +240,6 @@ fn select(results: &[&str], present: &[String], keep: bool) -> Result<RunOptions
     }
     let options = RunOptions::new().map_err(|e| runtime_error("setting run options", &e))?;
     Ok(options.with_outputs(outputs))
-}
-
-fn take_present(outputs: &mut SessionOutputs<'_>, names: &[String]) -> Result<Present> {
-    let take = |name: &String| {
-        let value = outputs.remove(name).expect("the output was selected");
-        value.downcast::<ort::value::TensorValueType<f32>>().map_err(|e| runtime_error("keeping the cache", &e))
-    };
-    names.iter().map(take).collect()
 }
 
 fn floats(value: &DynValue) -> Result<&[f32]> {

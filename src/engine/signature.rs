@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use crate::engine::Strategy;
+use crate::engine::graph_file::GraphPorts;
 use crate::error::{Error, Result};
+use crate::prompts::plan::Strategy;
 
 /// Element types that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub enum Element {
     I64,
     /// 32-bit float.
     F32,
+    /// Truth value.
+    Bool,
     /// Any other type.
     Other,
 }
@@ -29,18 +32,33 @@ pub struct Port {
     pub shape: Vec<i64>,
 }
 
-/// Which of the known conventions a graph follows.
+/// How a graph takes the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// alike's own: cache rows chosen by index, log-probabilities of wanted tokens as output.
-    Scoring,
-    /// The common one (optimum, transformers): masks and positions in, logits of all positions out.
-    Standard {
-        /// Whether there is an `attention_mask` input.
-        attention_mask: bool,
-        /// Whether there is a `position_ids` input.
-        position_ids: bool,
-    },
+pub enum PastInput {
+    /// `past_tokens` names slots of a pool, which the graph gathers itself.
+    Slots,
+    /// Keys and values of every row, gathered by the host.
+    Rows,
+}
+
+/// How a graph is told what a token sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaskInput {
+    /// It is not: rows are chains.
+    None,
+    /// `[batch, past + seq]`, 1 for tokens that are not padding: rows are chains.
+    Padding,
+    /// `[batch, seq, past + seq]`: rows may branch.
+    Seen,
+}
+
+/// What a graph gives back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scores {
+    /// Log-probabilities of wanted tokens.
+    LogProbs,
+    /// Logits of all positions.
+    Logits,
 }
 
 /// The shape of the key-value cache.
@@ -69,63 +87,79 @@ impl CacheShape {
 /// A graph that the engine can run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
-    /// Its convention.
-    pub layout: Layout,
-    /// Its cache; `None` when it takes none.
+    /// How it takes the past; `None` when it takes none.
+    pub past: Option<PastInput>,
+    /// How it is told what a token sees.
+    pub mask: MaskInput,
+    /// Whether there is a `position_ids` input.
+    pub position_ids: bool,
+    /// What it gives back.
+    pub scores: Scores,
+    /// Shape of its cache, where it takes a past.
     pub cache: Option<CacheShape>,
     /// Size of the vocabulary.
     pub vocab_size: usize,
+    /// Whether it holds `GroupQueryAttention` nodes.
+    pub grouped_query_op: bool,
+}
+
+/// What the model's config states, for graphs whose shapes are all symbolic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stated {
+    /// Shape of the cache.
+    pub cache: Option<CacheShape>,
+    /// Size of the vocabulary.
+    pub vocab_size: Option<usize>,
 }
 
 impl Signature {
-    /// Recognises a graph by its ports; `fallback` is the cache shape that the model's config states, for graphs whose
-    /// shapes are all symbolic.
+    /// Recognises a graph by its ports and operators.
     ///
     /// # Errors
     /// [`Error::Signature`] naming the first input or output that is missing, unknown or of another type.
-    pub fn read(
-        path: &Path,
-        inputs: &[Port],
-        outputs: &[Port],
-        fallback: Option<CacheShape>,
-        vocab_fallback: Option<usize>,
-    ) -> Result<Self> {
-        let reader = Reader { path, inputs, outputs };
+    pub fn read(path: &Path, graph: &GraphPorts, stated: Stated) -> Result<Self> {
+        let reader = Reader { path, inputs: &graph.inputs, outputs: &graph.outputs };
+        let has = |name: &str| graph.inputs.iter().any(|p| p.name == name);
         reader.input("input_ids", Element::I64, 2)?;
-        let scoring = inputs.iter().any(|p| p.name == "wanted" || p.name == "past_rows" || p.name == "scored");
-        let layout = if scoring {
-            reader.input("past_rows", Element::I64, 1)?;
+        let position_ids = has("position_ids");
+        if position_ids {
+            reader.input("position_ids", Element::I64, 2)?;
+        }
+        let mask = match graph.inputs.iter().find(|p| p.name == "attention_mask").map(|p| p.element) {
+            None => MaskInput::None,
+            Some(Element::Bool) => reader.input("attention_mask", Element::Bool, 3).map(|_| MaskInput::Seen)?,
+            Some(_) => reader.input("attention_mask", Element::I64, 2).map(|_| MaskInput::Padding)?,
+        };
+        if mask == MaskInput::Seen && !position_ids {
+            return Err(reader.wrong("input", "position_ids", "missing", "int64 of rank 2, because rows may branch"));
+        }
+        let scores = if has("scored") || has("wanted") {
             reader.input("scored", Element::I64, 2)?;
             reader.input("wanted", Element::I64, 2)?;
             reader.output("log_probs", Element::F32, 1)?;
             reader.output("top_ids", Element::I64, 1)?;
             reader.output("top_log_probs", Element::F32, 1)?;
-            Layout::Scoring
+            Scores::LogProbs
         } else {
-            let has = |name: &str| inputs.iter().any(|p| p.name == name);
-            let (attention_mask, position_ids) = (has("attention_mask"), has("position_ids"));
-            if attention_mask {
-                reader.input("attention_mask", Element::I64, 2)?;
-            }
-            if position_ids {
-                reader.input("position_ids", Element::I64, 2)?;
-            }
-            Layout::Standard { attention_mask, position_ids }
+            Scores::Logits
         };
-        let logits = reader.output("logits", Element::F32, if scoring { 2 } else { 3 })?;
-        let vocab_size = logits.shape.last().copied().and_then(|d| usize::try_from(d).ok()).or(vocab_fallback);
+        let logits = reader.output("logits", Element::F32, if scores == Scores::LogProbs { 2 } else { 3 })?;
+        let vocab_size = logits.shape.last().copied().and_then(|d| usize::try_from(d).ok()).or(stated.vocab_size);
         let vocab_size = vocab_size
             .ok_or_else(|| reader.wrong("output", "logits", &logits.described(), "a fixed vocabulary size"))?;
 
-        let cache = reader.cache(fallback)?;
-        if scoring && cache.is_none() {
-            return Err(reader.wrong("input", "past_key_values.0.key", "missing", "a key-value cache"));
-        }
-        let known = |name: &str| {
-            matches!(name, "input_ids" | "attention_mask" | "position_ids" | "past_rows" | "scored" | "wanted")
-                || name.starts_with("past_key_values.")
+        let (past, cache) = if has("past_tokens") {
+            reader.input("past_tokens", Element::I64, 2)?;
+            let cache = reader.cache(2, 3, None)?;
+            let missing = || reader.wrong("input", "past_key_values.0.key", "missing", "a pool of keys and values");
+            (Some(PastInput::Slots), Some(cache.ok_or_else(missing)?))
+        } else {
+            let cache = reader.cache(4, 4, stated.cache)?;
+            (cache.map(|_| PastInput::Rows), cache)
         };
-        if let Some(port) = inputs.iter().find(|p| !known(&p.name)) {
+        const KNOWN: [&str; 6] = ["input_ids", "attention_mask", "position_ids", "past_tokens", "scored", "wanted"];
+        let known = |name: &str| KNOWN.contains(&name) || name.starts_with("past_key_values.");
+        if let Some(port) = graph.inputs.iter().find(|p| !known(&p.name)) {
             return Err(reader.wrong(
                 "input",
                 &port.name,
@@ -133,22 +167,33 @@ impl Signature {
                 "no such input: the engine would not know what to feed",
             ));
         }
-        Ok(Self { layout, cache, vocab_size })
+        let grouped_query_op = graph.operators.contains("GroupQueryAttention");
+        Ok(Self { past, mask, position_ids, scores, cache, vocab_size, grouped_query_op })
     }
 
     /// How prefixes are shared.
     pub fn strategy(&self) -> Strategy {
-        if self.cache.is_some() { Strategy::SharedPast } else { Strategy::None }
+        match (self.past, self.mask) {
+            (None, _) => Strategy::None,
+            (Some(_), _) if self.grouped_query_op => Strategy::Step,
+            (Some(_), MaskInput::Seen) => Strategy::Tree,
+            (Some(_), _) => Strategy::SharedPast,
+        }
     }
 
     /// Why, in one sentence.
     pub fn reason(&self) -> &'static str {
-        match (self.layout, self.cache) {
-            (Layout::Scoring, _) => "the graph gathers cache rows by `past_rows` and scores chosen positions itself",
-            (Layout::Standard { .. }, Some(_)) => {
-                "the graph takes `past_key_values` with standard attention; cache rows are repeated on the host, and logits of all positions come back"
+        match self.strategy() {
+            Strategy::Tree => {
+                "the graph takes a mask for every new token, so a row holds a question with all its options"
             }
-            (Layout::Standard { .. }, None) => "the graph takes no `past_key_values`: every prompt is computed whole",
+            Strategy::SharedPast => {
+                "the graph takes `past_key_values` with standard attention, so rows continue shared prefixes"
+            }
+            Strategy::Step => {
+                "`GroupQueryAttention` takes several tokens only in a single row, so rows continue shared prefixes token by token (`python -m export optimize` replaces it)"
+            }
+            Strategy::None => "the graph takes no `past_key_values`: every prompt is computed whole",
         }
     }
 }
@@ -177,6 +222,7 @@ impl Reader<'_> {
         let kind = match element {
             Element::I64 => "int64",
             Element::F32 => "float32",
+            Element::Bool => "bool",
             Element::Other => "any type",
         };
         let expected = format!("{kind} of rank {rank}");
@@ -199,25 +245,29 @@ impl Reader<'_> {
         self.port("output", name, element, rank)
     }
 
-    fn cache(&self, fallback: Option<CacheShape>) -> Result<Option<CacheShape>> {
+    /// The cache by its inputs, of rank 4 `[rows, heads, past, head_dim]` or of rank 2 `[slots, heads · head_dim]`.
+    fn cache(&self, rank: usize, present_rank: usize, fallback: Option<CacheShape>) -> Result<Option<CacheShape>> {
         let n_layers =
             self.inputs.iter().filter(|p| p.name.starts_with("past_key_values.") && p.name.ends_with(".key")).count();
-        if n_layers == 0 {
-            return Ok(None);
-        }
         let mut shape = None;
         for layer in 0..n_layers {
             for half in ["key", "value"] {
-                let port = self.input(&format!("past_key_values.{layer}.{half}"), Element::F32, 4)?;
-                self.output(&format!("present.{layer}.{half}"), Element::F32, 4)?;
+                let port = self.input(&format!("past_key_values.{layer}.{half}"), Element::F32, rank)?;
+                self.output(&format!("present.{layer}.{half}"), Element::F32, present_rank)?;
                 let fixed = |at: usize, known: Option<usize>| usize::try_from(port.shape[at]).ok().or(known);
-                let of_layer = fixed(1, fallback.map(|f| f.n_heads)).zip(fixed(3, fallback.map(|f| f.head_dim)));
-                let expected =
-                    "float32 [rows, heads, past, head_dim] with fixed heads and head_dim, the same in every layer";
+                let of_layer = match rank {
+                    2 => fixed(1, None).map(|width| (1, width)),
+                    _ => fixed(1, fallback.map(|f| f.n_heads)).zip(fixed(3, fallback.map(|f| f.head_dim))),
+                };
                 match (of_layer, shape) {
                     (Some(now), None) => shape = Some(now),
                     (Some(now), Some(before)) if now == before => {}
-                    _ => return Err(self.wrong("input", &port.name, &port.described(), expected)),
+                    _ => {
+                        let dims =
+                            if rank == 2 { "[slots, heads · head_dim]" } else { "[rows, heads, past, head_dim]" };
+                        let expected = format!("float32 {dims} with fixed heads and head_dim, the same in every layer");
+                        return Err(self.wrong("input", &port.name, &port.described(), &expected));
+                    }
                 }
             }
         }
@@ -234,7 +284,7 @@ mod tests {
         Port { name: name.into(), element, type_name, shape: shape.to_vec() }
     }
 
-    fn standard() -> (Vec<Port>, Vec<Port>) {
+    fn standard() -> GraphPorts {
         let mut inputs = vec![
             port("input_ids", Element::I64, &[-1, -1]),
             port("attention_mask", Element::I64, &[-1, -1]),
@@ -247,37 +297,44 @@ mod tests {
                 outputs.push(port(&format!("present.{layer}.{half}"), Element::F32, &[-1, 3, -1, 8]));
             }
         }
-        (inputs, outputs)
+        GraphPorts { inputs, outputs, ..GraphPorts::default() }
+    }
+
+    fn read(graph: &GraphPorts) -> Result<Signature> {
+        Signature::read(Path::new("m.onnx"), graph, Stated::default())
     }
 
     #[test]
     fn the_common_layout_is_recognised() {
-        let (inputs, outputs) = standard();
-        let signature = Signature::read(Path::new("m.onnx"), &inputs, &outputs, None, None).unwrap();
-        assert_eq!(signature.layout, Layout::Standard { attention_mask: true, position_ids: true });
+        let mut graph = standard();
+        let signature = read(&graph).unwrap();
+        assert_eq!((signature.past, signature.mask), (Some(PastInput::Rows), MaskInput::Padding));
         assert_eq!(signature.cache, Some(CacheShape { n_layers: 2, n_heads: 3, head_dim: 8 }));
-        assert_eq!(signature.vocab_size, 50);
+        assert_eq!((signature.vocab_size, signature.strategy()), (50, Strategy::SharedPast));
         assert_eq!(signature.cache.unwrap().bytes_per_token(), 2 * 2 * 24 * 4);
+        graph.operators.insert("GroupQueryAttention".into());
+        assert_eq!(read(&graph).unwrap().strategy(), Strategy::Step);
+        graph.inputs.truncate(3);
+        assert_eq!(read(&graph).unwrap().strategy(), Strategy::None);
     }
 
     #[test]
     fn wrong_ports_are_named() {
-        let (inputs, outputs) = standard();
-        let read = |inputs: &[Port]| Signature::read(Path::new("m.onnx"), inputs, &outputs, None, None);
-        let mut renamed = inputs.clone();
-        renamed[0].name = "tokens".into();
-        assert!(read(&renamed).unwrap_err().to_string().contains("`input_ids` is missing (there are tokens"));
-        let mut narrow = inputs.clone();
-        narrow[2].element = Element::Other;
-        narrow[2].type_name = "int32".into();
+        let message = |change: fn(&mut Vec<Port>)| {
+            let mut graph = standard();
+            change(&mut graph.inputs);
+            read(&graph).unwrap_err().to_string()
+        };
         assert!(
-            read(&narrow).unwrap_err().to_string().contains("`position_ids` is int32 [?, ?], expected int64 of rank 2")
+            message(|inputs| inputs[0].name = "tokens".into()).contains("`input_ids` is missing (there are tokens")
         );
-        let mut extra = inputs.clone();
-        extra.push(port("use_cache_branch", Element::Other, &[1]));
-        assert!(read(&extra).unwrap_err().to_string().contains("use_cache_branch"));
-        let mut ragged = inputs;
-        ragged[5].shape[1] = 4;
-        assert!(read(&ragged).unwrap_err().to_string().contains("the same in every layer"));
+        let narrow = message(|inputs| {
+            inputs[2].element = Element::Other;
+            inputs[2].type_name = "int32".into();
+        });
+        assert!(narrow.contains("`position_ids` is int32 [?, ?], expected int64 of rank 2"));
+        let extra = message(|inputs| inputs.push(port("use_cache_branch", Element::Other, &[1])));
+        assert!(extra.contains("use_cache_branch"));
+        assert!(message(|inputs| inputs[5].shape[1] = 4).contains("the same in every layer"));
     }
 }

@@ -3,3 +3,4 @@
 pub mod plan;
 pub mod template;
 pub mod tokens;
+pub(crate) mod trie;

@@ -1,26 +1,66 @@
-//! The plan: a token trie over many questions, cut into passes whose rows all have the same length.
+//! The plan: the token trie over many questions, cut into passes whose rows all have the same length.
 //!
-//! Every question wants log-probabilities along a few paths of tokens (its prompt, then each option). Paths share their
-//! beginnings, so they are laid into a trie; a branch that several paths go through is computed once, and its
-//! key-value cache is continued by each of them. Rows of equal (past, new) length make one pass: no padding, so a row's
-//! numbers do not depend on its neighbours.
+//! Keys and values of computed tokens lie in a pool, one slot a token; a row names the slots of its past. Rows of equal
+//! (past, new) length make one pass, whichever branch of the trie they continue. There is no padding and no product with a
+//! single row, so that a row's numbers do not depend on its neighbours.
 //!
-//! The plan is a function of the questions and the budget alone, which is what makes results reproducible.
+//! The plan is a function of the questions, the strategy and the budget alone, which is what makes results reproducible.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::prompts::tokens::{Question, TokenId, common_prefix};
+use crate::prompts::tokens::{Question, TokenId};
+use crate::prompts::trie::{Node, PASS_COST_TOKENS, Rows, Trie, distinct_tokens, paths};
 
-/// Whether prefixes are shared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much is shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reuse {
     /// Shared prefixes are computed once.
+    #[default]
     Trie,
-    /// Every path is computed from its first token: the reference for parity.
+    /// The options of a question share its prompt; questions share nothing.
+    Question,
+    /// Every prompt with every option is computed from its first token: the reference for parity.
     Off,
+}
+
+impl Reuse {
+    /// Its name in files and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trie => "trie",
+            Self::Question => "question",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// What a graph can do with a past: read off its inputs and operators, never off the model's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// Rows continue cached tokens and may branch: the graph takes a mask for every new token.
+    Tree,
+    /// Rows continue cached tokens and are chains.
+    SharedPast,
+    /// Rows continue cached tokens by one token at a time: `GroupQueryAttention` refuses several tokens in several rows.
+    Step,
+    /// No cache: every path is computed whole.
+    None,
+}
+
+impl std::fmt::Display for Strategy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tree => "tree",
+            Self::SharedPast => "shared-past",
+            Self::Step => "step",
+            Self::None => "none",
+        })
+    }
 }
 
 /// Limits of a plan, in tokens.
@@ -28,7 +68,7 @@ pub enum Reuse {
 pub struct Budget {
     /// New tokens in one pass.
     pub batch_tokens: usize,
-    /// Tokens whose key-value cache may be alive at once.
+    /// Tokens whose keys and values may be in the pool at once.
     pub cache_tokens: usize,
 }
 
@@ -46,32 +86,88 @@ pub struct Wanted {
 /// One call of the model: rows of equal past and new length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pass {
-    /// Tokens of every row that are in the cache already.
+    /// Tokens of every row that are in the pool already.
     pub past_len: usize,
     /// Tokens of every row that are computed now.
     pub new_len: usize,
     /// The new tokens, `[rows, new_len]` row by row.
     pub tokens: Vec<TokenId>,
-    /// The earlier pass whose rows are continued; `None` when `past_len` is 0.
-    pub parent: Option<usize>,
-    /// For each row, the row of that pass that it continues; empty when there is none.
-    pub parent_rows: Vec<usize>,
-    /// Positions that pass through the head, as (row, position among the new tokens), ascending.
+    /// What each of them follows, `[rows, new_len]`: 0 the past, k the k-th new token of its row.
+    pub follows: Vec<usize>,
+    /// Slots of the past, `[rows, past_len]`.
+    pub past: Vec<usize>,
+    /// Positions that pass through the head, as (row, index among the new tokens), ascending.
     pub scored: Vec<(usize, usize)>,
     /// What is read there.
     pub wanted: Vec<Wanted>,
     /// Scored positions whose most probable token is wanted, with the index of the question.
     pub tops: Vec<(usize, usize)>,
-    /// Whether later passes continue rows of this one.
-    pub keep: bool,
-    /// Whether this pass is the last that continues its parent.
-    pub release: bool,
+    /// The slot of the first new token, the others behind it; `None` where nothing continues them.
+    pub keep: Option<usize>,
 }
 
 impl Pass {
     /// Number of rows.
     pub fn n_rows(&self) -> usize {
         self.tokens.len() / self.new_len
+    }
+
+    /// Position of every new token in its sequence, `[rows, new_len]`.
+    pub fn positions(&self) -> Vec<usize> {
+        let mut positions = vec![0; self.tokens.len()];
+        for (row, follows) in self.follows.chunks(self.new_len).enumerate() {
+            let start = row * self.new_len;
+            for (index, follows) in follows.iter().enumerate() {
+                positions[start + index] = match follows {
+                    0 => self.past_len,
+                    k => positions[start + k - 1] + 1,
+                };
+            }
+        }
+        positions
+    }
+
+    /// What every new token sees, `[rows, new_len, past_len + new_len]`: the past, the tokens it follows, and itself.
+    pub fn mask(&self) -> Vec<bool> {
+        let width = self.past_len + self.new_len;
+        let mut mask = vec![false; self.tokens.len() * width];
+        for (row, follows) in self.follows.chunks(self.new_len).enumerate() {
+            let start = row * self.new_len;
+            for (index, follows) in follows.iter().enumerate() {
+                let (done, rest) = mask.split_at_mut((start + index) * width);
+                let own = &mut rest[..width];
+                match follows {
+                    0 => own[..self.past_len].fill(true),
+                    k => own.copy_from_slice(&done[(start + k - 1) * width..(start + k) * width]),
+                }
+                own[self.past_len + index] = true;
+            }
+        }
+        mask
+    }
+
+    /// The first and the second half of the rows; `None` for a single row.
+    pub fn halves(&self) -> Option<[Self; 2]> {
+        let (n_rows, new_len) = (self.n_rows(), self.new_len);
+        if n_rows < 2 {
+            return None;
+        }
+        let part = |rows: Range<usize>| {
+            let scored: Vec<usize> = (0..self.scored.len()).filter(|i| rows.contains(&self.scored[*i].0)).collect();
+            let moved = |i: usize| scored.binary_search(&i).ok();
+            Self {
+                past_len: self.past_len,
+                new_len,
+                tokens: self.tokens[rows.start * new_len..rows.end * new_len].to_vec(),
+                follows: self.follows[rows.start * new_len..rows.end * new_len].to_vec(),
+                past: self.past[rows.start * self.past_len..rows.end * self.past_len].to_vec(),
+                scored: scored.iter().map(|&i| (self.scored[i].0 - rows.start, self.scored[i].1)).collect(),
+                wanted: self.wanted.iter().filter_map(|w| Some(Wanted { scored: moved(w.scored)?, ..*w })).collect(),
+                tops: self.tops.iter().filter_map(|&(i, question)| Some((moved(i)?, question))).collect(),
+                keep: self.keep.map(|slot| slot + rows.start * new_len),
+            }
+        };
+        Some([part(0..n_rows / 2), part(n_rows / 2..n_rows)])
     }
 }
 
@@ -88,8 +184,8 @@ pub struct PlanSize {
     pub scored_positions: usize,
     /// Number of passes.
     pub passes: usize,
-    /// Most tokens whose cache is alive at once.
-    pub peak_cache_tokens: usize,
+    /// Slots of the pool.
+    pub cache_tokens: usize,
 }
 
 impl PlanSize {
@@ -102,7 +198,7 @@ impl PlanSize {
             computed_tokens: self.computed_tokens + other.computed_tokens,
             scored_positions: self.scored_positions + other.scored_positions,
             passes: self.passes + other.passes,
-            peak_cache_tokens: self.peak_cache_tokens.max(other.peak_cache_tokens),
+            cache_tokens: self.cache_tokens.max(other.cache_tokens),
         }
     }
 }
@@ -120,36 +216,9 @@ pub struct Plan {
     pub size: PlanSize,
 }
 
-/// A path of tokens through the trie and what is read along it.
-struct Path {
-    tokens: Vec<TokenId>,
-    /// (position whose output is read, token, slot)
-    wants: Vec<(usize, TokenId, usize)>,
-    /// (position, question)
-    top: Option<(usize, usize)>,
-}
-
-/// An edge of the trie that is computed: the tokens, and what is read off them.
-struct Node {
-    past_len: usize,
-    tokens: Vec<TokenId>,
-    wants: Vec<(usize, TokenId, usize)>,
-    tops: Vec<(usize, usize)>,
-    children: Vec<usize>,
-}
-
-/// What a pass costs beside its tokens, in tokens: every weight is read once, however few rows there are. An estimate:
-/// SmolLM2-135M on two cores ran about 50 tokens/s one at a time and 600 in wide passes, so that a pass costs a dozen tokens
-/// at least, and splitting rows makes the passes that remain narrower and slower.
-const PASS_COST_TOKENS: usize = 25;
-
-/// Passes that another level of the trie adds: one for its own edges, and its children no longer share passes with their
-/// cousins. A guess that separates levels worth having (hundreds of tokens saved) from those that are not (a dozen).
-const PASSES_PER_LEVEL: usize = 4;
-
 impl Plan {
     /// Plans the questions.
-    pub fn new(questions: &[Question], reuse: Reuse, budget: Budget) -> Self {
+    pub fn new(questions: &[Question], reuse: Reuse, strategy: Strategy, budget: Budget) -> Self {
         let (mut paths, slots, n_slots) = paths(questions);
         paths.sort_by(|a, b| a.tokens.cmp(&b.tokens));
         let mut size = PlanSize {
@@ -157,215 +226,188 @@ impl Plan {
             distinct_tokens: distinct_tokens(&paths),
             ..PlanSize::default()
         };
-        let mut nodes = Vec::new();
-        let roots = match reuse {
-            Reuse::Trie => grow(&paths, &mut nodes),
-            Reuse::Off => {
-                nodes.extend(
-                    paths.chunk_by(|a, b| a.tokens == b.tokens).map(|same| edge(same, 0, same[0].tokens.len())),
-                );
-                (0..nodes.len()).collect()
+        let rows = match strategy {
+            Strategy::Tree => Rows::Trees,
+            Strategy::SharedPast | Strategy::None => Rows::Chains,
+            Strategy::Step => Rows::Steps,
+        };
+        let trie = match reuse {
+            _ if strategy == Strategy::None => Trie::whole(&paths),
+            Reuse::Off => Trie::whole(&paths),
+            Reuse::Trie => Trie::grow(&paths, rows, |_, _| false),
+            Reuse::Question => {
+                paths.sort_by_key(|path| path.question);
+                Trie::grow(&paths, rows, |a, b| a.question != b.question)
             }
         };
-        let mut passes = Vec::new();
-        cut(&nodes, &roots, None, budget, &mut passes);
+        let mut cutter = Cutter::new(&trie, rows, budget);
+        cutter.run(&trie.roots);
+        let passes = cutter.passes;
         size.passes = passes.len();
         size.computed_tokens = passes.iter().map(|p| p.tokens.len()).sum();
         size.scored_positions = passes.iter().map(|p| p.scored.len()).sum();
-        size.peak_cache_tokens = peak_cache_tokens(&passes);
+        size.cache_tokens = cutter.n_slots;
         Self { passes, slots, n_slots, size }
     }
 }
 
-/// The paths of every question: prompt, then each option without its last scored token.
-fn paths(questions: &[Question]) -> (Vec<Path>, Vec<Vec<Range<usize>>>, usize) {
-    let mut n_slots = 0;
-    let mut paths = Vec::with_capacity(2 * questions.len());
-    let mut slots = Vec::with_capacity(questions.len());
-    for (index, question) in questions.iter().enumerate() {
-        let last = question.prompt.len() - 1;
-        let mut ranges = Vec::with_capacity(question.options.len());
-        for (number, option) in question.options.iter().enumerate() {
-            let wants = option.iter().enumerate().map(|(i, token)| (last + i, *token, n_slots + i)).collect();
-            let mut tokens = question.prompt.clone();
-            tokens.extend_from_slice(&option[..option.len() - 1]);
-            paths.push(Path { tokens, wants, top: (number == 0).then_some((last, index)) });
-            ranges.push(n_slots..n_slots + option.len());
-            n_slots += option.len();
-        }
-        slots.push(ranges);
-    }
-    (paths, slots, n_slots)
-}
-
-/// Number of distinct prefixes of sorted paths.
-fn distinct_tokens(paths: &[Path]) -> usize {
-    let shared = |pair: &[Path]| common_prefix(&pair[0].tokens, &pair[1].tokens);
-    paths.iter().map(|p| p.tokens.len()).sum::<usize>() - paths.windows(2).map(shared).sum::<usize>()
-}
-
-/// The node for tokens `start..end` that all of `paths` share, with what they want there.
-fn edge(paths: &[Path], start: usize, end: usize) -> Node {
-    let here = start..end;
-    let mut wants: Vec<_> =
-        paths.iter().flat_map(|p| &p.wants).filter(|(position, ..)| here.contains(position)).copied().collect();
-    wants.sort_unstable_by_key(|(position, _, slot)| (*position, *slot));
-    let mut tops: Vec<_> = paths.iter().filter_map(|p| p.top).filter(|(position, _)| here.contains(position)).collect();
-    tops.sort_unstable();
-    Node { past_len: start, tokens: paths[0].tokens[here].to_vec(), wants, tops, children: Vec::new() }
-}
-
-/// Paths that share their first tokens, of which the first `start` are computed by `parent`.
-struct Group<'a> {
-    paths: &'a [Path],
-    start: usize,
-    parent: Option<usize>,
-}
-
-/// Grows the trie over sorted paths; returns its roots.
-///
-/// Goes down level by level. Where paths part, the tokens they share become a node of their own if that saves more than
-/// the passes it adds, counted over all groups of the level that share equally much; else each branch repeats them.
-fn grow(paths: &[Path], nodes: &mut Vec<Node>) -> Vec<usize> {
-    let mut roots = Vec::new();
-    let mut level = vec![Group { paths, start: 0, parent: None }];
-    if paths.is_empty() {
-        return roots;
-    }
-    while !level.is_empty() {
-        let parted: Vec<Parted<'_>> = level.iter().map(Parted::new).collect();
-        let mut saved: BTreeMap<(usize, usize), usize> = BTreeMap::new();
-        for (group, parted) in level.iter().zip(&parted) {
-            *saved.entry((group.start, parted.shared)).or_default() += parted.saved(group.start);
-        }
-        let mut next = Vec::new();
-        for (group, parted) in level.iter().zip(parted) {
-            let pays = saved[&(group.start, parted.shared)] >= PASS_COST_TOKENS * PASSES_PER_LEVEL;
-            // A path that ends here needs the node in any case, and so does one that has no company.
-            let computed = parted.shared > group.start && (pays || parted.ended || parted.branches.is_empty());
-            let (start, parent) = if computed {
-                let node = nodes.len();
-                nodes.push(edge(group.paths, group.start, parted.shared));
-                match group.parent {
-                    Some(parent) => nodes[parent].children.push(node),
-                    None => roots.push(node),
-                }
-                (parted.shared, Some(node))
-            } else {
-                (group.start, group.parent)
-            };
-            next.extend(parted.branches.into_iter().map(|paths| Group { paths, start, parent }));
-        }
-        level = next;
-    }
-    roots
-}
-
-/// Where the paths of a group part.
-struct Parted<'a> {
-    shared: usize,
-    ended: bool,
-    branches: Vec<&'a [Path]>,
-}
-
-impl<'a> Parted<'a> {
-    fn new(group: &Group<'a>) -> Self {
-        let paths = group.paths;
-        let shared = common_prefix(&paths[0].tokens, &paths[paths.len() - 1].tokens);
-        // Sorted, the paths that end where the others part come first.
-        let ended = paths.iter().take_while(|p| p.tokens.len() == shared).count();
-        let branches = paths[ended..].chunk_by(|a, b| a.tokens[shared] == b.tokens[shared]).collect();
-        Self { shared, ended: ended > 0, branches }
-    }
-
-    fn saved(&self, start: usize) -> usize {
-        let branches = self.branches.len() + usize::from(self.ended);
-        (self.shared - start) * (branches - 1)
-    }
-}
-
-/// Cuts sibling nodes into passes of equal (past, new) length, each followed by the passes of its rows' children, so that
-/// a cache lives only as long as its branch is worked on. `parent` is the pass whose rows `siblings` continue, with the
-/// row of each. Returns the last of the siblings' passes.
-fn cut(
-    nodes: &[Node],
-    siblings: &[usize],
-    parent: Option<(usize, &[usize])>,
+/// Cuts a trie into passes.
+struct Cutter<'a> {
+    trie: &'a Trie,
+    rows: Rows,
     budget: Budget,
-    passes: &mut Vec<Pass>,
-) -> Option<usize> {
-    let mut order: Vec<usize> = (0..siblings.len()).collect();
-    let lengths = |i: usize| (nodes[siblings[i]].past_len, nodes[siblings[i]].tokens.len());
-    order.sort_by_key(|&i| (lengths(i), i));
-    let mut last = None;
-    for group in order.chunk_by(|&a, &b| lengths(a) == lengths(b)) {
-        let (past_len, new_len) = lengths(group[0]);
-        // Two generations are alive at once: the rows of a pass and those they continue.
-        let most = (budget.batch_tokens / new_len).min(budget.cache_tokens / (2 * (past_len + new_len))).max(1);
-        let n_passes = group.len().div_ceil(most);
-        for rows in group.chunks(group.len().div_ceil(n_passes)) {
-            let index = passes.len();
-            let of_rows: Vec<&Node> = rows.iter().map(|&i| &nodes[siblings[i]]).collect();
-            let parents = parent.map(|(_, place)| rows.iter().map(|&i| place[i]).collect()).unwrap_or_default();
-            passes.push(pass(&of_rows, parent.map(|(pass, _)| pass), parents));
-            last = Some(index);
-            let children: Vec<usize> = of_rows.iter().flat_map(|node| &node.children).copied().collect();
-            let place: Vec<usize> =
-                of_rows.iter().enumerate().flat_map(|(row, node)| node.children.iter().map(move |_| row)).collect();
-            if let Some(user) = cut(nodes, &children, Some((index, &place)), budget, passes) {
-                passes[index].keep = true;
-                passes[user].release = true;
+    /// Tokens of each node and all below it that others continue.
+    continued: Vec<usize>,
+    /// The slot of each node's first token.
+    first_slot: Vec<usize>,
+    /// The first slot that is free, and the most there ever were.
+    free: usize,
+    n_slots: usize,
+    passes: Vec<Pass>,
+}
+
+impl<'a> Cutter<'a> {
+    fn new(trie: &'a Trie, rows: Rows, budget: Budget) -> Self {
+        let mut continued = vec![0; trie.nodes.len()];
+        for (index, node) in trie.nodes.iter().enumerate().rev() {
+            if !node.children.is_empty() {
+                continued[index] = node.tokens.len() + node.children.iter().map(|c| continued[*c]).sum::<usize>();
+            }
+        }
+        let first_slot = vec![0; trie.nodes.len()];
+        Self { trie, rows, budget, continued, first_slot, free: 0, n_slots: 0, passes: Vec::new() }
+    }
+
+    /// Runs nodes, whose pasts are in the pool, and everything below them. As many branches at a time as the pool holds: level
+    /// by level what is continued, so that cousins share passes; then all that ends, together.
+    fn run(&mut self, nodes: &[usize]) {
+        let mut rest = nodes;
+        while !rest.is_empty() {
+            let start = self.free;
+            let room = self.budget.cache_tokens.saturating_sub(start);
+            let mut total = 0;
+            let fitting = rest.iter().take_while(|node| {
+                total += self.continued[**node];
+                total <= room
+            });
+            let (now, later) = rest.split_at(fitting.count().max(1));
+            if self.continued[now[0]] > room {
+                self.compute(now, true);
+                self.run(&self.trie.nodes[now[0]].children);
+            } else {
+                self.run_together(now);
+            }
+            self.free = start;
+            rest = later;
+        }
+    }
+
+    fn run_together(&mut self, nodes: &[usize]) {
+        let (mut level, mut ends) = (nodes.to_vec(), Vec::new());
+        while !level.is_empty() {
+            let (continued, ended): (Vec<_>, Vec<_>) = level.into_iter().partition(|node| self.continued[*node] > 0);
+            ends.extend(ended);
+            self.compute(&continued, true);
+            level = continued.iter().flat_map(|node| &self.trie.nodes[*node].children).copied().collect();
+        }
+        self.compute(&ends, false);
+    }
+
+    /// Passes for some nodes, rows of one shape in each.
+    fn compute(&mut self, nodes: &[usize], keep: bool) {
+        let mut shapes: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+        for &index in nodes {
+            let node = &self.trie.nodes[index];
+            shapes.entry((node.past_len + node.tokens.len(), node.past_len)).or_default().push(index);
+        }
+        if self.rows != Rows::Steps {
+            shapes = joined(shapes);
+        }
+        for ((total_len, past_len), nodes) in shapes {
+            let most = (self.budget.batch_tokens / (total_len - past_len)).max(1);
+            let n_passes = nodes.len().div_ceil(most);
+            for rows in nodes.chunks(nodes.len().div_ceil(n_passes)) {
+                self.pass(past_len, total_len - past_len, rows, keep);
             }
         }
     }
-    last
-}
 
-fn pass(rows: &[&Node], parent: Option<usize>, parent_rows: Vec<usize>) -> Pass {
-    let (past_len, new_len) = (rows[0].past_len, rows[0].tokens.len());
-    let mut pass = Pass {
-        past_len,
-        new_len,
-        tokens: Vec::with_capacity(rows.len() * new_len),
-        parent,
-        parent_rows,
-        scored: Vec::new(),
-        wanted: Vec::new(),
-        tops: Vec::new(),
-        keep: false,
-        release: false,
-    };
-    for (row, node) in rows.iter().enumerate() {
+    fn pass(&mut self, past_len: usize, new_len: usize, nodes: &[usize], keep: bool) {
+        let mut pass = Pass {
+            past_len,
+            new_len,
+            tokens: Vec::with_capacity(nodes.len() * new_len),
+            follows: Vec::with_capacity(nodes.len() * new_len),
+            past: Vec::with_capacity(nodes.len() * past_len),
+            scored: Vec::new(),
+            wanted: Vec::new(),
+            tops: Vec::new(),
+            keep: keep.then_some(self.free),
+        };
+        for (row, &index) in nodes.iter().enumerate() {
+            let node = &self.trie.nodes[index];
+            let repeated = node.past_len - past_len;
+            self.lay(index, &mut pass);
+            self.first_slot[index] = self.free + row * new_len + repeated;
+            for &(place, token, slot) in &node.wants {
+                let at = (row, repeated + place);
+                if pass.scored.last() != Some(&at) {
+                    pass.scored.push(at);
+                }
+                pass.wanted.push(Wanted { scored: pass.scored.len() - 1, token, slot });
+            }
+            for &(place, question) in &node.tops {
+                let scored = pass.scored.binary_search(&(row, repeated + place));
+                pass.tops.push((scored.expect("a question's top token is read where its options begin"), question));
+            }
+        }
+        if pass.tokens.len() == 1 {
+            // A product with a single row runs on another kernel and rounds otherwise.
+            pass.tokens.extend_from_within(..);
+            pass.follows.extend_from_within(..);
+            pass.past.extend_from_within(..);
+        }
+        if keep {
+            self.free += pass.tokens.len();
+            self.n_slots = self.n_slots.max(self.free);
+        }
+        self.passes.push(pass);
+    }
+
+    /// Adds a node's row to a pass: slots of its past, the tokens of the past that are computed again, its own tokens.
+    fn lay(&self, index: usize, pass: &mut Pass) {
+        let node = &self.trie.nodes[index];
+        let ancestors: Vec<usize> = std::iter::successors(node.parent, |&i| self.trie.nodes[i].parent).collect();
+        for &ancestor in ancestors.iter().rev() {
+            let Node { past_len, tokens, .. } = &self.trie.nodes[ancestor];
+            let known = pass.past_len.saturating_sub(*past_len).min(tokens.len());
+            pass.past.extend(self.first_slot[ancestor]..self.first_slot[ancestor] + known);
+            pass.tokens.extend_from_slice(&tokens[known..]);
+        }
+        let repeated = node.past_len - pass.past_len;
+        pass.follows.extend(0..repeated);
+        pass.follows.extend(node.follows.iter().map(|k| k + repeated));
         pass.tokens.extend_from_slice(&node.tokens);
-        for &(position, token, slot) in &node.wants {
-            let at = (row, position - past_len);
-            if pass.scored.last() != Some(&at) {
-                pass.scored.push(at);
-            }
-            pass.wanted.push(Wanted { scored: pass.scored.len() - 1, token, slot });
-        }
-        for &(position, question) in &node.tops {
-            let scored = pass.scored.binary_search(&(row, position - past_len));
-            pass.tops.push((scored.expect("a question's top token is read where its options begin"), question));
-        }
     }
-    pass
 }
 
-fn peak_cache_tokens(passes: &[Pass]) -> usize {
-    let cached = |pass: &Pass| pass.n_rows() * (pass.past_len + pass.new_len);
-    let (mut alive, mut peak) = (0, 0);
-    for pass in passes {
-        alive += cached(pass);
-        peak = peak.max(alive);
-        if !pass.keep {
-            alive -= cached(pass);
+/// Joins shapes of equal total length where computing some tokens of the past again costs less than a pass of its own.
+fn joined(shapes: BTreeMap<(usize, usize), Vec<usize>>) -> BTreeMap<(usize, usize), Vec<usize>> {
+    let mut joined: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+    let mut deeper: Option<((usize, usize), Vec<usize>)> = None;
+    for ((total_len, past_len), mut nodes) in shapes.into_iter().rev() {
+        if let Some(((deeper_total, deeper_past), more)) = deeper.take() {
+            if deeper_total == total_len && more.len() * (deeper_past - past_len) <= PASS_COST_TOKENS {
+                nodes.extend(more);
+                nodes.sort_unstable();
+            } else {
+                joined.insert((deeper_total, deeper_past), more);
+            }
         }
-        if pass.release {
-            alive -= pass.parent.map_or(0, |parent| cached(&passes[parent]));
-        }
+        deeper = Some(((total_len, past_len), nodes));
     }
-    peak
+    joined.extend(deeper);
+    joined
 }
 
 #[cfg(test)]
@@ -378,37 +420,111 @@ mod tests {
         Question { prompt: prompt.to_vec(), options: options.iter().map(|o| o.to_vec()).collect(), closed: false }
     }
 
+    fn plan(questions: &[Question], reuse: Reuse, strategy: Strategy) -> Plan {
+        Plan::new(questions, reuse, strategy, BUDGET)
+    }
+
+    /// (past, new, rows) of every pass.
+    fn shapes(plan: &Plan) -> Vec<(usize, usize, usize)> {
+        plan.passes.iter().map(|p| (p.past_len, p.new_len, p.n_rows())).collect()
+    }
+
+    /// Forty prompts 1 2 3 4 i, each with the options 10 and 11 12.
+    fn forty() -> Vec<Question> {
+        (0..40).map(|i| question(&[1, 2, 3, 4, 100 + i], &[&[10], &[11, 12]])).collect()
+    }
+
     #[test]
     fn a_prefix_is_shared_where_that_pays() {
-        // Forty prompts 1 2 3 4 i, each with the options 10 and 11 12.
-        let questions: Vec<Question> = (0..40).map(|i| question(&[1, 2, 3, 4, 100 + i], &[&[10], &[11, 12]])).collect();
-        let plan = Plan::new(&questions, Reuse::Trie, BUDGET);
-        let shapes: Vec<_> = plan.passes.iter().map(|p| (p.past_len, p.new_len, p.n_rows())).collect();
-        assert_eq!(shapes, [(0, 4, 1), (4, 1, 40), (5, 1, 40)]);
-        assert_eq!(plan.size.computed_tokens, 4 + 40 + 40);
-        assert_eq!(plan.size.distinct_tokens, plan.size.computed_tokens);
-        assert_eq!(plan.size.logical_tokens, 40 * (5 + 6));
-        assert_eq!(plan.passes[1].scored[..2], [(0, 0), (1, 0)]);
-        assert_eq!(plan.passes[1].tops[..2], [(0, 0), (1, 1)]);
-        assert_eq!((plan.passes[2].parent, &plan.passes[2].parent_rows[..3]), (Some(1), &[0, 1, 2][..]));
-        assert_eq!(
-            plan.passes.iter().map(|p| (p.keep, p.release)).collect::<Vec<_>>(),
-            [(true, false), (true, true), (false, true)]
-        );
-        assert_eq!(plan.slots[..2], [vec![0..1, 1..3], vec![3..4, 4..6]]);
+        let all = plan(&forty(), Reuse::Trie, Strategy::SharedPast);
+        assert_eq!(shapes(&all), [(0, 4, 1), (4, 1, 40), (5, 1, 40)]);
+        assert_eq!(all.size.computed_tokens, 4 + 40 + 40);
+        assert_eq!(all.size.distinct_tokens, all.size.computed_tokens);
+        assert_eq!(all.size.logical_tokens, 40 * (5 + 6));
+        assert_eq!((all.passes[0].keep, all.passes[1].keep, all.passes[2].keep), (Some(0), Some(4), None));
+        assert_eq!((all.size.cache_tokens, &all.passes[2].past[5..10]), (44, &[0, 1, 2, 3, 5][..]));
+        assert_eq!(all.passes[1].scored[..2], [(0, 0), (1, 0)]);
+        assert_eq!(all.passes[1].tops[..2], [(0, 0), (1, 1)]);
+        assert_eq!(all.slots[..2], [vec![0..1, 1..3], vec![3..4, 4..6]]);
 
         // Two of them save four tokens, and a level of passes costs more: each prompt is computed whole.
-        let plan = Plan::new(&questions[..2], Reuse::Trie, BUDGET);
-        let shapes: Vec<_> = plan.passes.iter().map(|p| (p.past_len, p.new_len, p.n_rows())).collect();
-        assert_eq!(shapes, [(0, 5, 2), (5, 1, 2)]);
-        assert!(Plan::new(&[], Reuse::Trie, BUDGET).passes.is_empty());
+        assert_eq!(shapes(&plan(&forty()[..2], Reuse::Trie, Strategy::SharedPast)), [(0, 5, 2), (5, 1, 2)]);
+        assert!(plan(&[], Reuse::Trie, Strategy::Tree).passes.is_empty());
+    }
+
+    #[test]
+    fn a_row_may_hold_a_question_with_its_options() {
+        let questions = [question(&[1, 2, 3], &[&[10, 11, 12], &[10, 20], &[30, 31]])];
+        let all = plan(&questions, Reuse::Trie, Strategy::Tree);
+        assert_eq!(shapes(&all), [(0, 6, 1)]);
+        let pass = &all.passes[0];
+        assert_eq!(pass.tokens, [1, 2, 3, 10, 11, 30]);
+        assert_eq!(pass.follows, [0, 1, 2, 3, 4, 3]);
+        assert_eq!(pass.positions(), [0, 1, 2, 3, 4, 3]);
+        let seen: Vec<usize> = (0..6).filter(|i| pass.mask()[5 * 6 + i]).collect();
+        assert_eq!(seen, [0, 1, 2, 5], "an option does not see another");
+        assert_eq!(pass.scored, [(0, 2), (0, 3), (0, 4), (0, 5)]);
+        let wanted: Vec<_> = pass.wanted.iter().map(|w| (w.scored, w.token, w.slot)).collect();
+        assert_eq!(wanted, [(0, 10, 0), (0, 10, 3), (0, 30, 5), (1, 11, 1), (1, 20, 4), (2, 12, 2), (3, 31, 6)]);
+
+        let shared = plan(&forty(), Reuse::Trie, Strategy::Tree);
+        assert_eq!(shapes(&shared), [(0, 4, 1), (4, 2, 20), (4, 2, 20)], "as many as the budget holds, evenly");
+        assert_eq!(shapes(&plan(&forty(), Reuse::Question, Strategy::Tree)), [(0, 6, 10); 4]);
+    }
+
+    #[test]
+    fn several_questions_after_one_prompt_continue_it() {
+        let questions: Vec<Question> = (0..40).map(|i| question(&[1, 2, 3], &[&[10 + i, 50, 60]])).collect();
+        let all = plan(&questions, Reuse::Trie, Strategy::Tree);
+        assert_eq!(shapes(&all), [(0, 3, 1), (3, 2, 20), (3, 2, 20)]);
+        assert_eq!((all.passes[0].scored.len(), all.passes[0].wanted.len(), all.passes[0].tops.len()), (1, 40, 40));
+        assert_eq!(all.size.computed_tokens, all.size.distinct_tokens);
+    }
+
+    #[test]
+    fn one_token_at_a_time_where_the_graph_wants_it() {
+        let all = plan(&forty(), Reuse::Trie, Strategy::Step);
+        assert!(all.passes.iter().all(|p| p.past_len == 0 || p.new_len == 1));
+        assert_eq!(shapes(&all), [(0, 4, 1), (4, 1, 40), (5, 1, 40)]);
+        let whole = plan(&forty(), Reuse::Trie, Strategy::None);
+        assert!(whole.passes.iter().all(|p| p.past_len == 0 && p.keep.is_none()));
+    }
+
+    #[test]
+    fn a_few_rows_join_a_wider_pass() {
+        // One prompt of forty goes on a token longer before they part: its last token is computed again.
+        let mut questions: Vec<Question> =
+            (0..40).map(|i| question(&[1, 2, 3, 4, 100 + i, 5], &[&[10], &[11]])).collect();
+        questions.extend((0..2).map(|i| question(&[1, 2, 3, 4, 200, 300 + i], &[&[10], &[11]])));
+        let all = plan(&questions, Reuse::Trie, Strategy::Tree);
+        assert!(all.passes[1..].iter().all(|p| (p.past_len, p.new_len) == (4, 2)), "{:?}", shapes(&all));
+        // A pass of a single token has its row twice.
+        let one = plan(&[question(&[1], &[&[2], &[3]])], Reuse::Trie, Strategy::Tree);
+        assert_eq!((shapes(&one)[0], one.size.computed_tokens), ((0, 1, 2), 2));
+    }
+
+    #[test]
+    fn halves_are_the_whole() {
+        let plan = plan(&forty(), Reuse::Trie, Strategy::Tree);
+        let pass = &plan.passes[1];
+        let [a, b] = pass.halves().unwrap();
+        assert_eq!([a.tokens.clone(), b.tokens.clone()].concat(), pass.tokens);
+        assert_eq!(a.wanted.len() + b.wanted.len(), pass.wanted.len());
+        let slots =
+            |half: &Pass| half.wanted.iter().map(|w| (half.scored[w.scored].1, w.token, w.slot)).collect::<Vec<_>>();
+        assert_eq!([slots(&a), slots(&b)].concat(), slots(pass));
+        assert_eq!(
+            b.tops.iter().map(|t| t.1).collect::<Vec<_>>(),
+            pass.tops[a.tops.len()..].iter().map(|t| t.1).collect::<Vec<_>>()
+        );
+        assert!(plan.passes[0].halves().is_none());
     }
 
     #[test]
     fn without_reuse_every_path_is_whole() {
         let questions = [question(&[1, 2, 3], &[&[10], &[11, 12]]), question(&[1, 2, 4], &[&[10], &[13]])];
-        let plan = Plan::new(&questions, Reuse::Off, BUDGET);
-        assert!(plan.passes.iter().all(|p| p.past_len == 0 && p.parent.is_none() && !p.keep));
+        let plan = plan(&questions, Reuse::Off, Strategy::Tree);
+        assert!(plan.passes.iter().all(|p| p.past_len == 0 && p.keep.is_none()));
         assert_eq!(plan.size.computed_tokens, 3 + 4 + 3, "equal paths of one question are one row");
     }
 
@@ -416,18 +532,14 @@ mod tests {
     fn passes_keep_to_the_budget() {
         let questions: Vec<Question> =
             (0..300).map(|i| question(&[1, 2, 3, 4, 5, i / 20 + 100, i + 1000, 7, 8], &[&[50, 51], &[60]])).collect();
-        let plan = Plan::new(&questions, Reuse::Trie, BUDGET);
-        assert!(plan.passes.iter().all(|p| p.tokens.len() <= BUDGET.batch_tokens));
-        assert!(plan.size.peak_cache_tokens <= 2 * BUDGET.cache_tokens, "{}", plan.size.peak_cache_tokens);
-        let mut slots: Vec<usize> = plan.passes.iter().flat_map(|p| &p.wanted).map(|w| w.slot).collect();
-        slots.sort_unstable();
-        assert_eq!(slots, (0..plan.n_slots).collect::<Vec<_>>(), "every slot is filled exactly once");
-        let released: Vec<usize> = plan.passes.iter().filter(|p| p.release).filter_map(|p| p.parent).collect();
-        let kept: Vec<usize> = (0..plan.passes.len()).filter(|i| plan.passes[*i].keep).collect();
-        assert_eq!(
-            released.iter().collect::<std::collections::BTreeSet<_>>().len(),
-            kept.len(),
-            "every kept cache is released"
-        );
+        for strategy in [Strategy::Tree, Strategy::SharedPast, Strategy::Step] {
+            let budget = Budget { cache_tokens: 100, ..BUDGET };
+            let plan = Plan::new(&questions, Reuse::Trie, strategy, budget);
+            assert!(plan.passes.iter().all(|p| p.tokens.len() <= BUDGET.batch_tokens));
+            assert!(plan.size.cache_tokens <= budget.cache_tokens, "{}", plan.size.cache_tokens);
+            let mut slots: Vec<usize> = plan.passes.iter().flat_map(|p| &p.wanted).map(|w| w.slot).collect();
+            slots.sort_unstable();
+            assert_eq!(slots, (0..plan.n_slots).collect::<Vec<_>>(), "every slot is filled exactly once");
+        }
     }
 }

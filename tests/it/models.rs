@@ -32,8 +32,7 @@ fn open(folder: &Path, threads: usize) -> Opened {
     let settings = SessionSettings {
         provider: ExecutionProvider::Cpu,
         threads,
-        cache: folder.cache,
-        vocab_size: folder.vocab_size,
+        stated: folder.stated,
         context_tokens: folder.context_tokens,
         precision: folder.precision.clone(),
     };
@@ -66,7 +65,7 @@ impl Opened {
 
     fn evaluate(&mut self, questions: &[Question], reuse: Reuse) -> Scores {
         let cache_tokens = (256 << 20) / self.model.info().kv_bytes_per_token;
-        let plan = Plan::new(questions, reuse, Budget { batch_tokens: 512, cache_tokens });
+        let plan = Plan::new(questions, reuse, self.model.info().strategy, Budget { batch_tokens: 512, cache_tokens });
         let evaluation = evaluate(&mut self.model, &plan, |_| {}).unwrap();
         let sum = |slots: &std::ops::Range<usize>| {
             evaluation.log_probs[slots.clone()].iter().map(|l| f64::from(*l)).sum::<f64>()

@@ -2,7 +2,7 @@
 
 use alike::engine::scripted::ScriptedModel;
 use alike::engine::{Evaluation, evaluate};
-use alike::prompts::plan::{Budget, Plan, Reuse};
+use alike::prompts::plan::{Budget, Plan, Reuse, Strategy as Rows};
 use alike::prompts::tokens::Question;
 use alike::scoring::ChoiceScores;
 use proptest::collection::vec;
@@ -18,8 +18,8 @@ fn question() -> impl Strategy<Value = Question> {
     })
 }
 
-fn answers(questions: &[Question], reuse: Reuse, budget: Budget) -> (Plan, Evaluation) {
-    let plan = Plan::new(questions, reuse, budget);
+fn answers(questions: &[Question], reuse: Reuse, rows: Rows, budget: Budget) -> (Plan, Evaluation) {
+    let plan = Plan::new(questions, reuse, rows, budget);
     let evaluation = evaluate(&mut ScriptedModel::new(5), &plan, |_| {}).unwrap();
     (plan, evaluation)
 }
@@ -38,16 +38,21 @@ proptest! {
         questions in vec(question(), 1..120), batch_tokens in 1_usize..64, cache_tokens in 1_usize..400,
     ) {
         let budget = Budget { batch_tokens, cache_tokens };
-        let (plan, together) = answers(&questions, Reuse::Trie, budget);
-        let (_, whole) = answers(&questions, Reuse::Off, budget);
-        prop_assert_eq!(&together, &whole);
-        prop_assert!(plan.size.distinct_tokens <= plan.size.computed_tokens);
-        prop_assert!(plan.size.computed_tokens <= plan.size.logical_tokens);
-        for (number, question) in questions.iter().enumerate().step_by(7) {
-            let (alone_plan, alone) = answers(std::slice::from_ref(question), Reuse::Trie, budget);
-            let (one, other) = (scores(question, number, &plan, &together), scores(question, 0, &alone_plan, &alone));
-            prop_assert_eq!(one, other);
-            prop_assert_eq!(together.tops[number], alone.tops[0]);
+        let (_, whole) = answers(&questions, Reuse::Off, Rows::None, budget);
+        for rows in [Rows::Tree, Rows::SharedPast, Rows::Step] {
+            for reuse in [Reuse::Trie, Reuse::Question] {
+                let (plan, together) = answers(&questions, reuse, rows, budget);
+                prop_assert_eq!(&together, &whole);
+                // Passes of a single token have their row twice.
+                prop_assert!(plan.size.distinct_tokens <= plan.size.computed_tokens);
+                prop_assert!(plan.size.computed_tokens <= plan.size.logical_tokens + plan.size.passes);
+                let question = &questions[questions.len() / 2];
+                let (alone_plan, alone) = answers(std::slice::from_ref(question), reuse, rows, budget);
+                let number = questions.len() / 2;
+                let (one, other) = (scores(question, number, &plan, &together), scores(question, 0, &alone_plan, &alone));
+                prop_assert_eq!(one, other);
+                prop_assert_eq!(together.tops[number], alone.tops[0]);
+            }
         }
     }
 
@@ -56,7 +61,7 @@ proptest! {
         let swapped = Question { options: question.options.iter().rev().cloned().collect(), ..question.clone() };
         let budget = Budget { batch_tokens: 16, cache_tokens: 100 };
         let both = [question, swapped];
-        let (plan, evaluation) = answers(&both, Reuse::Trie, budget);
+        let (plan, evaluation) = answers(&both, Reuse::Trie, Rows::Tree, budget);
         let [one, other] = [0, 1].map(|number| scores(&both[number], number, &plan, &evaluation));
         prop_assert_eq!(one.log_prob, [other.log_prob[1], other.log_prob[0]]);
         prop_assert!((one.p_first + other.p_first - 1.0).abs() < 1e-12);

@@ -177,7 +177,7 @@ fn stages_one_by_one_with_files_from_elsewhere() {
     assert!((itself["procrustes_r2"] - 1.0).abs() < 1e-12);
     succeed(&["judge", "--model", text(&model), "--triplets", text(&sampled), "--out", text(&out), "--dry-run"]);
     let check = succeed(&["check", "--model", text(&tiny("standard"))]);
-    assert!(check.contains("SharedPast") && check.contains("parity") && check.contains("closing"), "{check}");
+    assert!(check.contains("shared-past") && check.contains("parity") && check.contains("closing"), "{check}");
 }
 
 /// DuckDB, Polars and pyarrow see the same columns, counts and sums. `make test` sets the variable.

@@ -1,0 +1,2 @@
+def replace_group_query_attention(g, caches):
+    pass

@@ -1,0 +1,212 @@
+//! What an ONNX file says about its graph, read without the runtime: inputs, outputs, operators.
+//!
+//! Only these few fields of the protobuf message are looked at; everything else, weights above all, is skipped unread.
+//! Field numbers: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
+
+use std::collections::BTreeSet;
+use std::io::{BufReader, Read, Seek};
+use std::path::Path;
+
+use crate::engine::signature::{Element, Port};
+use crate::error::{Error, Result};
+
+/// Inputs and outputs of a graph, and the operators in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GraphPorts {
+    /// What it takes.
+    pub inputs: Vec<Port>,
+    /// What it gives.
+    pub outputs: Vec<Port>,
+    /// Types of its nodes.
+    pub operators: BTreeSet<String>,
+}
+
+impl GraphPorts {
+    /// Reads an ONNX file.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Format`] for a file that is no ONNX model or ends early.
+    pub fn read(path: &Path) -> Result<Self> {
+        let file = fs_err::File::open(path)?;
+        let len = file.metadata()?.len();
+        let mut ports = Self::default();
+        let read = Message { source: &mut BufReader::new(file), left: len }.each(&mut |field, model| match field {
+            7 => model.message(&mut |field, graph| ports.read_graph(field, graph)),
+            _ => Ok(false),
+        });
+        let problem = match read {
+            Ok(()) if !ports.inputs.is_empty() => return Ok(ports),
+            Ok(()) => "no graph with inputs".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Err(Error::Format { path: path.into(), found: problem, expected: "an ONNX model".into() })
+    }
+
+    fn read_graph(&mut self, field: u64, graph: &mut Message<'_>) -> std::io::Result<bool> {
+        match field {
+            1 => graph.message(&mut |field, node| {
+                if field == 4 {
+                    self.operators.insert(node.text()?);
+                }
+                Ok(field == 4)
+            }),
+            11 | 12 => {
+                let mut port = Port {
+                    name: String::new(),
+                    element: Element::Other,
+                    type_name: "not a tensor".into(),
+                    shape: Vec::new(),
+                };
+                let read = graph.message(&mut |field, value| match field {
+                    1 => value.text().map(|name| port.name = name).map(|()| true),
+                    2 => value.message(&mut |field, kind| match field {
+                        1 => kind.message(&mut |field, tensor| read_tensor(field, tensor, &mut port)),
+                        _ => Ok(false),
+                    }),
+                    _ => Ok(false),
+                })?;
+                if field == 11 {
+                    self.inputs.push(port)
+                } else {
+                    self.outputs.push(port)
+                }
+                Ok(read)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+fn read_tensor(field: u64, tensor: &mut Message<'_>, port: &mut Port) -> std::io::Result<bool> {
+    match field {
+        1 => {
+            (port.element, port.type_name) = match tensor.number()? {
+                1 => (Element::F32, "float32".into()),
+                7 => (Element::I64, "int64".into()),
+                9 => (Element::Bool, "bool".into()),
+                6 => (Element::Other, "int32".into()),
+                10 => (Element::Other, "float16".into()),
+                16 => (Element::Other, "bfloat16".into()),
+                other => (Element::Other, format!("type {other}")),
+            };
+            Ok(true)
+        }
+        2 => tensor.message(&mut |field, shape| match field {
+            1 => {
+                port.shape.push(-1);
+                let last = port.shape.len() - 1;
+                shape.message(&mut |field, dimension| match field {
+                    1 => {
+                        port.shape[last] = i64::try_from(dimension.number()?).unwrap_or(-1);
+                        Ok(true)
+                    }
+                    _ => Ok(false),
+                })
+            }
+            _ => Ok(false),
+        }),
+        _ => Ok(false),
+    }
+}
+
+/// Told of a field's number; reads its value and says so, or leaves it to be skipped.
+type Visit<'v> = dyn FnMut(u64, &mut Message<'_>) -> std::io::Result<bool> + 'v;
+
+trait Source: Read + Seek {}
+impl<T: Read + Seek> Source for T {}
+
+/// The rest of a protobuf message.
+struct Message<'a> {
+    source: &'a mut dyn Source,
+    left: u64,
+}
+
+impl Message<'_> {
+    fn each(&mut self, visit: &mut Visit<'_>) -> std::io::Result<()> {
+        while self.left > 0 {
+            let key = self.number()?;
+            if !visit(key >> 3, self)? {
+                self.skip(key & 7)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A field's value that is a message of its own.
+    fn message(&mut self, visit: &mut Visit<'_>) -> std::io::Result<bool> {
+        let len = self.length()?;
+        Message { source: self.source, left: len }.each(visit)?;
+        self.left -= len;
+        Ok(true)
+    }
+
+    fn text(&mut self) -> std::io::Result<String> {
+        let len = self.length()?;
+        let mut bytes = vec![0; usize::try_from(len.min(MAX_NAME_BYTES)).expect("names are short")];
+        self.source.read_exact(&mut bytes)?;
+        self.left -= len;
+        self.source.seek_relative(i64::try_from(len - bytes.len() as u64).expect("lengths are checked"))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn length(&mut self) -> std::io::Result<u64> {
+        let len = self.number()?;
+        if len > self.left { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(len) }
+    }
+
+    /// A variable-length integer.
+    fn number(&mut self) -> std::io::Result<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let mut byte = [0];
+            self.left = self.left.checked_sub(1).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+            self.source.read_exact(&mut byte)?;
+            value |= u64::from(byte[0] & 0x7f) << shift;
+            if byte[0] < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(std::io::Error::other("a number of more than 64 bits"))
+    }
+
+    fn skip(&mut self, wire_type: u64) -> std::io::Result<()> {
+        let len = match wire_type {
+            0 => return self.number().map(|_| ()),
+            1 => 8,
+            2 => self.length()?,
+            5 => 4,
+            _ => return Err(std::io::Error::other("not a protobuf message")),
+        };
+        self.left = self.left.checked_sub(len).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        self.source.seek_relative(i64::try_from(len).map_err(std::io::Error::other)?)
+    }
+}
+
+/// Longer names are cut off.
+const MAX_NAME_BYTES: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_model_is_refused() {
+        let read = |bytes: &[u8]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs_err::write(file.path(), bytes).unwrap();
+            GraphPorts::read(file.path()).unwrap_err().to_string()
+        };
+        assert!(read(b"").contains("no graph with inputs"));
+        assert!(read(b"<html>").contains("expected an ONNX model"));
+        // A graph that says it is longer than the file.
+        assert!(read(&[0x3a, 0x7f, 0x0a]).contains("expected an ONNX model"));
+        // A node, then an input `x` without a type.
+        let graph = [0x0a, 4, 0x22, 2, b'O', b'p', 0x5a, 3, 0x0a, 1, b'x'];
+        let mut model = vec![0x3a, 11];
+        model.extend(graph);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), model).unwrap();
+        let ports = GraphPorts::read(file.path()).unwrap();
+        assert_eq!((ports.inputs[0].name.as_str(), ports.operators.first().map(String::as_str)), ("x", Some("Op")));
+    }
+}
