@@ -27,11 +27,13 @@
 //! ```
 
 pub mod alignment;
+pub mod answers;
 pub mod concepts;
 pub mod config;
 pub mod embedding;
 pub mod engine;
 pub mod error;
+pub mod generation;
 pub mod judge;
 pub mod judgments;
 pub mod linalg;

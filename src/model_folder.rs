@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::signature::{CacheShape, Stated};
 use crate::error::{Error, Result};
+use crate::generation::settings::ModelGeneration;
 use crate::prompts::template::{ChatTemplate, Style};
 use crate::prompts::tokens::TokenId;
 
@@ -29,6 +30,8 @@ pub struct ModelFolder {
     pub chat_template_text: Option<String>,
     /// The end-of-sequence token.
     pub eos: Option<TokenId>,
+    /// How the model answers when it is left free.
+    pub generation: ModelGeneration,
     /// Precision of the export; "unknown" for a folder without `alike.json`.
     pub precision: String,
     /// What the config states of the graph's shapes.
@@ -109,6 +112,7 @@ impl ModelFolder {
             chat_template,
             chat_template_text,
             eos,
+            generation: ModelGeneration::read(&generation),
             precision: alike["precision"].as_str().unwrap_or("unknown").to_owned(),
             stated: Stated { cache, vocab_size: number("vocab_size") },
             flops: cache.and_then(|cache| flops(&config, cache)),

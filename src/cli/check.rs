@@ -7,11 +7,11 @@ use alike::config::DEFAULT_BATCH_TOKENS;
 use alike::engine::LanguageModel;
 use alike::engine::provider::ExecutionProvider;
 use alike::engine::{evaluate, session::OnnxModel};
-use alike::judge::{Judge, JudgeSettings, plan};
+use alike::judge::{DecisionRule, Judge, JudgeSettings, plan};
 use alike::prompts::plan::Reuse;
 use alike::prompts::template::{Style, Wording};
 use alike::prompts::tokens::{Close, PromptTokenizer, Question};
-use alike::scoring::{Decision, ScoreKind};
+use alike::scoring::ScoreKind;
 use alike::triplets;
 use clap::Args;
 
@@ -67,8 +67,9 @@ pub(crate) fn run(args: &CheckArgs, common: &Common) -> anyhow::Result<()> {
         wording,
         close: Close::Auto,
         score: ScoreKind::Sequence,
-        decision: Decision::Argmax,
-        temperature: 1.0,
+        decision: DecisionRule::Argmax,
+        surface_forms: false,
+        repeats: 1,
         seed: args.seed,
         reuse: Reuse::Trie,
         batch_tokens: DEFAULT_BATCH_TOKENS,

@@ -95,7 +95,7 @@ fn embed(
 ) -> alike::Result<(FitRecord, f64)> {
     let started = Instant::now();
     if choices.n_unanswered > 0 {
-        tracing::warn!("{} judgments name neither option and are left out", choices.n_unanswered);
+        tracing::warn!("{} judgments are without a choice and are left out", choices.n_unanswered);
     }
     let fit = fit(choices.concepts.len(), &choices.comparisons, settings)?;
     fit.record.notes.iter().for_each(|note| tracing::debug!("{}: {note}", out.display()));

@@ -1,6 +1,5 @@
 //! `alike judge`: ask a language model, part by part.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,18 +12,19 @@ use alike::engine::provider::{ExecutionProvider, Runtime};
 use alike::engine::session::{OnnxModel, SessionSettings};
 use alike::engine::signature::Signature;
 use alike::error::Error;
-use alike::judge::{Judge, JudgeSettings, Parity, plan, questions};
-use alike::judgments::Judgment;
+use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity, plan, questions};
+use alike::judgments::{Judgment, OrderTally};
 use alike::model_folder::ModelFolder;
 use alike::prompts::plan::{PlanSize, Reuse};
 use alike::prompts::template::{Frame, Style, Wording};
-use alike::prompts::tokens::PromptTokenizer;
+use alike::prompts::tokens::{PromptTokenizer, Question};
+use alike::scoring::{Decision, ScoreKind};
 use alike::store::judgments as store;
-use alike::store::manifest::Fingerprint;
 use alike::triplets::{self, Triplet};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use crate::cli::judge_settings::{fingerprint, settings};
 use crate::cli::parts::{Parts, Target};
 use crate::cli::progress::Progress;
 use crate::cli::{Common, Existing, sample, write_json};
@@ -64,6 +64,15 @@ pub(crate) struct JudgeArgs {
     /// Judgments in one part [default: the study's, or 1024]
     #[arg(long, value_name = "N")]
     part_rows: Option<NonZeroUsize>,
+    /// How a choice is made [default: the study's, or argmax]
+    #[arg(long, value_parser = parse_decision, value_name = "argmax|sample|generate")]
+    decision: Option<Decision>,
+    /// What decides [default: the study's, or sequence]
+    #[arg(long, value_parser = parse_score, value_name = "sequence|per-token|per-byte|pmi|greedy-mask")]
+    score: Option<ScoreKind>,
+    /// How often sample and generate answer each presentation [default: the study's, or 1]
+    #[arg(long, value_name = "N")]
+    repeats: Option<u16>,
     /// What is shared between prompts
     #[arg(long, value_enum, default_value_t = ReuseFlag::Trie)]
     reuse: ReuseFlag,
@@ -94,6 +103,14 @@ fn parse_style(text: &str) -> Result<Style, String> {
     text.parse().map_err(|e: Error| e.to_string())
 }
 
+fn parse_decision(text: &str) -> Result<Decision, String> {
+    text.parse().map_err(|e: Error| e.to_string())
+}
+
+fn parse_score(text: &str) -> Result<ScoreKind, String> {
+    text.parse().map_err(|e: Error| e.to_string())
+}
+
 fn parse_provider(text: &str) -> Result<ExecutionProvider, String> {
     text.parse().map_err(|e: Error| e.to_string())
 }
@@ -107,7 +124,7 @@ pub(crate) struct Job<'a> {
     pub(crate) reuse: Reuse,
     pub(crate) seed: u64,
     pub(crate) prompt: &'a Prompt,
-    pub(crate) judge: &'a JudgeSection,
+    pub(crate) judge: JudgeSection,
     pub(crate) target: Target<'a>,
     /// Where the record of the run goes.
     pub(crate) record: PathBuf,
@@ -141,12 +158,14 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
     let folder_name = || model.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
     let label = args.label.clone().or_else(folder_name).unwrap_or_default();
     let judge = args.over(JudgeSection::default());
+    judge.check()?;
     let target = Target {
         folder: out,
         label: &label,
         concepts: &concepts,
         triplets: &triplets,
         part_rows: judge.part_rows,
+        repeats: judge.repeats,
         existing: args.existing,
     };
     let job = Job {
@@ -157,7 +176,7 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
         reuse: args.reuse.into(),
         seed: args.seed,
         prompt: &Prompt::default(),
-        judge: &judge,
+        judge,
         target,
         record: store::respondent_path(out, &label).join("_run.json"),
     };
@@ -175,16 +194,18 @@ fn run_study(args: &JudgeArgs, path: &Path, common: &Common) -> anyhow::Result<(
         sample::study_triplets(&study, &concepts, Existing::RESUME)?
     };
     triplets.truncate(args.limit.unwrap_or(usize::MAX));
-    let (folder, judge) = (study.folder().judgments(), args.over(study.judge.clone()));
+    let folder = study.folder().judgments();
     for model in &study.models {
-        let (label, part_rows) = (&model.label, judge.part_rows);
+        let judge = args.over(study.judge_of(model));
+        judge.check()?;
+        let (label, part_rows, repeats) = (&model.label, judge.part_rows, judge.repeats);
         let (concepts, triplets, existing) = (&concepts, &triplets, args.existing);
-        let target = Target { folder: &folder, label, concepts, triplets, part_rows, existing };
+        let target = Target { folder: &folder, label, concepts, triplets, part_rows, repeats, existing };
         let job = Job {
             provider: args.provider.unwrap_or(model.provider),
             batch_tokens: args.batch_tokens.map_or(model.batch_tokens, NonZeroUsize::get),
             reuse: args.reuse.into(),
-            judge: &judge,
+            judge,
             ..study_job(&study, model, target)
         };
         judge_or_plan(&job, args.dry_run, common)?;
@@ -198,6 +219,9 @@ impl JudgeArgs {
         JudgeSection {
             part_rows: self.part_rows.map_or(settings.part_rows, NonZeroUsize::get),
             self_test: self.self_test.unwrap_or(settings.self_test),
+            decision: self.decision.unwrap_or(settings.decision),
+            score: self.score.unwrap_or(settings.score),
+            repeats: self.repeats.unwrap_or(settings.repeats),
             ..settings
         }
     }
@@ -223,7 +247,7 @@ pub(crate) fn study_job<'a>(study: &'a Study, model: &'a Model, target: Target<'
         reuse: Reuse::Trie,
         seed: study.study.seed,
         prompt: &study.prompt,
-        judge: &study.judge,
+        judge: study.judge_of(model),
         target,
         record: study.folder().run_record(&model.label),
     }
@@ -288,62 +312,25 @@ fn judge_or_plan(job: &Job<'_>, dry_run: bool, common: &Common) -> anyhow::Resul
     Ok(())
 }
 
-fn settings(job: &Job<'_>) -> anyhow::Result<JudgeSettings> {
-    Ok(JudgeSettings {
-        wording: Wording::new(&job.prompt.wording, Some(&job.prompt.system))?,
-        close: job.judge.close,
-        score: job.judge.score,
-        decision: job.judge.decision,
-        temperature: job.judge.temperature,
-        seed: job.seed,
-        reuse: job.reuse,
-        batch_tokens: job.batch_tokens,
-    })
-}
-
-/// What the bytes of a model's judgments depend on.
-fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &JudgeSettings) -> anyhow::Result<Fingerprint> {
-    let digests: BTreeMap<String, String> = opened.folder.digests()?;
-    Ok(Fingerprint::default()
-        .with("kind", "language model")
-        .with_all("model.", &digests)
-        .with("style", opened.style)
-        .with("system", &settings.wording.system)
-        .with("question", &settings.wording.question)
-        .with("neutral", Wording::neutral())
-        .with("close", settings.close.name())
-        .with("concepts", job.target.concepts.digest())
-        .with("triplets", triplets::digest(job.target.triplets))
-        .with("decision", settings.decision.name())
-        .with("score", settings.score.name())
-        .with("temperature", settings.temperature)
-        .with("seed", settings.seed)
-        .with("provider", job.provider)
-        .with("precision", &opened.folder.precision)
-        .with("runtime", opened.runtime.version())
-        .with("scoring_version", SCORING_VERSION)
-        .with("reuse", settings.reuse.name())
-        .with("batch_tokens", settings.batch_tokens)
-        .with("part_rows", job.target.part_rows))
-}
-
 /// Raised whenever the same inputs would give other bytes.
-const SCORING_VERSION: u32 = 2;
+pub(crate) const SCORING_VERSION: u32 = 2;
 
 /// Asks one model what has not been answered yet.
 pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json::Value> {
     let started = Instant::now();
-    let settings = settings(job)?;
-    let opened = open(job.model, job.style, &settings.wording, common)?;
+    let wording = job.prompt.wording()?;
+    let opened = open(job.model, job.style, &wording, common)?;
+    let settings = settings(job, wording, &opened)?;
     let fingerprint = fingerprint(job, &opened, &settings)?;
     let parts = job.target.open(fingerprint.clone())?;
     let record =
         if parts.missing().is_empty() { Record::default() } else { ask(job, &opened, &settings, &parts, common)? };
     let (made, kept) = parts.finish()?;
     let seconds = started.elapsed().as_secs_f64();
+    let tally = store::order_tally(job.target.folder, job.target.label)?;
     let rate = made as f64 / record.judge_seconds;
     if made > 0 {
-        let judging = format!("{:.0} s, {rate:.1} triplets/s", record.judge_seconds);
+        let judging = format!("{:.0} s, {rate:.1} judgments/s", record.judge_seconds);
         tracing::info!(
             "{}: {made} judgments in {judging} → {}",
             job.target.label,
@@ -352,11 +339,16 @@ pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json
     } else {
         tracing::info!("{}: all {kept} judgments were there", job.target.label);
     }
+    tracing::info!("{}: {}", job.target.label, described(&tally));
+    let (n_both_orders, consistency) = tally.consistency();
     let summary = serde_json::json!({
         "respondent": job.target.label, "made": made, "kept": kept, "seconds": seconds,
         "judge_seconds": record.judge_seconds, "session_seconds": record.session_seconds, "load_seconds": record.load_seconds,
         "self_test_seconds": record.self_test_seconds, "self_test": record.parity,
-        "triplets_per_second": (made > 0).then_some(rate),
+        "triplets_per_second": (made > 0).then_some(rate / f64::from(settings.repeats)),
+        "decision": settings.decision.name(), "repeats": settings.repeats,
+        "unparsed": tally.n - tally.n_chosen, "first_share": tally.first_share(),
+        "both_orders": n_both_orders, "order_consistency": consistency,
         "tokens_computed": record.size.computed_tokens,
         "tokens_distinct": record.size.distinct_tokens, "tokens_logical": record.size.logical_tokens,
         "passes": record.size.passes, "scored_positions": record.size.scored_positions,
@@ -368,6 +360,20 @@ pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json
         write_json(&job.record, &summary)?;
     }
     Ok(summary)
+}
+
+/// What the choices say about the order of options, in a line.
+fn described(tally: &OrderTally) -> String {
+    let percent = |share: Option<f64>| share.map_or_else(|| "none".to_owned(), |s| format!("{:.1} %", 100.0 * s));
+    let mut line = format!("the option shown first was chosen in {}", percent(tally.first_share()));
+    let (n, consistency) = tally.consistency();
+    if n > 0 {
+        line += &format!("; {n} pairs in both orders, {} answered alike", percent(consistency));
+    }
+    if tally.n_chosen < tally.n {
+        line += &format!("; {} of {} without a choice", tally.n - tally.n_chosen, tally.n);
+    }
+    line
 }
 
 /// What a run of the model measured.
@@ -440,13 +446,15 @@ const PARITY_WARNING_NATS: f64 = 1e-3;
 
 /// `--dry-run`: the plan, without running it.
 fn print_plan(job: &Job<'_>, common: &Common) -> anyhow::Result<()> {
-    let settings = settings(job)?;
-    let opened = open(job.model, job.style, &settings.wording, common)?;
+    let wording = job.prompt.wording()?;
+    let opened = open(job.model, job.style, &wording, common)?;
+    let settings = settings(job, wording, &opened)?;
     let (folder, target) = (&opened.folder, &job.target);
     let signature = Signature::read(&folder.graph, &GraphPorts::read(&folder.graph)?, folder.stated)?;
     let (strategy, kv_bytes) = (signature.strategy(), signature.cache.map_or(0, |c| c.bytes_per_token()));
     let of_part = |triplets: &[Triplet]| -> alike::Result<PlanSize> {
         let asked = questions(triplets, &opened.tokenizer, target.concepts, &settings, folder.context_tokens)?;
+        let asked: Vec<Question> = asked.into_iter().map(|asked| asked.question).collect();
         Ok(plan(&asked, settings.reuse, strategy, settings.batch_tokens, kv_bytes).size)
     };
     let mut size = PlanSize::default();
@@ -462,6 +470,12 @@ fn print_plan(job: &Job<'_>, common: &Common) -> anyhow::Result<()> {
         });
         println!("{summary}");
         return Ok(());
+    }
+    if let DecisionRule::Generate(generation) = &settings.decision {
+        println!(
+            "{}: answers freely, {generation}; the plan below is that of scoring the same questions",
+            target.label
+        );
     }
     let n = target.triplets.len() as f64;
     let line = |what: &str, count: usize, unit: &str| {

@@ -4,6 +4,7 @@ mod align;
 mod check;
 mod embed;
 mod judge;
+mod judge_settings;
 mod parts;
 mod progress;
 mod report;

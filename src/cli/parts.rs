@@ -19,7 +19,9 @@ pub(crate) struct Target<'a> {
     pub(crate) label: &'a str,
     pub(crate) concepts: &'a Concepts,
     pub(crate) triplets: &'a [Triplet],
+    /// Judgments in one part, all repeats of a presentation together.
     pub(crate) part_rows: usize,
+    pub(crate) repeats: u16,
     pub(crate) existing: Existing,
 }
 
@@ -33,6 +35,15 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Target<'a> {
+    /// Presentations in one part.
+    fn part_triplets(&self) -> usize {
+        (self.part_rows / usize::from(self.repeats)).max(1)
+    }
+
+    fn n_parts(&self) -> usize {
+        self.triplets.len().div_ceil(self.part_triplets())
+    }
+
     /// Locks the folder and finds the parts that are still to be made.
     pub(crate) fn open(self, fingerprint: Fingerprint) -> alike::Result<Parts<'a>> {
         store::check_label(self.label)?;
@@ -43,7 +54,7 @@ impl<'a> Target<'a> {
         let lock = lock(&folder)?;
         remove_drafts(&folder)?;
         let mut missing = Vec::new();
-        for part in 0..self.triplets.len().div_ceil(self.part_rows) {
+        for part in 0..self.n_parts() {
             if !is_done(&store::part_path(self.folder, self.label, 0, part), &fingerprint, self.existing)? {
                 missing.push(part);
             }
@@ -63,15 +74,15 @@ impl<'a> Parts<'a> {
         &self.missing
     }
 
-    /// How many judgments that is.
+    /// How many presentations that is.
     pub(crate) fn to_do(&self) -> usize {
         self.missing.iter().map(|part| self.triplets(*part).len()).sum()
     }
 
     /// What is asked in one part.
     pub(crate) fn triplets(&self, part: usize) -> &'a [Triplet] {
-        let start = part * self.target.part_rows;
-        &self.target.triplets[start..self.target.triplets.len().min(start + self.target.part_rows)]
+        let (start, n) = (part * self.target.part_triplets(), self.target.part_triplets());
+        &self.target.triplets[start..self.target.triplets.len().min(start + n)]
     }
 
     /// Writes one part, whole or not at all.
@@ -85,14 +96,13 @@ impl<'a> Parts<'a> {
             tracing::warn!("removing {}, which is not part of this run", path.display());
             fs_err::remove_file(path)?;
         }
-        let made = self.to_do();
-        Ok((made, self.target.triplets.len() - made))
+        let (made, repeats) = (self.to_do(), usize::from(self.target.repeats));
+        Ok((made * repeats, (self.target.triplets.len() - made) * repeats))
     }
 
     /// Parts in the folder that this run does not write.
     fn others(&self) -> Vec<PathBuf> {
-        let n_parts = self.target.triplets.len().div_ceil(self.target.part_rows);
-        let expected: Vec<PathBuf> = (0..n_parts).map(|part| self.path(part)).collect();
+        let expected: Vec<PathBuf> = (0..self.target.n_parts()).map(|part| self.path(part)).collect();
         let there = store::parts(self.target.folder, self.target.label).unwrap_or_default();
         there.into_iter().filter(|path| !expected.contains(path)).collect()
     }

@@ -85,12 +85,12 @@ fn judge_all(
     let folder = study.folder().judgments();
     for subject in &study.simulated {
         let (label, part_rows) = (&subject.label, study.judge.part_rows);
-        let target = Target { folder: &folder, label, concepts, triplets, part_rows, existing };
+        let target = Target { folder: &folder, label, concepts, triplets, part_rows, repeats: 1, existing };
         simulate::simulate(subject, reference, study.study.seed, target)?;
     }
     for model in &study.models {
-        let (label, part_rows) = (&model.label, study.judge.part_rows);
-        let target = Target { folder: &folder, label, concepts, triplets, part_rows, existing };
+        let (label, part_rows, repeats) = (&model.label, study.judge.part_rows, study.judge_of(model).repeats);
+        let target = Target { folder: &folder, label, concepts, triplets, part_rows, repeats, existing };
         judge::judge(&judge::study_job(study, model, target), common)?;
     }
     Ok(())

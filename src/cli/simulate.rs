@@ -126,6 +126,7 @@ pub(crate) fn run(args: &SimulateArgs, common: &Common) -> anyhow::Result<()> {
         concepts: &concepts,
         triplets: &triplets,
         part_rows: JudgeSection::default().part_rows,
+        repeats: 1,
         existing: args.existing,
     };
     let (made, kept) = simulate(&subject, &reference, args.seed, target)?;

@@ -66,9 +66,9 @@ impl GraphPorts {
                     _ => Ok(false),
                 })?;
                 if field == 11 {
-                    self.inputs.push(port)
+                    self.inputs.push(port);
                 } else {
-                    self.outputs.push(port)
+                    self.outputs.push(port);
                 }
                 Ok(read)
             }

@@ -50,6 +50,8 @@ pub struct PassOutput {
     pub log_probs: Vec<f32>,
     /// In the order of [`Pass::scored`].
     pub tops: Vec<Top>,
+    /// `[scored, vocab_size]`, where the pass asks for them.
+    pub logits: Vec<f32>,
 }
 
 /// A causal language model that runs the passes of a plan in order.
@@ -88,7 +90,15 @@ pub fn evaluate(model: &mut dyn LanguageModel, plan: &Plan, mut after_pass: impl
     let mut evaluation = Evaluation { log_probs: vec![f32::NAN; plan.n_slots], tops: vec![unset; plan.slots.len()] };
     model.begin(plan.size.cache_tokens);
     for pass in &plan.passes {
-        run(model, pass, &mut evaluation)?;
+        run(model, pass, &mut |part, output| {
+            for (wanted, log_prob) in part.wanted.iter().zip(&output.log_probs) {
+                evaluation.log_probs[wanted.slot] = *log_prob;
+            }
+            for &(scored, question) in &part.tops {
+                evaluation.tops[question] = output.tops[scored];
+            }
+            Ok(())
+        })?;
         after_pass(pass);
     }
     if let Some(slot) = evaluation.log_probs.iter().position(|l| !l.is_finite()) {
@@ -103,24 +113,34 @@ pub fn evaluate(model: &mut dyn LanguageModel, plan: &Plan, mut after_pass: impl
     Ok(evaluation)
 }
 
-/// Runs a pass, or its halves where memory is short: rows do not depend on each other.
-fn run(model: &mut dyn LanguageModel, pass: &Pass, evaluation: &mut Evaluation) -> Result<()> {
+/// Takes what came of a pass, or of a part of its rows.
+pub(crate) type Reader<'a> = dyn FnMut(&Pass, PassOutput) -> Result<()> + 'a;
+
+/// Most bytes of logits that one run of the graph returns.
+const LOGIT_BYTES: usize = 64 << 20;
+
+/// Runs a pass, or its halves where memory is short: rows do not depend on each other. `read` is handed what was run and
+/// what came of it.
+///
+/// # Errors
+/// What the model returns.
+pub(crate) fn run(model: &mut dyn LanguageModel, pass: &Pass, read: &mut Reader<'_>) -> Result<()> {
+    if pass.logits
+        && pass.scored.len() * model.info().vocab_size * size_of::<f32>() > LOGIT_BYTES
+        && let Some(halves) = pass.halves()
+    {
+        return halves.iter().try_for_each(|half| run(model, half, read));
+    }
     let output = match (model.run(pass), pass.halves()) {
         (Ok(output), _) => output,
         (Err(Error::Runtime { out_of_memory: true, message, .. }), Some(halves)) => {
             let (n_rows, new_len) = (pass.n_rows(), pass.new_len);
             tracing::warn!("out of memory with {n_rows} rows of {new_len} tokens ({message}); trying half as many");
-            return halves.iter().try_for_each(|half| run(model, half, evaluation));
+            return halves.iter().try_for_each(|half| run(model, half, read));
         }
         (Err(error), _) => return Err(error),
     };
-    for (wanted, log_prob) in pass.wanted.iter().zip(&output.log_probs) {
-        evaluation.log_probs[wanted.slot] = *log_prob;
-    }
-    for &(scored, question) in &pass.tops {
-        evaluation.tops[question] = output.tops[scored];
-    }
-    Ok(())
+    read(pass, output)
 }
 
 #[cfg(test)]

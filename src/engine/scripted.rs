@@ -81,10 +81,11 @@ impl LanguageModel for ScriptedModel {
                 Top { token: best as TokenId, log_prob: log_probs[best] as f32 }
             })
             .collect();
+        let logits = if pass.logits { scored.iter().flatten().map(|l| *l as f32).collect() } else { Vec::new() };
         if let Some(slot) = pass.keep {
             self.pool[slot..slot + pass.tokens.len()].copy_from_slice(&pass.tokens);
         }
-        Ok(PassOutput { log_probs, tops })
+        Ok(PassOutput { log_probs, tops, logits })
     }
 
     fn running(&self) -> Duration {

@@ -151,22 +151,25 @@ impl LanguageModel for OnnxModel {
         if scored.len() == 1 {
             scored.extend_from_within(..);
         }
-        let results: &[&str] = match self.signature.scores {
+        let mut results = match self.signature.scores {
             Scores::LogProbs => {
                 inputs.push(("scored".into(), tensor(Ok(pairs(scored.iter().copied())))?.into()));
                 let wanted = pairs(pass.wanted.iter().map(|w| (w.scored, w.token as usize)));
                 inputs.push(("wanted".into(), tensor(Ok(wanted))?.into()));
-                &["log_probs", "top_ids", "top_log_probs"]
+                vec!["log_probs", "top_ids", "top_log_probs"]
             }
-            Scores::Logits => &["logits"],
+            Scores::Logits => vec!["logits"],
         };
-        let options = select(results, &self.present_names, pass.keep.is_some())?;
+        if pass.logits && self.signature.scores == Scores::LogProbs {
+            results.push("logits");
+        }
+        let options = select(&results, &self.present_names, pass.keep.is_some())?;
         let started = Instant::now();
         let outputs = self.session.run_with_options(inputs, &options).map_err(|e| run_error(&e, pass))?;
         self.running += started.elapsed();
 
         let output = match self.signature.scores {
-            Scores::LogProbs => read_log_probs(&outputs, pass)?,
+            Scores::LogProbs => read_log_probs(&outputs, pass, self.signature.vocab_size)?,
             Scores::Logits => read_logits(&outputs, pass, self.signature.vocab_size)?,
         };
         if let (Some(cache), Some(first_slot)) = (&mut self.cache, pass.keep) {
@@ -186,12 +189,24 @@ impl LanguageModel for OnnxModel {
     }
 }
 
-fn read_log_probs(outputs: &SessionOutputs<'_>, pass: &Pass) -> Result<PassOutput> {
+fn read_log_probs(outputs: &SessionOutputs<'_>, pass: &Pass, vocab_size: usize) -> Result<PassOutput> {
     let log_probs = floats(&outputs["log_probs"])?.to_vec();
     let ids = outputs["top_ids"].try_extract_tensor::<i64>().map_err(|e| runtime_error("reading top_ids", &e))?.1;
     let top = |(id, log_prob): (&i64, &f32)| Top { token: u32::try_from(*id).unwrap_or(u32::MAX), log_prob: *log_prob };
     let tops = ids.iter().zip(floats(&outputs["top_log_probs"])?).map(top).take(pass.scored.len()).collect();
-    Ok(PassOutput { log_probs, tops })
+    let logits = if pass.logits {
+        let n_logits = pass.scored.len() * vocab_size;
+        let logits = floats(&outputs["logits"])?;
+        let short = || Error::ShapeMismatch {
+            what: "logits".into(),
+            found: format!("{} values", logits.len()),
+            expected: format!("[{}, {vocab_size}]", pass.scored.len()),
+        };
+        logits.get(..n_logits).ok_or_else(short)?.to_vec()
+    } else {
+        Vec::new()
+    };
+    Ok(PassOutput { log_probs, tops, logits })
 }
 
 fn read_logits(outputs: &SessionOutputs<'_>, pass: &Pass, vocab_size: usize) -> Result<PassOutput> {
@@ -212,7 +227,8 @@ fn read_logits(outputs: &SessionOutputs<'_>, pass: &Pass, vocab_size: usize) -> 
             Top { token: u32::try_from(best).unwrap_or(u32::MAX), log_prob: log_prob(scored, best) }
         })
         .collect();
-    Ok(PassOutput { log_probs, tops })
+    let logits = if pass.logits { rows.iter().flatten().copied().collect() } else { Vec::new() };
+    Ok(PassOutput { log_probs, tops, logits })
 }
 
 fn pairs(values: impl ExactSizeIterator<Item = (usize, usize)>) -> Array2<i64> {

@@ -6,7 +6,7 @@
 //!
 //! The plan is a function of the questions, the strategy and the budget alone, which is what makes results reproducible.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -104,6 +104,8 @@ pub struct Pass {
     pub tops: Vec<(usize, usize)>,
     /// The slot of the first new token, the others behind it; `None` where nothing continues them.
     pub keep: Option<usize>,
+    /// Whether the logits of the whole vocabulary are wanted at the scored positions.
+    pub logits: bool,
 }
 
 impl Pass {
@@ -165,6 +167,7 @@ impl Pass {
                 wanted: self.wanted.iter().filter_map(|w| Some(Wanted { scored: moved(w.scored)?, ..*w })).collect(),
                 tops: self.tops.iter().filter_map(|&(i, question)| Some((moved(i)?, question))).collect(),
                 keep: self.keep.map(|slot| slot + rows.start * new_len),
+                logits: self.logits,
             }
         };
         Some([part(0..n_rows / 2), part(n_rows / 2..n_rows)])
@@ -252,7 +255,7 @@ impl Plan {
 }
 
 /// Cuts a trie into passes.
-struct Cutter<'a> {
+pub(crate) struct Cutter<'a> {
     trie: &'a Trie,
     rows: Rows,
     budget: Budget,
@@ -262,12 +265,12 @@ struct Cutter<'a> {
     first_slot: Vec<usize>,
     /// The first slot that is free, and the most there ever were.
     free: usize,
-    n_slots: usize,
-    passes: Vec<Pass>,
+    pub(crate) n_slots: usize,
+    pub(crate) passes: Vec<Pass>,
 }
 
 impl<'a> Cutter<'a> {
-    fn new(trie: &'a Trie, rows: Rows, budget: Budget) -> Self {
+    pub(crate) fn new(trie: &'a Trie, rows: Rows, budget: Budget) -> Self {
         let mut continued = vec![0; trie.nodes.len()];
         for (index, node) in trie.nodes.iter().enumerate().rev() {
             if !node.children.is_empty() {
@@ -313,6 +316,30 @@ impl<'a> Cutter<'a> {
         self.compute(&ends, false);
     }
 
+    /// Runs every node of a trie without edges, and keeps none.
+    pub(crate) fn run_once(&mut self) {
+        self.compute(&self.trie.roots, false);
+    }
+
+    /// Runs every node and keeps them all.
+    pub(crate) fn run_and_keep(&mut self) {
+        let mut level = self.trie.roots.clone();
+        while !level.is_empty() {
+            self.compute(&level, true);
+            level = level.iter().flat_map(|node| &self.trie.nodes[*node].children).copied().collect();
+        }
+    }
+
+    /// The slots of all tokens up to the last one of a node.
+    pub(crate) fn slots_of(&self, node: usize) -> Vec<usize> {
+        let mut slots: Vec<usize> = Vec::new();
+        let line: Vec<usize> = std::iter::successors(Some(node), |&i| self.trie.nodes[i].parent).collect();
+        for &index in line.iter().rev() {
+            slots.extend(self.first_slot[index]..self.first_slot[index] + self.trie.nodes[index].tokens.len());
+        }
+        slots
+    }
+
     /// Passes for some nodes, rows of one shape in each.
     fn compute(&mut self, nodes: &[usize], keep: bool) {
         let mut shapes: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
@@ -343,23 +370,21 @@ impl<'a> Cutter<'a> {
             wanted: Vec::new(),
             tops: Vec::new(),
             keep: keep.then_some(self.free),
+            logits: false,
         };
         for (row, &index) in nodes.iter().enumerate() {
             let node = &self.trie.nodes[index];
             let repeated = node.past_len - past_len;
             self.lay(index, &mut pass);
             self.first_slot[index] = self.free + row * new_len + repeated;
-            for &(place, token, slot) in &node.wants {
-                let at = (row, repeated + place);
-                if pass.scored.last() != Some(&at) {
-                    pass.scored.push(at);
-                }
-                pass.wanted.push(Wanted { scored: pass.scored.len() - 1, token, slot });
-            }
-            for &(place, question) in &node.tops {
-                let scored = pass.scored.binary_search(&(row, repeated + place));
-                pass.tops.push((scored.expect("a question's top token is read where its options begin"), question));
-            }
+            let places = node.wants.iter().map(|want| want.0).chain(node.tops.iter().map(|top| top.0));
+            pass.scored.extend(places.collect::<BTreeSet<usize>>().into_iter().map(|place| (row, repeated + place)));
+            let scored = |place: usize| {
+                pass.scored.binary_search(&(row, repeated + place)).expect("what is read at a place is scored there")
+            };
+            let wanted = |&(place, token, slot): &_| Wanted { scored: scored(place), token, slot };
+            pass.wanted.extend(node.wants.iter().map(wanted));
+            pass.tops.extend(node.tops.iter().map(|&(place, question)| (scored(place), question)));
         }
         if pass.tokens.len() == 1 {
             // A product with a single row runs on another kernel and rounds otherwise.

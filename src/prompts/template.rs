@@ -60,6 +60,22 @@ pub struct Wording {
     pub system: String,
     /// The question.
     pub question: String,
+    /// Answered questions that come before it.
+    pub examples: Vec<Example>,
+}
+
+/// A question with its answer, shown before the one that is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// The thing compared with.
+    pub anchor: String,
+    /// The option named first.
+    pub first: String,
+    /// The option named second.
+    pub second: String,
+    /// The option that is the answer.
+    pub answer: String,
 }
 
 /// The instruction that every built-in wording carries, and the whole user text of the neutral prompt.
@@ -88,7 +104,36 @@ impl Wording {
                 custom.trim().to_owned()
             }
         };
-        Ok(Self { system: system.unwrap_or(PAPER_SYSTEM).trim().to_owned(), question })
+        Ok(Self { system: system.unwrap_or(PAPER_SYSTEM).trim().to_owned(), question, examples: Vec::new() })
+    }
+
+    /// The same after some answered questions.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for an example whose answer is none of its options, or whose names are not three.
+    pub fn after(self, examples: Vec<Example>) -> Result<Self> {
+        for example in &examples {
+            let Example { anchor, first, second, answer } = example;
+            let names = [anchor, first, second];
+            let wrong = |found: String, expected: &str| Error::Setting {
+                field: "prompt.few_shot".into(),
+                found,
+                expected: expected.into(),
+            };
+            if names.iter().any(|name| name.trim().is_empty()) || anchor == first || anchor == second || first == second
+            {
+                return Err(wrong(format!("{anchor:?}, {first:?}, {second:?}"), "three different names"));
+            }
+            if answer != first && answer != second {
+                return Err(wrong(format!("the answer {answer:?}"), &format!("{first:?} or {second:?}")));
+            }
+        }
+        Ok(Self { examples, ..self })
+    }
+
+    /// The examples as (question, answer).
+    fn turns(&self) -> Vec<(String, &str)> {
+        self.examples.iter().map(|e| (self.ask(&e.anchor, &e.first, &e.second), e.answer.as_str())).collect()
     }
 
     /// The question about three names.
@@ -148,11 +193,14 @@ impl Frame {
             add_special_tokens: true,
             system_folded: false,
         };
+        let lines = |after: &str| -> String {
+            wording.turns().iter().map(|(question, answer)| format!("{question}{after} {answer}\n")).collect()
+        };
         match (style, template) {
-            (Style::Base, _) => Ok(untemplated(String::new(), " Answer:")),
-            (Style::Plain, _) if wording.system.is_empty() => Ok(untemplated(String::new(), "")),
-            (Style::Plain, _) => Ok(untemplated(format!("{}\n", wording.system), "")),
-            (Style::Chat, Some(template)) => template.frame(&wording.system),
+            (Style::Base, _) => Ok(untemplated(lines(" Answer:"), " Answer:")),
+            (Style::Plain, _) if wording.system.is_empty() => Ok(untemplated(lines(""), "")),
+            (Style::Plain, _) => Ok(untemplated(format!("{}\n{}", wording.system, lines("")), "")),
+            (Style::Chat, Some(template)) => template.frame(&wording.system, &wording.turns()),
             (Style::Chat, None) => Err(Error::Setting {
                 field: "style".into(),
                 found: "chat".into(),
@@ -221,15 +269,21 @@ impl ChatTemplate {
     }
 
     /// The text around the user's message.
-    fn frame(&self, system: &str) -> Result<Frame> {
+    fn frame(&self, system: &str, turns: &[(String, &str)]) -> Result<Frame> {
         const USER: &str = "Which of the two?";
         const ANSWER: &str = "That one.";
         let messages = |folded: bool, user: &str| -> Vec<(&'static str, String)> {
+            let earlier = turns
+                .iter()
+                .flat_map(|(question, answer)| [("user", question.clone()), ("assistant", (*answer).to_owned())]);
+            let mut messages: Vec<(&'static str, String)> = earlier.collect();
+            messages.push(("user", user.to_owned()));
             match (system.is_empty(), folded) {
-                (true, _) => vec![("user", user.to_owned())],
-                (false, false) => vec![("system", system.to_owned()), ("user", user.to_owned())],
-                (false, true) => vec![("user", format!("{system}\n\n{user}"))],
+                (true, _) => {}
+                (false, false) => messages.insert(0, ("system", system.to_owned())),
+                (false, true) => messages[0].1.insert_str(0, &format!("{system}\n\n")),
             }
+            messages
         };
         let render = |folded: bool, user: &str, answer: Option<&str>| {
             let mut messages = messages(folded, user);
@@ -326,6 +380,37 @@ mod tests {
         assert_eq!(frame.before, "<bos><start_of_turn>user\nBe kind\n\n");
         assert_eq!(frame.after, "<end_of_turn>\n<start_of_turn>model\n");
         assert_eq!(frame.closing, "<end_of_turn>\n");
+    }
+
+    #[test]
+    fn examples_are_earlier_turns_or_lines() {
+        let example = |answer: &str| Example {
+            anchor: "cat".into(),
+            first: "dog".into(),
+            second: "car".into(),
+            answer: answer.into(),
+        };
+        let wording = Wording::new("{anchor}: {first}, {second}?", Some("Be kind")).unwrap();
+        let wording = wording.after(vec![example("dog"), example("car")]).unwrap();
+        let chat = Frame::new(Style::Chat, &wording, Some(&template(CHATML).unwrap())).unwrap();
+        assert_eq!(
+            chat.before,
+            "<|im_start|>system\nBe kind<|im_end|>\n<|im_start|>user\ncat: dog, car?<|im_end|>\n<|im_start|>assistant\ndog<|im_end|>\n\
+             <|im_start|>user\ncat: dog, car?<|im_end|>\n<|im_start|>assistant\ncar<|im_end|>\n<|im_start|>user\n"
+        );
+        assert_eq!(
+            (chat.after.as_str(), chat.closing.as_str()),
+            ("<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n")
+        );
+        let folded = Frame::new(Style::Chat, &wording, Some(&template(NO_SYSTEM).unwrap())).unwrap();
+        assert!(folded.before.starts_with("<bos><start_of_turn>user\nBe kind\n\ncat: dog"), "{}", folded.before);
+        assert!(folded.before.ends_with("car<end_of_turn>\n<start_of_turn>user\n"));
+        let base = Frame::new(Style::Base, &wording, None).unwrap();
+        assert_eq!(base.before, "cat: dog, car? Answer: dog\ncat: dog, car? Answer: car\n");
+        let plain = Frame::new(Style::Plain, &wording, None).unwrap();
+        assert_eq!(plain.before, "Be kind\ncat: dog, car? dog\ncat: dog, car? car\n");
+        let error = Wording::new("paper", None).unwrap().after(vec![example("cow")]).unwrap_err().to_string();
+        assert!(error.contains("prompt.few_shot") && error.contains("\"cow\"") && error.contains("\"dog\" or \"car\""));
     }
 
     #[test]

@@ -143,6 +143,28 @@ impl PromptTokenizer {
             .unwrap_or_else(|| format!("<{id}>"))
     }
 
+    /// The text of several tokens together, special tokens left out.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn decode(&self, ids: &[TokenId]) -> Result<String> {
+        let fault = |message: String| Error::Tokenizer { path: self.path.clone(), message };
+        self.tokenizer.decode(ids, true).map_err(|e| fault(format!("cannot decode {} tokens: {e}", ids.len())))
+    }
+
+    /// Tokenises a question text up to where a free answer begins.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] when tokenisation fails, or gives nothing that an answer could follow.
+    pub fn prompt(&self, text: &str) -> Result<Vec<TokenId>> {
+        let ids = self.framed(text, None)?;
+        if ids.is_empty() {
+            let message = format!("{text:?} has no tokens that an answer could follow");
+            return Err(Error::Tokenizer { path: self.path.clone(), message });
+        }
+        Ok(ids)
+    }
+
     /// Tokenises a question text with its options jointly, and splits them at the first token that differs.
     ///
     /// # Errors

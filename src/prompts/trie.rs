@@ -20,6 +20,13 @@ pub(crate) struct Path {
     top: Option<usize>,
 }
 
+impl Path {
+    /// A whole prompt whose next token is wanted.
+    pub(crate) fn prompt(question: usize, tokens: &[TokenId]) -> Self {
+        Self { question, tokens: tokens.to_vec(), wants: Vec::new(), top: Some(tokens.len() - 1) }
+    }
+}
+
 /// Tokens that are computed together, as (part of) one row of a pass.
 #[derive(Debug, Default)]
 pub(crate) struct Node {

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use crate::concepts::Concepts;
 use crate::error::{Error, Result};
-use crate::judgments::{Judgment, ModelScores};
+use crate::judgments::{Answer, Judgment, ModelScores, OptionScores, OrderTally};
 use crate::store::manifest::Fingerprint;
 use crate::store::table::{self, Table};
 use crate::triplets::Triplet;
@@ -42,15 +42,25 @@ pub fn columns() -> Vec<Column> {
         column("repeat", Int16, false, "repetition of the same presentation, from 0"),
         column("chosen", Utf8, true, "the option chosen; null if the answer names neither"),
         column("chose_first", Boolean, true, "whether that is the first option"),
-        column("decision", Utf8, false, "argmax, sample or simulated"),
-        column("score_kind", Utf8, false, "what decided: sequence, per-token, per-byte, pmi, greedy-mask or simulated"),
+        column("decision", Utf8, false, "argmax, sample, generate or simulated"),
+        column(
+            "score_kind",
+            Utf8,
+            false,
+            "what decided: sequence, per-token, per-byte, pmi, greedy-mask, generate or simulated",
+        ),
         column("score_first", Float32, true, "the deciding score of the first option"),
         column("score_second", Float32, true, "the deciding score of the second option"),
         column("p_decision", Float32, true, "probability of the first option under the decision"),
-        column("log_prob_first", Float32, true, "log-probability (nats) of the first option after the prompt"),
+        column(
+            "log_prob_first",
+            Float32,
+            true,
+            "log-probability (nats) of the first option after the prompt: as written, or with surface_forms of any form of it",
+        ),
         column("log_prob_second", Float32, true, "same of the second option"),
         column("closed", Boolean, false, "whether the two include the closing token"),
-        column("prior_first", Float32, true, "log-probability (nats) of the first option after the neutral prompt"),
+        column("prior_first", Float32, true, "same as log_prob_first, after the neutral prompt"),
         column("prior_second", Float32, true, "same of the second option"),
         column("p_first", Float32, true, "softmax over log_prob_first and log_prob_second: probability of the first"),
         column(
@@ -63,15 +73,25 @@ pub fn columns() -> Vec<Column> {
         column("top_token", Utf8, true, "most probable first token of the answer"),
         column("top_token_id", Int32, true, "its id"),
         column("top_log_prob", Float32, true, "its log-probability (nats)"),
-        column("n_tokens_first", Int16, true, "tokens of the first option without the closing one"),
+        column("n_tokens_first", Int16, true, "tokens of the first option as written, without the closing one"),
         column("n_tokens_second", Int16, true, "same of the second option"),
         column("n_chars_first", Int16, true, "Unicode characters of the first option"),
         column("n_chars_second", Int16, true, "same of the second option"),
         column("n_bytes_first", Int16, true, "UTF-8 bytes of the first option"),
         column("n_bytes_second", Int16, true, "same of the second option"),
         column("n_prompt_tokens", Int32, true, "tokens of the prompt"),
-        column("response", Utf8, true, "free answer; null unless the decision generates one"),
-        column("parse", Utf8, true, "how the free answer was read; null unless there is one"),
+        column(
+            "response",
+            Utf8,
+            true,
+            "free answer without special tokens, trimmed; null unless the decision is generate",
+        ),
+        column(
+            "parse",
+            Utf8,
+            true,
+            "parsed, or unparsed with the reason (no option named, both options named, empty); null unless there is an answer",
+        ),
         column("model", Utf8, false, "label of the respondent, as in the folder's name"),
     ]
 }
@@ -140,7 +160,14 @@ pub fn write_part(
     let int = |value: &dyn Fn(&ModelScores) -> i32| -> ArrayRef {
         Arc::new(judgments.iter().map(|j| j.model.as_ref().map(value)).collect::<Int32Array>())
     };
-    let of_model = |value: &dyn Fn(&ModelScores) -> f32| float(&|j| j.model.as_ref().map(value));
+    let scores = |j: &Judgment| j.model.as_ref().and_then(|m| m.options.clone());
+    let of_options = |value: &dyn Fn(&OptionScores) -> f32| float(&|j| scores(j).as_ref().map(value));
+    let answer = |value: &dyn Fn(&Answer) -> String| {
+        optional_text(&|j| j.model.as_ref().and_then(|m| m.answer.as_ref()).map(value))
+    };
+    let n_tokens = |option: usize| -> ArrayRef {
+        Arc::new(judgments.iter().map(|j| scores(j).map(|o| o.n_tokens[option])).collect::<Int16Array>())
+    };
     let name = |id: u32| concepts.name(id).to_owned();
     let chosen = |j: &Judgment| j.chose_first.map(|first| if first { j.triplet.first } else { j.triplet.second });
     let n = concepts.len();
@@ -162,26 +189,26 @@ pub fn write_part(
         float(&|j| j.scores.map(|s| s[0])),
         float(&|j| j.scores.map(|s| s[1])),
         float(&|j| j.p_decision),
-        of_model(&|m| m.log_prob[0]),
-        of_model(&|m| m.log_prob[1]),
-        Arc::new(judgments.iter().map(|j| Some(j.model.as_ref().is_some_and(|m| m.closed))).collect::<BooleanArray>()),
-        of_model(&|m| m.prior[0]),
-        of_model(&|m| m.prior[1]),
-        of_model(&|m| m.p_first),
-        float(&|j| j.model.as_ref().and_then(|m| m.p_first_greedy)),
-        of_model(&|m| m.choice_mass),
+        of_options(&|o| o.log_prob[0]),
+        of_options(&|o| o.log_prob[1]),
+        Arc::new(judgments.iter().map(|j| Some(scores(j).is_some_and(|o| o.closed))).collect::<BooleanArray>()),
+        of_options(&|o| o.prior[0]),
+        of_options(&|o| o.prior[1]),
+        of_options(&|o| o.p_first),
+        float(&|j| scores(j).and_then(|o| o.p_first_greedy)),
+        of_options(&|o| o.choice_mass),
         optional_text(&|j| j.model.as_ref().map(|m| m.top_token.clone())),
         int(&|m| m.top_token_id),
-        of_model(&|m| m.top_log_prob),
-        short(&|m| m.n_tokens[0]),
-        short(&|m| m.n_tokens[1]),
+        float(&|j| j.model.as_ref().map(|m| m.top_log_prob)),
+        n_tokens(0),
+        n_tokens(1),
         short(&|m| m.n_chars[0]),
         short(&|m| m.n_chars[1]),
         short(&|m| m.n_bytes[0]),
         short(&|m| m.n_bytes[1]),
         int(&|m| m.n_prompt_tokens),
-        optional_text(&|_| None),
-        optional_text(&|_| None),
+        answer(&|a| a.response.clone()),
+        answer(&|a| a.parse.to_owned()),
         text(&|_| label.to_owned()),
     ];
     let batch = table::batch(Schema::new(fields), values);
@@ -264,6 +291,7 @@ fn read_part(table: &Table, concepts: &Concepts) -> Result<Vec<Judgment>> {
     let (top_tokens, top_ids) = (table.text("top_token")?, table.integers("top_token_id")?);
     let (tokens, chars, bytes) = (counts("n_tokens")?, counts("n_chars")?, counts("n_bytes")?);
     let prompts = table.integers("n_prompt_tokens")?;
+    let (responses, parses) = (table.text("response")?, table.text("parse")?);
 
     let both = |values: &[Vec<Option<f32>>; 2], row: usize| Some([values[0][row]?, values[1][row]?]);
     let small = |values: &[Vec<Option<i64>>; 2], row: usize| {
@@ -274,27 +302,55 @@ fn read_part(table: &Table, concepts: &Concepts) -> Result<Vec<Judgment>> {
         triplet: Triplet { anchor: anchors[row], first: firsts[row], second: seconds[row] },
         repeat: i16::try_from(repeats[row]).unwrap_or(i16::MAX),
         chose_first: chose_first[row],
-        decision: known(&decisions[row], &["argmax", "sample", "simulated"]),
-        score_kind: known(&kinds[row], &["sequence", "per-token", "per-byte", "pmi", "greedy-mask", "simulated"]),
+        decision: known(&decisions[row], &["argmax", "sample", "generate", "simulated"]),
+        score_kind: known(&kinds[row], &SCORE_KINDS),
         scores: both(&scores, row),
         p_decision: p_decision[row],
-        model: both(&log_probs, row).map(|log_prob| ModelScores {
-            log_prob,
-            closed: closed[row],
-            prior: both(&priors, row).unwrap_or([f32::NAN; 2]),
-            p_first: p_first[row].unwrap_or(f32::NAN),
-            p_first_greedy: p_greedy[row],
-            choice_mass: masses[row].unwrap_or(f32::NAN),
-            top_token: top_tokens[row].clone().unwrap_or_default(),
+        model: top_tokens[row].clone().map(|top_token| ModelScores {
+            options: both(&log_probs, row).map(|log_prob| OptionScores {
+                log_prob,
+                closed: closed[row],
+                prior: both(&priors, row).unwrap_or([f32::NAN; 2]),
+                p_first: p_first[row].unwrap_or(f32::NAN),
+                p_first_greedy: p_greedy[row],
+                choice_mass: masses[row].unwrap_or(f32::NAN),
+                n_tokens: small(&tokens, row),
+            }),
+            answer: responses[row].clone().map(|response| {
+                let parse = parses[row].as_deref().unwrap_or_default();
+                Answer { response, parse: known(parse, &PARSES) }
+            }),
+            top_token,
             top_token_id: top_ids[row].and_then(|v| i32::try_from(v).ok()).unwrap_or(-1),
             top_log_prob: top_log_probs[row].unwrap_or(f32::NAN),
-            n_tokens: small(&tokens, row),
             n_chars: small(&chars, row),
             n_bytes: small(&bytes, row),
             n_prompt_tokens: prompts[row].and_then(|v| i32::try_from(v).ok()).unwrap_or_default(),
         }),
     };
     Ok((0..table.len()).map(judgment).collect())
+}
+
+const SCORE_KINDS: [&str; 7] = ["sequence", "per-token", "per-byte", "pmi", "greedy-mask", "generate", "simulated"];
+
+const PARSES: [&str; 4] = ["parsed", "unparsed: no option named", "unparsed: both options named", "unparsed: empty"];
+
+/// How the choices of a respondent depend on order, part by part, so that memory does not grow with whole rows.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::Format`].
+pub fn order_tally(folder: &Path, label: &str) -> Result<OrderTally> {
+    let mut tally = OrderTally::default();
+    for path in parts(folder, label)? {
+        let table = Table::read(&path)?;
+        let whole = |name: &str| table.whole(name, table.integers(name)?);
+        let (ids, orders, repeats) = (whole("triplet_id")?, whole("order")?, whole("repeat")?);
+        for (row, chose_first) in table.booleans("chose_first")?.into_iter().enumerate() {
+            let order = i8::from(orders[row] != 0);
+            tally.add(ids[row], order, i16::try_from(repeats[row]).unwrap_or(i16::MAX), chose_first);
+        }
+    }
+    Ok(tally)
 }
 
 fn known(text: &str, names: &[&'static str]) -> &'static str {
@@ -308,17 +364,21 @@ mod tests {
     #[test]
     fn judgments_survive_the_round_trip() {
         let concepts = Concepts::from_names(["bear", "cat", "dog", "fox"]).unwrap();
-        let model = ModelScores {
+        let options = OptionScores {
             log_prob: [-1.5, -2.5],
             closed: true,
             prior: [-3.0, -4.0],
             p_first: 0.73,
             p_first_greedy: None,
             choice_mass: 0.3,
+            n_tokens: [1, 2],
+        };
+        let model = ModelScores {
+            options: Some(options),
+            answer: None,
             top_token: "bear".into(),
             top_token_id: 17,
             top_log_prob: -1.0,
-            n_tokens: [1, 2],
             n_chars: [3, 3],
             n_bytes: [3, 4],
             n_prompt_tokens: 50,
@@ -329,11 +389,20 @@ mod tests {
             chose_first: model.as_ref().map(|_| true),
             decision: if model.is_some() { "argmax" } else { "simulated" },
             score_kind: if model.is_some() { "sequence" } else { "simulated" },
-            scores: model.as_ref().map(|m| m.log_prob),
+            scores: model.as_ref().and_then(|m| m.options.as_ref()).map(|o| o.log_prob),
             p_decision: Some(0.7),
             model,
         };
-        let written = vec![judgment(0, 1, 2, Some(model)), judgment(1, 3, 0, None)];
+        let answer = Answer { response: "A dog, or a fox".into(), parse: "unparsed: both options named" };
+        let free = Judgment {
+            chose_first: None,
+            decision: "generate",
+            score_kind: "generate",
+            p_decision: None,
+            repeat: 2,
+            ..judgment(1, 2, 3, Some(ModelScores { options: None, answer: Some(answer), ..model.clone() }))
+        };
+        let written = vec![judgment(0, 1, 2, Some(model)), free, judgment(1, 3, 0, None)];
         let folder = tempfile::tempdir().unwrap();
         let path = part_path(folder.path(), "me", 0, 0);
         write_part(&path, &written, &concepts, "me", &Fingerprint::default().with("seed", 1)).unwrap();
@@ -342,7 +411,11 @@ mod tests {
         let table = Table::read(&path).unwrap();
         assert_eq!(table.columns(), columns().iter().map(|c| c.name.to_owned()).collect::<Vec<_>>());
         assert_eq!(table.metadata["alike.schema_version"], "1");
-        assert_eq!(table.text("chosen").unwrap(), [Some("cat".into()), None]);
+        assert_eq!(table.text("chosen").unwrap(), [Some("cat".into()), None, None]);
+        assert_eq!(table.numbers("log_prob_first").unwrap(), [Some(-1.5), None, None]);
+        assert_eq!(table.text("response").unwrap()[1].as_deref(), Some("A dog, or a fox"));
+        let tally = order_tally(folder.path(), "me").unwrap();
+        assert_eq!((tally.n, tally.n_chosen, tally.first_share()), (3, 1, Some(1.0)));
     }
 
     #[test]

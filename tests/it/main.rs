@@ -5,6 +5,7 @@
 mod alignment;
 mod bad_input;
 mod ceiling;
+mod decisions;
 mod embedding;
 mod human;
 mod models;

@@ -17,13 +17,13 @@ use sha2::{Digest, Sha256};
 
 use crate::support::{path, tiny};
 
-struct Opened {
-    model: OnnxModel,
-    tokenizer: PromptTokenizer,
-    wording: Wording,
+pub(crate) struct Opened {
+    pub(crate) model: OnnxModel,
+    pub(crate) tokenizer: PromptTokenizer,
+    pub(crate) wording: Wording,
 }
 
-fn open(folder: &Path, threads: usize) -> Opened {
+pub(crate) fn open(folder: &Path, threads: usize) -> Opened {
     let runtime = Runtime::load(None).expect("`make setup` installs the runtime library");
     let folder = ModelFolder::open(folder).expect("`make setup` builds the demo's model");
     let wording = Wording::new("paper", None).unwrap();

@@ -1,5 +1,7 @@
 //! The study file: one TOML says what is asked of whom and what is done with the answers.
 
+mod judge;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -8,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::embedding::{FitSettings, L2, Loss};
 use crate::engine::provider::ExecutionProvider;
 use crate::error::{Error, Result};
-use crate::prompts::template::{Style, Wording};
-use crate::prompts::tokens::Close;
+use crate::prompts::template::{Example, Style, Wording};
 use crate::scoring::{Decision, ScoreKind};
 use crate::store::folder::StudyFolder;
+
+pub use judge::JudgeSection;
 
 /// A study, every default filled in. Paths in the file are relative to the file; `out` is relative to where alike runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,11 +110,24 @@ pub struct Prompt {
     pub wording: String,
     /// System text.
     pub system: String,
+    /// Answered questions that come before every question.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub few_shot: Vec<Example>,
+}
+
+impl Prompt {
+    /// What is asked, checked.
+    ///
+    /// # Errors
+    /// As [`Wording::new`] and [`Wording::after`].
+    pub fn wording(&self) -> Result<Wording> {
+        Wording::new(&self.wording, Some(&self.system))?.after(self.few_shot.clone())
+    }
 }
 
 impl Default for Prompt {
     fn default() -> Self {
-        Self { wording: "paper".into(), system: crate::prompts::template::PAPER_SYSTEM.into() }
+        Self { wording: "paper".into(), system: crate::prompts::template::PAPER_SYSTEM.into(), few_shot: Vec::new() }
     }
 }
 
@@ -133,6 +149,12 @@ pub struct Model {
     /// New tokens in one pass.
     #[serde(default = "default_batch_tokens")]
     pub batch_tokens: usize,
+    /// How its answers are decided, where that is not `[judge]`'s: each decision is a respondent of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// What decides, where that is not `[judge]`'s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<ScoreKind>,
 }
 
 /// Passes of 544 and 1,088 tokens ran at 616 and 642 tokens/s with SmolLM2-135M on two cores: wider ones gain little there
@@ -166,37 +188,6 @@ pub struct Simulated {
     /// For `logistic`: expected share of answers that agree with the noise-free order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
-}
-
-/// `[judge]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct JudgeSection {
-    /// What decides.
-    pub score: ScoreKind,
-    /// How it decides.
-    pub decision: Decision,
-    /// Whether the closing token counts.
-    pub close: Close,
-    /// Temperature of `sample`.
-    pub temperature: f64,
-    /// Judgments in one part, the unit that is written and resumed.
-    pub part_rows: usize,
-    /// Presentations on which reuse of prefixes is compared with whole prompts before judging; 0 for none.
-    pub self_test: usize,
-}
-
-impl Default for JudgeSection {
-    fn default() -> Self {
-        Self {
-            score: ScoreKind::default(),
-            decision: Decision::default(),
-            close: Close::default(),
-            temperature: 1.0,
-            part_rows: 1024,
-            self_test: 8,
-        }
-    }
 }
 
 /// `[embed]`
@@ -402,12 +393,16 @@ impl Study {
                 return wrong("simulated.agreement", format!("{:?}", subject.agreement), expected);
             }
         }
-        let judge = &self.judge;
-        if judge.part_rows == 0 {
-            return wrong("judge.part_rows", "0".into(), "1 or more");
+        if self.models.is_empty() {
+            self.judge.check()?;
         }
-        if !(judge.temperature > 0.0 && judge.temperature.is_finite()) {
-            return wrong("judge.temperature", judge.temperature.to_string(), "above 0");
+        for model in &self.models {
+            let judge = self.judge_of(model);
+            judge.check()?;
+            if let (Decision::Generate, Some(column)) = (judge.decision, &self.embed.soft_column) {
+                let found = format!("{column:?}, and {} answers freely", model.label);
+                return wrong("embed.soft_column", found, "absent: free answers have no probabilities");
+            }
         }
         if let Some(model) = self.models.iter().find(|m| m.batch_tokens == 0) {
             return wrong("models.batch_tokens", format!("0 for {}", model.label), "1 or more");
@@ -429,9 +424,9 @@ impl Study {
     /// The wording of the study.
     ///
     /// # Errors
-    /// As [`Wording::new`].
+    /// As [`Prompt::wording`].
     pub fn wording(&self) -> Result<Wording> {
-        Wording::new(&self.prompt.wording, Some(&self.prompt.system))
+        self.prompt.wording()
     }
 
     /// The settings of the fit with one of the losses.

@@ -1,0 +1,364 @@
+//! Asking a language model: presentations in, judgments out.
+
+mod scored;
+mod written;
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::concepts::{ConceptId, Concepts};
+use crate::engine::{Evaluation, LanguageModel, evaluate};
+use crate::error::{Error, Result};
+use crate::generation::Written;
+use crate::generation::settings::GenerationSettings;
+use crate::judgments::Judgment;
+use crate::prompts::forms::FormedQuestion;
+use crate::prompts::plan::{Budget, Plan, PlanSize, Reuse, Strategy};
+use crate::prompts::template::Wording;
+use crate::prompts::tokens::{Close, PromptTokenizer, Question, TokenId};
+use crate::scoring::{Decision, ScoreKind};
+use crate::triplets::Triplet;
+
+pub use scored::questions;
+
+/// How a choice is made, with what that needs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DecisionRule {
+    /// The higher score; equal scores by a seeded coin.
+    Argmax,
+    /// The first option with a probability: p ∝ exp(score / T).
+    Sample {
+        /// T, above 0.
+        temperature: f64,
+    },
+    /// Whichever a free answer names.
+    Generate(GenerationSettings),
+}
+
+impl DecisionRule {
+    /// Its name in files and flags.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Argmax => Decision::Argmax,
+            Self::Sample { .. } => Decision::Sample,
+            Self::Generate(_) => Decision::Generate,
+        }
+        .name()
+    }
+}
+
+/// How questions are put and choices made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JudgeSettings {
+    /// What is asked.
+    pub wording: Wording,
+    /// Whether the closing token counts.
+    pub close: Close,
+    /// What decides.
+    pub score: ScoreKind,
+    /// How it decides.
+    pub decision: DecisionRule,
+    /// Whether every accepted form of an option counts.
+    pub surface_forms: bool,
+    /// How often each presentation is answered, 1 or more.
+    pub repeats: u16,
+    /// Seed of coins.
+    pub seed: u64,
+    /// Whether prefixes are shared.
+    pub reuse: Reuse,
+    /// New tokens in one pass.
+    pub batch_tokens: usize,
+}
+
+/// Bytes of key-value cache that may be alive at once. Judging keeps its memory whatever the number of triplets.
+const CACHE_BYTES: usize = 400 << 20;
+
+/// How far reuse of prefixes changes the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Parity {
+    /// Presentations compared.
+    pub n: usize,
+    /// Largest |Δ log p| of an option, in nats.
+    pub max_nats: f64,
+    /// Mean |Δ log p|.
+    pub mean_nats: f64,
+    /// Presentations whose higher option differs.
+    pub flips: usize,
+}
+
+/// A language model being asked about concepts.
+pub struct Judge<'a> {
+    model: &'a mut dyn LanguageModel,
+    asking: Asking<'a>,
+}
+
+/// Everything but the model: what can be done beside it.
+struct Asking<'a> {
+    tokenizer: &'a PromptTokenizer,
+    concepts: &'a Concepts,
+    settings: &'a JudgeSettings,
+    context_tokens: Option<usize>,
+    strategy: Strategy,
+    kv_bytes_per_token: usize,
+    /// Log-probabilities after the neutral prompt of each concept.
+    priors: BTreeMap<ConceptId, scored::Priors>,
+}
+
+/// One part, ready for the model.
+struct Asked<'t> {
+    number: usize,
+    triplets: &'t [Triplet],
+    work: Work,
+}
+
+/// What the model is to do.
+enum Work {
+    Score { questions: Vec<FormedQuestion>, plan: Plan },
+    Write { prompts: Vec<Vec<TokenId>> },
+}
+
+/// What it did.
+enum Done {
+    Scored(Evaluation),
+    Wrote(Vec<Written>),
+}
+
+impl<'a> Judge<'a> {
+    /// Prepares to ask: where scores decide, evaluates the neutral prompt for every concept of `options`.
+    ///
+    /// # Errors
+    /// Those of tokenisation and of the model.
+    pub fn new(
+        model: &'a mut dyn LanguageModel,
+        tokenizer: &'a PromptTokenizer,
+        concepts: &'a Concepts,
+        settings: &'a JudgeSettings,
+        options: impl IntoIterator<Item = ConceptId>,
+    ) -> Result<Self> {
+        let info = model.info();
+        let mut asking = Asking {
+            tokenizer,
+            concepts,
+            settings,
+            context_tokens: info.context_tokens,
+            strategy: info.strategy,
+            kv_bytes_per_token: info.kv_bytes_per_token,
+            priors: BTreeMap::new(),
+        };
+        let mut ids: Vec<ConceptId> = options.into_iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if !matches!(settings.decision, DecisionRule::Generate(_)) {
+            let asked = asking.neutral_questions(&ids)?;
+            let questions: Vec<Question> = asked.iter().map(|asked| asked.question.clone()).collect();
+            let plan = asking.plan(&questions, settings.reuse);
+            let name = |index: usize| format!("the neutral prompt, {}", concepts.name(ids[index]));
+            let evaluation = asking.evaluate(model, &plan, name, |_| {})?;
+            for ((id, asked), slots) in ids.iter().zip(&asked).zip(&plan.slots) {
+                let steps: Vec<&[f32]> = slots.iter().map(|slots| &evaluation.log_probs[slots.clone()]).collect();
+                asking.priors.insert(*id, asking.priors_of(*id, asked, &steps));
+            }
+        }
+        Ok(Self { model, asking })
+    }
+
+    /// Time spent in the runtime so far.
+    pub fn running(&self) -> Duration {
+        self.model.running()
+    }
+
+    /// Judges parts, one after the other, and hands each one's judgments to `write`; `progress` is told how many questions
+    /// each pass has read the first token of.
+    ///
+    /// While the model runs one part, the next is tokenised and planned and the one before is scored and written.
+    ///
+    /// # Errors
+    /// Those of tokenisation, of the model, and of `write`; parts before the failing one are written.
+    pub fn judge<'t>(
+        &mut self,
+        parts: impl Iterator<Item = (usize, &'t [Triplet])> + Send,
+        mut write: impl FnMut(usize, Vec<Judgment>) -> Result<()> + Send,
+        mut progress: impl FnMut(usize),
+    ) -> Result<PlanSize> {
+        let Self { model, asking } = self;
+        let asking = &*asking;
+        std::thread::scope(|scope| {
+            // One part of each kind waits at most, so that memory does not grow with the number of parts.
+            let (to_model, asked) = sync_channel::<Result<Asked<'t>>>(0);
+            let (to_writer, answered) = sync_channel::<(Asked<'t>, Done)>(0);
+            scope.spawn(move || {
+                for (number, triplets) in parts {
+                    let asked = asking.ask(number, triplets);
+                    let failed = asked.is_err();
+                    // A closed channel means that the model has failed; the reason is reported there.
+                    if to_model.send(asked).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+            let writer = scope.spawn(move || {
+                answered.into_iter().try_for_each(|(asked, done)| write(asked.number, asking.judgments(&asked, &done)?))
+            });
+            let run = || -> Result<PlanSize> {
+                let mut size = PlanSize::default();
+                for asked in asked {
+                    let asked = asked?;
+                    let (done, of_part) = asking.answer(*model, &asked, &mut progress)?;
+                    size = size.plus(of_part);
+                    if to_writer.send((asked, done)).is_err() {
+                        break;
+                    }
+                }
+                drop(to_writer);
+                Ok(size)
+            };
+            let size = run();
+            writer.join().expect("a panic has ended the program")?;
+            size
+        })
+    }
+
+    /// Compares reuse of prefixes with whole prompts on some triplets.
+    ///
+    /// # Errors
+    /// Those of tokenisation and of the model.
+    pub fn parity(&mut self, triplets: &[Triplet]) -> Result<Parity> {
+        let Self { model, asking } = self;
+        let asked = asking.questions(triplets)?;
+        let written = |option: usize| asked.iter().map(move |one| one.written(option));
+        let written: Vec<[usize; 2]> = written(0).zip(written(1)).map(|(first, second)| [first, second]).collect();
+        let questions = bare(&asked);
+        let mut sums = Vec::with_capacity(2);
+        for reuse in [Reuse::Trie, Reuse::Off] {
+            let plan = asking.plan(&questions, reuse);
+            let name = |index: usize| shown(&triplets[index], asking.concepts);
+            let evaluation = asking.evaluate(*model, &plan, name, |_| {})?;
+            let sum = |slots: &std::ops::Range<usize>| {
+                evaluation.log_probs[slots.clone()].iter().map(|l| f64::from(*l)).sum::<f64>()
+            };
+            let options = plan.slots.iter().zip(&written);
+            sums.push(options.map(|(slots, at)| at.map(|option| sum(&slots[option]))).collect::<Vec<_>>());
+        }
+        let pairs = sums[0].iter().zip(&sums[1]);
+        let deltas: Vec<f64> = pairs.clone().flat_map(|(a, b)| [(a[0] - b[0]).abs(), (a[1] - b[1]).abs()]).collect();
+        Ok(Parity {
+            n: triplets.len(),
+            max_nats: deltas.iter().copied().fold(0.0, f64::max),
+            mean_nats: deltas.iter().sum::<f64>() / deltas.len().max(1) as f64,
+            flips: pairs.filter(|(a, b)| (a[0] > a[1]) != (b[0] > b[1])).count(),
+        })
+    }
+}
+
+impl Asking<'_> {
+    fn questions(&self, triplets: &[Triplet]) -> Result<Vec<FormedQuestion>> {
+        questions(triplets, self.tokenizer, self.concepts, self.settings, self.context_tokens)
+    }
+
+    fn plan(&self, questions: &[Question], reuse: Reuse) -> Plan {
+        Plan::new(questions, reuse, self.strategy, self.budget())
+    }
+
+    fn budget(&self) -> Budget {
+        budget(self.settings.batch_tokens, self.kv_bytes_per_token)
+    }
+
+    fn names(&self, triplet: Triplet) -> [&str; 3] {
+        [triplet.anchor, triplet.first, triplet.second].map(|id| self.concepts.name(id))
+    }
+
+    fn ask<'t>(&self, number: usize, triplets: &'t [Triplet]) -> Result<Asked<'t>> {
+        let work = match &self.settings.decision {
+            DecisionRule::Generate(settings) => Work::Write { prompts: self.prompts(triplets, settings)? },
+            _ => {
+                let questions = self.questions(triplets)?;
+                let plan = self.plan(&bare(&questions), self.settings.reuse);
+                Work::Score { questions, plan }
+            }
+        };
+        Ok(Asked { number, triplets, work })
+    }
+
+    fn answer(
+        &self,
+        model: &mut dyn LanguageModel,
+        asked: &Asked<'_>,
+        progress: impl FnMut(usize),
+    ) -> Result<(Done, PlanSize)> {
+        match (&asked.work, &self.settings.decision) {
+            (Work::Write { prompts }, DecisionRule::Generate(settings)) => {
+                let (written, size) = self.write(model, (asked.triplets, prompts), settings, progress)?;
+                Ok((Done::Wrote(written), size))
+            }
+            (Work::Score { plan, .. }, _) => {
+                let name = |index: usize| shown(&asked.triplets[index], self.concepts);
+                Ok((Done::Scored(self.evaluate(model, plan, name, progress)?), plan.size))
+            }
+            (Work::Write { .. }, _) => unreachable!("answers are written where the decision is to generate"),
+        }
+    }
+
+    fn judgments(&self, asked: &Asked<'_>, done: &Done) -> Result<Vec<Judgment>> {
+        match (&asked.work, done) {
+            (Work::Score { questions, plan }, Done::Scored(evaluation)) => {
+                Ok(self.scored_judgments(asked.triplets, questions, plan, evaluation))
+            }
+            (Work::Write { prompts }, Done::Wrote(written)) => self.written_judgments(asked.triplets, prompts, written),
+            _ => unreachable!("what is done is what was asked"),
+        }
+    }
+
+    fn evaluate(
+        &self,
+        model: &mut dyn LanguageModel,
+        plan: &Plan,
+        name: impl Fn(usize) -> String,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Evaluation> {
+        evaluate(model, plan, |pass| progress(pass.tops.len())).map_err(|error| named(error, name))
+    }
+}
+
+/// Says which presentation was the first bad one, instead of its index.
+fn named(error: Error, name: impl Fn(usize) -> String) -> Error {
+    match error {
+        Error::NotFiniteLogProb { value, provider, precision, presentation } => {
+            let presentation = presentation.parse().map_or(presentation, name);
+            Error::NotFiniteLogProb { value, provider, precision, presentation }
+        }
+        other => other,
+    }
+}
+
+/// The questions alone.
+fn bare(asked: &[FormedQuestion]) -> Vec<Question> {
+    asked.iter().map(|asked| asked.question.clone()).collect()
+}
+
+/// A length as it is stored; names longer than 32,767 bytes are told as that long.
+fn short(length: usize) -> i16 {
+    i16::try_from(length).unwrap_or(i16::MAX)
+}
+
+/// Plans questions for a model whose cache takes `kv_bytes_per_token`.
+pub fn plan(
+    questions: &[Question],
+    reuse: Reuse,
+    strategy: Strategy,
+    batch_tokens: usize,
+    kv_bytes_per_token: usize,
+) -> Plan {
+    Plan::new(questions, reuse, strategy, budget(batch_tokens, kv_bytes_per_token))
+}
+
+fn budget(batch_tokens: usize, kv_bytes_per_token: usize) -> Budget {
+    Budget { batch_tokens, cache_tokens: CACHE_BYTES / kv_bytes_per_token.max(1) }
+}
+
+fn shown(triplet: &Triplet, concepts: &Concepts) -> String {
+    let [anchor, first, second] = [triplet.anchor, triplet.first, triplet.second].map(|id| concepts.name(id));
+    format!("{anchor}: {first} or {second}")
+}
