@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::embedding::{FitSettings, L2, Loss};
-use crate::engine::provider::ExecutionProvider;
+use crate::engine::provider::{ExecutionProvider, Gpu};
 use crate::error::{Error, Result};
 use crate::prompts::template::{Style, Wording};
 use crate::prompts::tokens::Close;
@@ -130,6 +130,9 @@ pub struct Model {
     /// Where it runs.
     #[serde(default)]
     pub provider: ExecutionProvider,
+    /// How a GPU is used.
+    #[serde(default)]
+    pub gpu: Gpu,
     /// New tokens in one pass.
     #[serde(default = "default_batch_tokens")]
     pub batch_tokens: usize,
@@ -408,6 +411,11 @@ impl Study {
         }
         if !(judge.temperature > 0.0 && judge.temperature.is_finite()) {
             return wrong("judge.temperature", judge.temperature.to_string(), "above 0");
+        }
+        let wrong_memory = |model: &&Model| model.gpu.memory_gib.is_some_and(|gib| gib.is_nan() || gib <= 0.0);
+        if let Some(model) = self.models.iter().find(wrong_memory) {
+            let found = format!("{:?} for {}", model.gpu.memory_gib, model.label);
+            return wrong("models.gpu.memory_gib", found, "more than 0");
         }
         if let Some(model) = self.models.iter().find(|m| m.batch_tokens == 0) {
             return wrong("models.batch_tokens", format!("0 for {}", model.label), "1 or more");

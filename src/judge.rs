@@ -1,6 +1,7 @@
 //! Asking a language model: presentations in, judgments out.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
@@ -184,26 +185,34 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// Those of tokenisation and of the model.
     pub fn parity(&mut self, triplets: &[Triplet]) -> Result<Parity> {
+        Ok(Parity::between(&self.log_probs(triplets, Reuse::Trie)?, &self.log_probs(triplets, Reuse::Off)?))
+    }
+
+    /// Log-probabilities of both options of some triplets, in nats.
+    ///
+    /// # Errors
+    /// Those of tokenisation and of the model.
+    pub fn log_probs(&mut self, triplets: &[Triplet], reuse: Reuse) -> Result<Vec<[f64; 2]>> {
         let Self { model, asking } = self;
-        let questions = asking.questions(triplets)?;
-        let mut sums = Vec::with_capacity(2);
-        for reuse in [Reuse::Trie, Reuse::Off] {
-            let plan = asking.plan(&questions, reuse);
-            let name = |index: usize| shown(&triplets[index], asking.concepts);
-            let evaluation = asking.evaluate(*model, &plan, name, |_| {})?;
-            let sum = |slots: &std::ops::Range<usize>| {
-                evaluation.log_probs[slots.clone()].iter().map(|l| f64::from(*l)).sum::<f64>()
-            };
-            sums.push(plan.slots.iter().map(|options| [sum(&options[0]), sum(&options[1])]).collect::<Vec<_>>());
-        }
-        let pairs = sums[0].iter().zip(&sums[1]);
+        let plan = asking.plan(&asking.questions(triplets)?, reuse);
+        let name = |index: usize| shown(&triplets[index], asking.concepts);
+        let evaluation = asking.evaluate(*model, &plan, name, |_| {})?;
+        let sum = |slots: &Range<usize>| evaluation.log_probs[slots.clone()].iter().map(|l| f64::from(*l)).sum::<f64>();
+        Ok(plan.slots.iter().map(|options| [sum(&options[0]), sum(&options[1])]).collect())
+    }
+}
+
+impl Parity {
+    /// Compares the log-probabilities of the same presentations.
+    pub fn between(one: &[[f64; 2]], other: &[[f64; 2]]) -> Self {
+        let pairs = one.iter().zip(other);
         let deltas: Vec<f64> = pairs.clone().flat_map(|(a, b)| [(a[0] - b[0]).abs(), (a[1] - b[1]).abs()]).collect();
-        Ok(Parity {
-            n: triplets.len(),
+        Self {
+            n: one.len(),
             max_nats: deltas.iter().copied().fold(0.0, f64::max),
             mean_nats: deltas.iter().sum::<f64>() / deltas.len().max(1) as f64,
             flips: pairs.filter(|(a, b)| (a[0] > a[1]) != (b[0] > b[1])).count(),
-        })
+        }
     }
 }
 

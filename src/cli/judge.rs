@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use alike::concepts::Concepts;
-use alike::config::{DEFAULT_BATCH_TOKENS, JudgeSection, Model, Prompt, Study};
+use alike::config::{JudgeSection, Model, Prompt, Study};
 use alike::engine::LanguageModel;
 use alike::engine::graph_file::GraphPorts;
-use alike::engine::provider::{ExecutionProvider, Runtime};
+use alike::engine::provider::Runtime;
 use alike::engine::session::{OnnxModel, SessionSettings};
 use alike::engine::signature::Signature;
 use alike::error::Error;
@@ -25,6 +25,7 @@ use alike::triplets::{self, Triplet};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use crate::cli::device::{Device, DeviceArgs};
 use crate::cli::parts::{Parts, Target};
 use crate::cli::progress::Progress;
 use crate::cli::{Common, Existing, sample, write_json};
@@ -55,12 +56,6 @@ pub(crate) struct JudgeArgs {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where the model runs [default: the study's, or cpu]
-    #[arg(long, value_parser = parse_provider, value_name = "cpu|cuda|tensorrt")]
-    provider: Option<ExecutionProvider>,
-    /// New tokens in one pass [default: the study's, or 1024]
-    #[arg(long, value_name = "N")]
-    batch_tokens: Option<NonZeroUsize>,
     /// Judgments in one part [default: the study's, or 1024]
     #[arg(long, value_name = "N")]
     part_rows: Option<NonZeroUsize>,
@@ -76,6 +71,8 @@ pub(crate) struct JudgeArgs {
     /// Print the plan and stop
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
     #[command(flatten)]
     existing: Existing,
 }
@@ -94,16 +91,11 @@ fn parse_style(text: &str) -> Result<Style, String> {
     text.parse().map_err(|e: Error| e.to_string())
 }
 
-fn parse_provider(text: &str) -> Result<ExecutionProvider, String> {
-    text.parse().map_err(|e: Error| e.to_string())
-}
-
 /// One model to be asked.
 pub(crate) struct Job<'a> {
     pub(crate) model: &'a Path,
     pub(crate) style: Option<Style>,
-    pub(crate) provider: ExecutionProvider,
-    pub(crate) batch_tokens: usize,
+    pub(crate) device: Device,
     pub(crate) reuse: Reuse,
     pub(crate) seed: u64,
     pub(crate) prompt: &'a Prompt,
@@ -152,8 +144,7 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
     let job = Job {
         model,
         style: args.style,
-        provider: args.provider.unwrap_or_default(),
-        batch_tokens: args.batch_tokens.map_or(DEFAULT_BATCH_TOKENS, NonZeroUsize::get),
+        device: args.device.over(Device::default()),
         reuse: args.reuse.into(),
         seed: args.seed,
         prompt: &Prompt::default(),
@@ -181,8 +172,7 @@ fn run_study(args: &JudgeArgs, path: &Path, common: &Common) -> anyhow::Result<(
         let (concepts, triplets, existing) = (&concepts, &triplets, args.existing);
         let target = Target { folder: &folder, label, concepts, triplets, part_rows, existing };
         let job = Job {
-            provider: args.provider.unwrap_or(model.provider),
-            batch_tokens: args.batch_tokens.map_or(model.batch_tokens, NonZeroUsize::get),
+            device: args.device.over(Device::of(model)),
             reuse: args.reuse.into(),
             judge: &judge,
             ..study_job(&study, model, target)
@@ -218,8 +208,7 @@ pub(crate) fn study_job<'a>(study: &'a Study, model: &'a Model, target: Target<'
     Job {
         model: &model.path,
         style: model.style,
-        provider: model.provider,
-        batch_tokens: model.batch_tokens,
+        device: Device::of(model),
         reuse: Reuse::Trie,
         seed: study.study.seed,
         prompt: &study.prompt,
@@ -261,9 +250,11 @@ pub(crate) fn open(model: &Path, style: Option<Style>, wording: &Wording, common
 
 impl Opened {
     /// Starts the session.
-    pub(crate) fn start(&self, provider: ExecutionProvider, common: &Common) -> anyhow::Result<OnnxModel> {
+    pub(crate) fn start(&self, device: &Device, common: &Common) -> anyhow::Result<OnnxModel> {
         let settings = SessionSettings {
-            provider,
+            provider: device.provider,
+            gpu: device.gpu.clone(),
+            batch_tokens: device.batch_tokens,
             threads: common.threads,
             stated: self.folder.stated,
             context_tokens: self.folder.context_tokens,
@@ -297,7 +288,7 @@ fn settings(job: &Job<'_>) -> anyhow::Result<JudgeSettings> {
         temperature: job.judge.temperature,
         seed: job.seed,
         reuse: job.reuse,
-        batch_tokens: job.batch_tokens,
+        batch_tokens: job.device.batch_tokens,
     })
 }
 
@@ -318,7 +309,8 @@ fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &JudgeSettings) -> anyh
         .with("score", settings.score.name())
         .with("temperature", settings.temperature)
         .with("seed", settings.seed)
-        .with("provider", job.provider)
+        .with("provider", job.device.provider)
+        .with("provider_options", job.device.gpu.numeric(job.device.provider))
         .with("precision", &opened.folder.precision)
         .with("runtime", opened.runtime.version())
         .with("scoring_version", SCORING_VERSION)
@@ -360,7 +352,7 @@ pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json
         "tokens_computed": record.size.computed_tokens,
         "tokens_distinct": record.size.distinct_tokens, "tokens_logical": record.size.logical_tokens,
         "passes": record.size.passes, "scored_positions": record.size.scored_positions,
-        "style": opened.style.to_string(), "provider": job.provider.to_string(),
+        "style": opened.style.to_string(), "provider": job.device.provider.to_string(),
         "precision": opened.folder.precision, "runtime": opened.runtime.version(),
         "threads": common.threads, "fingerprint": fingerprint.digest(), "version": env!("CARGO_PKG_VERSION"),
     });
@@ -390,7 +382,7 @@ fn ask(
 ) -> anyhow::Result<Record> {
     let mut record = Record::default();
     let loading = Instant::now();
-    let mut model = opened.start(job.provider, common)?;
+    let mut model = opened.start(&job.device, common)?;
     record.load_seconds = loading.elapsed().as_secs_f64();
     tracing::debug!("{}: {}", job.target.label, model.signature().reason());
 

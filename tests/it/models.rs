@@ -6,7 +6,7 @@ use std::path::Path;
 use alike::concepts::Concepts;
 use alike::engine::LanguageModel;
 use alike::engine::evaluate;
-use alike::engine::provider::{ExecutionProvider, Runtime};
+use alike::engine::provider::{ExecutionProvider, Gpu, Runtime};
 use alike::engine::session::{OnnxModel, SessionSettings};
 use alike::model_folder::ModelFolder;
 use alike::prompts::plan::{Budget, Plan, Reuse};
@@ -31,6 +31,8 @@ fn open(folder: &Path, threads: usize) -> Opened {
     let tokenizer = PromptTokenizer::new(&folder.tokenizer, frame, folder.eos).unwrap();
     let settings = SessionSettings {
         provider: ExecutionProvider::Cpu,
+        gpu: Gpu::default(),
+        batch_tokens: 512,
         threads,
         stated: folder.stated,
         context_tokens: folder.context_tokens,
