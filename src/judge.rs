@@ -6,6 +6,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use rand::RngExt;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::concepts::{ConceptId, Concepts};
@@ -342,7 +343,7 @@ pub fn questions(
             _ => Ok(question),
         }
     };
-    triplets.iter().map(one).collect()
+    triplets.par_iter().map(one).collect()
 }
 
 /// Plans questions for a model whose cache takes `kv_bytes_per_token`.
