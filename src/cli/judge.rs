@@ -56,7 +56,7 @@ pub(crate) struct JudgeArgs {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Judgments in one part [default: the study's, or 1024]
+    /// Judgments in one part [default: the study's, or 2048]
     #[arg(long, value_name = "N")]
     part_rows: Option<NonZeroUsize>,
     /// What is shared between prompts

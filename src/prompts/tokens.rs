@@ -104,7 +104,16 @@ impl PromptTokenizer {
         let special =
             tokenizer.get_added_tokens_decoder().into_values().filter(|t| t.special).map(|t| t.content).collect();
 
-        let mut this = Self { tokenizer, literal, special, frame, prefix: Vec::new(), closing: 0, path: path.into(), pieces: None };
+        let mut this = Self {
+            tokenizer,
+            literal,
+            special,
+            frame,
+            prefix: Vec::new(),
+            closing: 0,
+            path: path.into(),
+            pieces: None,
+        };
         if this.frame.add_special_tokens {
             // What the post-processor puts before a text (BOS); what it puts after would end a prompt too early.
             let with = this.encode(&this.tokenizer, "a", true)?;
@@ -143,7 +152,10 @@ impl PromptTokenizer {
             for option in [None, Some("cat"), Some(" cat"), Some("Ice cream"), Some("7"), Some("é")] {
                 let start = self.start(&pieces, text, &self.tokenizer)?;
                 let whole = self.whole(text, &self.answer(option))?;
-                if [start, self.encode(&self.tokenizer, &format!("{}{}", pieces.tail, self.answer(option)), false)?].concat() != whole {
+                if [start, self.encode(&self.tokenizer, &format!("{}{}", pieces.tail, self.answer(option)), false)?]
+                    .concat()
+                    != whole
+                {
                     return Ok(None);
                 }
             }

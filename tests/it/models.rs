@@ -173,7 +173,8 @@ fn all_layouts_agree_with_transformers() {
 fn sharing_prefixes_does_not_change_the_numbers() {
     let concepts = Concepts::read_csv(&path("data/concepts/things128.csv")).unwrap();
     let triplets = alike::triplets::random(concepts.len(), 150, false, 9).unwrap();
-    for (layout, strategy) in [("scoring", Strategy::Tree), ("standard", Strategy::SharedPast), ("gqa", Strategy::Step)] {
+    for (layout, strategy) in [("scoring", Strategy::Tree), ("standard", Strategy::SharedPast), ("gqa", Strategy::Step)]
+    {
         let mut opened = open(&tiny(layout), 0);
         assert_eq!(opened.model.info().strategy, strategy);
         let ask = |t: &alike::triplets::Triplet| {
