@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 use std::path::Path;
+use std::process::Command;
 
 use alike::concepts::Concepts;
 use alike::engine::LanguageModel;
@@ -166,6 +167,24 @@ fn all_layouts_agree_with_transformers() {
     for layout in ["scoring", "standard", "gqa"] {
         agrees_with_transformers(&tiny(layout), "tiny-llama.json", 5e-5);
         logits_agree(&tiny(layout), "tiny-llama.json", 5e-5);
+    }
+}
+
+/// `python -m export optimize` on graphs of two other exporters: the numbers stay, and rows may branch afterwards.
+#[test]
+fn optimized_graphs_agree_with_transformers() {
+    let scratch = tempfile::tempdir().unwrap();
+    for layout in ["standard", "gqa"] {
+        let out = scratch.path().join(layout);
+        let edit = Command::new(path(".env/venv/bin/python"))
+            .current_dir(path("."))
+            .args(["-m", "export", "optimize"])
+            .args([&tiny(layout), Path::new("--out"), &out])
+            .output()
+            .expect("`make setup` makes the environment");
+        assert!(edit.status.success(), "{}", String::from_utf8_lossy(&edit.stderr));
+        assert_eq!(open(&out, 0).model.info().strategy, Strategy::Tree);
+        agrees_with_transformers(&out, "tiny-llama.json", 5e-5);
     }
 }
 
