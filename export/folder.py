@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,8 +34,7 @@ def is_complete(folder: Path, source_sha256: str, layout: str) -> bool:
 def appearing(folder: Path, replace: bool):
     """A sibling `.tmp` folder to write into; it becomes `folder` when the block ends without an error."""
     if folder.exists() and not replace:
-        raise ExportError(f"{folder} exists and is not a complete export of this file in this layout; "
-                          "pass --force to replace it")
+        raise ExportError(f"{folder} exists already; pass --force to replace it")
     folder = folder.resolve()  # "." has no name, and so no siblings
     draft, old = (folder.with_name(folder.name + ending) for ending in (".tmp", ".old"))
     shutil.rmtree(draft, ignore_errors=True)  # left by an interrupted run
@@ -42,6 +42,7 @@ def appearing(folder: Path, replace: bool):
     try:
         yield draft
         if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
         draft.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
@@ -57,10 +58,9 @@ def write_small_files(checkpoint: Checkpoint, folder: Path) -> None:
     write_json(folder / "config.json", _config(checkpoint))
 
 
-def write_record(record: dict, folder: Path) -> None:
-    """alike.json, written last: it lists every other file."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "alike.json")
-    digests = {str(path.relative_to(folder)): sha256(path) for path in files}
+def write_record(record: dict, folder: Path, files: Iterable[Path]) -> None:
+    """alike.json, written last: it has the checksums of `files`."""
+    digests = {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(files)}
     write_json(folder / "alike.json", {"format": FORMAT, **record, "files": digests})
 
 

@@ -29,6 +29,7 @@ def score_positions(g: Graph, hidden: set[str]) -> None:
     wanted = g.input("wanted", I64, ["n_wanted", 2])  # (row of scored, token id)
     vocab = g.outputs["logits"].type.tensor_type.shape.dim[-1]
     vocab_size = vocab.dim_value or vocab.dim_param or "vocab"
+    dtype = g.dtype("logits")
 
     region = _region(g, hidden)
     inside = {key(node) for node in region}
@@ -44,7 +45,7 @@ def score_positions(g: Graph, hidden: set[str]) -> None:
         _use_rows(g, node)
 
     logits = "logits"
-    if g.dtype("logits") != F32:
+    if dtype != F32:
         logits = g.op("Cast", g.free_name("logits"), to=F32, out="logits")
     log_softmax(g, logits, wanted)
     g.output("log_probs", F32, ["n_wanted"])

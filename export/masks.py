@@ -1,20 +1,25 @@
 """Which new token sees which: the mask that comes in takes its place beside the masks a graph makes for itself.
 
 A graph makes its masks from lengths, as for a chain of tokens. In a row that holds a tree, a token's place in the
-row is not its position; so those masks are made for a chain and then read at the tokens' positions. This keeps
-sliding windows, chunks and position biases right. The incoming mask is then put on top.
+row is not its position; so those masks are made for a chain, and then read at the tokens' positions (the past is
+a chain from position 0 on). This keeps sliding windows, chunks and position biases right. The incoming mask goes
+on top.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import NodeProto, helper, numpy_helper
 
-from .onnx_graph import BOOL, COMPARISONS, I64, Graph, is_shape
+from .caches import is_attention
+from .onnx_graph import BOOL, Graph, describe, is_shape
 
+# Their further inputs say where, not what.
 SHAPING = {"Unsqueeze", "Squeeze", "Slice", "Gather", "Reshape", "Expand", "ReduceSum", "ReduceMax", "Tile"}
-PASSES = {"Add", "Cast", "Concat", "Div", "Identity", "Max", "Mul", "Sub", "Where"}  # between scores and Softmax
+ZERO = numpy_helper.from_array(np.zeros(1, np.float32))  # what ConstantOfShape fills with if it does not say
+# What may stand between the product of queries and keys and its Softmax: scale, soft cap, masks, attention sinks.
+PASSES = {"Add", "Cast", "Concat", "Div", "Identity", "Max", "Mul", "Reshape", "Sub", "Tanh", "Where"}
 
 
 class Lengths(NamedTuple):
@@ -29,14 +34,14 @@ class Lengths(NamedTuple):
 
 @dataclass
 class MaskUse:
-    """Where a node reads a mask: an Attention node's fourth input, or what is added to or chosen by for scores."""
+    """Where a node reads a mask: an input of an attention, or what scores are added to or chosen by."""
 
     node: NodeProto
     place: int
     hides: bool = False  # a boolean that is true for what is not seen
 
 
-def lengths_of(g: Graph) -> Lengths:
+def _lengths(g: Graph) -> Lengths:
     batch, seq = g.shape("input_ids", 0, 1), g.shape("input_ids", 1, 2)
     past = g.shape("past_tokens", 1, 2)
     total = g.op("Add", past, seq)
@@ -46,18 +51,23 @@ def lengths_of(g: Graph) -> Lengths:
 
 def find_masks(g: Graph, hidden: set[str]) -> tuple[list[MaskUse], str | None]:
     """All places where masks enter attention, and what is missing if there is attention without one."""
-    found = []
+    found, missing = [], None
     for node in g.nodes:
-        if node.op_type == "Attention" and node.domain == "":
-            found.append(MaskUse(node, 3))
-        elif node.op_type == "Softmax":
-            uses = _on_the_way(g, node.input[0], hidden)
-            if uses == []:
-                return [], f"no mask is added to the scores of {node.name or node.output[0]!r} (Softmax)"
-            found += uses or []
-    if not found:
-        return [], "no attention is recognised in it"
-    return found, None
+        uses = _mask_inputs(g, node, hidden)
+        if uses == []:
+            missing = missing or f"node {describe(node)} takes no mask that one can be added to"
+        found += uses or []
+    return found, missing if found else "no attention is recognised in it"
+
+
+def _mask_inputs(g: Graph, node: NodeProto, hidden: set[str]) -> list[MaskUse] | None:
+    """Where one attention takes its masks; None if a node is no attention."""
+    if is_attention(node):
+        return [MaskUse(node, 3)]
+    if node.op_type == "MultiHeadAttention":  # ONNX Runtime's own; its bias is a mask if nothing else is one as well
+        bias_only = len(node.input) > 5 and node.input[5] and not (node.input[4] or any(node.input[6:]))
+        return [MaskUse(node, 5)] if bias_only and not g.attribute(node, "unidirectional", 0) else []
+    return _on_the_way(g, node.input[0], hidden) if node.op_type == "Softmax" else None
 
 
 def _on_the_way(g, value, hidden) -> list[MaskUse] | None:
@@ -68,35 +78,51 @@ def _on_the_way(g, value, hidden) -> list[MaskUse] | None:
         operands = [name for name in node.input if name in hidden]
         if node.op_type in ("MatMul", "Einsum", "FusedMatMul") and len(operands) == 2:
             return uses
-        if node.op_type not in PASSES | {"Tanh", "Neg", "Reshape"} or not operands:
+        if node.op_type not in PASSES or not operands:
             return None
         for place, name in enumerate(node.input):
             made_here = name not in hidden and not g.is_constant(name)
-            if made_here and (node.op_type == "Add" or node.op_type == "Where" and place == 0):
-                uses.append(MaskUse(node, place, hides=place == 0 and node.op_type == "Where" and node.input[2] in hidden))
+            if made_here and node.op_type == "Add":
+                uses.append(MaskUse(node, place))
+            elif made_here and node.op_type == "Where" and place == 0:
+                uses.append(MaskUse(node, place, hides=node.input[2] in hidden))
         value = operands[0]
     return None
 
 
-def insert_tree_mask(g: Graph, uses: list[MaskUse], lengths: Lengths) -> None:
+def insert_tree_mask(g: Graph, uses: list[MaskUse]) -> None:
     """The input `attention_mask [batch, seq, past + seq]`; the graph's own becomes one of ones."""
+    lengths = _lengths(g)
     if own := g.inputs.pop("attention_mask", None):
         one = g.scalar(1, own.type.tensor_type.elem_type)
         ones = g.op("Expand", one, g.op("Concat", lengths.batch, lengths.total, axis=0))
         g.rewire("attention_mask", ones)
     g.input("attention_mask", BOOL, ["batch", "seq", "past + seq"])
-    sees = g.op("Unsqueeze", "attention_mask", g.ints(1))
-    masks = TreeMasks(g, sees, lengths)
+    _put_on_top(g, uses, g.op("Unsqueeze", "attention_mask", g.ints(1)), lengths)
+
+
+def insert_causal_mask(g: Graph, uses: list[MaskUse]) -> None:
+    """For chains: what `is_causal` says, in a mask. Its meaning hangs on where the past comes in, which will change."""
+    causal = [use for use in uses if is_attention(use.node) and g.attribute(use.node, "is_causal", 0)]
+    if causal:
+        lengths = _lengths(g)
+        rows = g.op("Unsqueeze", g.op("Slice", lengths.positions, lengths.past, lengths.total), g.ints(1))
+        sees = g.op("Unsqueeze", g.op("LessOrEqual", lengths.positions, rows), g.ints(0, 1))
+        _put_on_top(g, causal, sees, lengths)
+
+
+def _put_on_top(g, uses, sees, lengths):
+    masks = CombinedMasks(g, sees, lengths)
     for use in uses:
         inputs = list(use.node.input) + [""] * (use.place + 1 - len(use.node.input))
         inputs[use.place] = masks.on_top_of(inputs[use.place], use.hides)
         g.set_inputs(use.node, inputs)
-        if use.node.op_type == "Attention":
+        if is_attention(use.node):
             g.set_attribute(use.node, "is_causal", 0)
 
 
-class TreeMasks:
-    """Each of the graph's masks with the incoming one on top, made once."""
+class CombinedMasks:
+    """Each of the graph's masks with `sees [batch | 1, 1, seq, past + seq]` on top, made once."""
 
     def __init__(self, g: Graph, sees: str, lengths: Lengths):
         self.g, self.sees, self.lengths = g, sees, lengths
@@ -119,7 +145,7 @@ class TreeMasks:
             return unseen if kept is None else g.op("Or", unseen, kept)
         if dtype == BOOL:
             return self.sees if kept is None else g.op("And", self.sees, kept)
-        lowest = g.scalar(helper_lowest(dtype), dtype)
+        lowest = g.scalar(_lowest(dtype), dtype)
         return g.op("Where", self.sees, g.scalar(0, dtype) if kept is None else kept, lowest)
 
     def _at_positions(self, own):
@@ -153,16 +179,21 @@ def only_hides_the_future(g: Graph, mask: str) -> bool:
     for node in g.cone([mask], stop=is_shape):
         if is_shape(node):
             continue
+        if node.op_type == "ConstantOfShape" and not _is_plain(numpy_helper.to_array(g.attribute(node, "value", ZERO))):
+            return False
         for place, name in enumerate(node.input):
             if not name or not g.is_constant(name) or (place > 0 and node.op_type in SHAPING):
                 continue
             number = g.constant(name)
-            if number is None or number.dtype != bool and not np.all(np.isin(number, (-1, 0, 1)) | (number < -1e4)):
-                return False
-            if number.dtype == bool and number.size > 1:
+            if number is None or not _is_plain(number):
                 return False
     return True
 
 
-def helper_lowest(dtype: int) -> float:
+def _is_plain(number: np.ndarray) -> bool:
+    """0, 1, -1 or as good as minus infinity; and no table of booleans."""
+    return number.size == 1 if number.dtype == bool else bool(np.all(np.isin(number, (-1, 0, 1)) | (number < -1e4)))
+
+
+def _lowest(dtype: int) -> float:
     return float(np.finfo(helper.tensor_dtype_to_np_dtype(dtype)).min)

@@ -23,7 +23,7 @@ class Graph:
 
     def __init__(self, model: ModelProto):
         proto = model.graph
-        self.opsets = {opset.domain: opset.version for opset in model.opset_import}
+        self.opsets = {_domain(opset.domain): opset.version for opset in model.opset_import}
         self.nodes: list[NodeProto] = []
         self.initializers = {tensor.name: tensor for tensor in proto.initializer}
         self.inputs = {value.name: value for value in proto.input if value.name not in self.initializers}
@@ -222,7 +222,7 @@ class Graph:
         ExportError for a node whose definition changed in more than the element types it takes.
         """
         for node in self.nodes:
-            if node.domain in ("", "ai.onnx") and self.opsets[""] < version:
+            if node.domain == "" and self.opsets[""] < version:
                 self._bring_up(node, version)
         self.opsets[""] = max(version, self.opsets[""])
 
@@ -258,7 +258,7 @@ class Graph:
         return model
 
     def _sorted(self, nodes):
-        """Each node after what it reads; nodes that were in order stay so, and a new one stands where it is first read."""
+        """Each node after what it reads. Nodes that were in order stay so; a new one stands where it is first read."""
         done, result = set(), []
         for node in nodes:
             path = [node]
@@ -312,7 +312,12 @@ def describe(node: NodeProto) -> str:
 def _copy(node):
     copy = NodeProto()
     copy.CopyFrom(node)
+    copy.domain = _domain(copy.domain)
     return copy
+
+
+def _domain(name):
+    return "" if name == "ai.onnx" else name  # two names for one thing
 
 
 def _says_the_same(old, new):

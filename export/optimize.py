@@ -1,26 +1,23 @@
 """A model folder whose graph is in the standard layout, edited into the scoring layout and checked against itself."""
 
-import json
 import os
 import shutil
 from collections import Counter
 from math import prod
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, helper
+from google.protobuf.message import DecodeError
+from onnx import ModelProto, NodeProto, TensorProto, defs, helper
 
 from . import ExportError, __version__
-from .check import MAX_LOGIT_DIFFERENCE, Logits, check_model, open_session, run_session
 from .folder import appearing, read_json, sha256, write_record
-from .onnx_graph import BF16, F16, F32, Graph
-from .scoring import is_scoring, read_caches, to_scoring
+from .onnx_graph import BF16, F16, F32
+from .original import Original
+from .scoring import is_scoring, to_scoring
 
 PLACES = ("model.onnx", "onnx/model.onnx")
 SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "LICENSE*", "NOTICE*")
-# Half-precision and quantised kernels round differently for another number of rows.
-MAX_ROUNDED_DIFFERENCE = 5e-2
 
 
 def optimize(folder: Path, out: Path | None = None, check: bool = True, force: bool = False) -> str:
@@ -28,23 +25,30 @@ def optimize(folder: Path, out: Path | None = None, check: bool = True, force: b
     source = next((folder / place for place in PLACES if (folder / place).is_file()), None)
     if source is None:
         raise ExportError(f"{folder} holds neither {' nor '.join(PLACES)}")
-    model = onnx.load(source, load_external_data=False)
+    try:
+        model = onnx.load(source, load_external_data=False)
+    except DecodeError as error:
+        raise ExportError(f"{source} is not an ONNX file: {error}") from error
     if is_scoring(model):
         return f"{source} is in the scoring layout, nothing to do"
+    data = _data_files(model)
+    small = [file.name for pattern in SMALL_FILES for file in folder.glob(pattern) if file.name != "alike.json"]
     in_place = out is None or out.resolve() == folder.resolve()
-    config = read_json(folder / "config.json") or {}
     with appearing(folder if in_place else out, replace=force or in_place) as draft:
-        # In place everything stays, for nobody knows what it is for; elsewhere only what the engine reads goes along.
-        files = folder.rglob("*") if in_place else (file for pattern in SMALL_FILES for file in folder.glob(pattern))
-        for file in files:
-            if file.is_file() and file != source and file.name != "alike.json":
-                _place(file, draft / file.relative_to(folder), link=in_place)
-        target = draft / (source.relative_to(folder) if in_place else "model.onnx")
-        for location in _data_files(model):
-            _place(source.parent / location, target.parent / location, link=in_place)
-        edit, result = _edit(source, model, config, target, check)
+        if in_place:
+            target = draft / source.relative_to(folder)
+            _link_all(folder, draft, but={source, folder / "alike.json"})
+        else:
+            target = draft / "model.onnx"
+            for name in small:
+                shutil.copyfile(folder / name, draft / name)
+            for name in data:
+                shutil.copyfile(source.parent / name, draft / name)
+        edit, result = _edit(source, model, _config(folder), target, check)
         record = read_json(folder / "alike.json") or _first_record(model, source)
-        write_record(record | {"layout": "scoring", "edit": edit, "check": result}, draft)
+        record |= {"layout": "scoring", "edit": edit, "check": result}
+        files = [target, *(target.parent / name for name in data), *(draft / name for name in small)]
+        write_record(record, draft, files)
     reason = f" ({edit['because']})" if "because" in edit else ""
     return f"wrote {folder if in_place else out} for rows that are {edit['rows']}{reason}"
 
@@ -55,50 +59,50 @@ def _edit(source: Path, model: ModelProto, config: dict, target: Path, check: bo
     write_graph(edited, target)
     result = None
     if check:
-        reference, vocab_size = _original(source, model, config)
-        limit = MAX_LOGIT_DIFFERENCE if _precision(model) == "fp32" else MAX_ROUNDED_DIFFERENCE
+        original = Original(source, model, config)
         try:
-            result = check_model(reference, vocab_size, "scoring", target, why_chains is None, limit)
+            result = original.compare(target, edited, trees=why_chains is None)
         except ExportError as error:
             if why_chains is not None:
                 raise
             why_chains = f"trees fail the check: {error}"
-            write_graph(to_scoring(model, config, chains=True)[0], target)
-            result = check_model(reference, vocab_size, "scoring", target, False, limit)
-        result = {"reference": "the graph before the edit, each sequence whole and alone", **result}
+            edited, _ = to_scoring(model, config, chains=True)
+            write_graph(edited, target)
+            result = original.compare(target, edited, trees=False)
     edit = {"version": __version__, "rows": "trees" if why_chains is None else "chains"}
     return edit if why_chains is None else edit | {"because": why_chains}, result
 
 
 def write_graph(model: ModelProto, path: Path) -> None:
     path.write_bytes(model.SerializeToString())
-    # For the checker external weights become inputs: it would open their files, and refuses those with two links.
+    # The checker would open the files of external weights, and refuses those with two links: they become inputs.
+    # Nor does it know the ops that ONNX Runtime added to the default domain: in another domain it lets them be.
     external = [tensor for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
     inside = [tensor for tensor in model.graph.initializer if tensor.data_location != TensorProto.EXTERNAL]
     stand_ins = [helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims) for tensor in external]
-    graph = helper.make_graph(model.graph.node, model.graph.name, [*model.graph.input, *stand_ins],
-                              model.graph.output, inside)
-    onnx.checker.check_model(helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version))
+    nodes = [node if node.domain or defs.has(node.op_type) else _in_domain("unknown", node)
+             for node in model.graph.node]
+    graph = helper.make_graph(nodes, model.graph.name, [*model.graph.input, *stand_ins], model.graph.output, inside)
+    opsets = [*model.opset_import, helper.make_opsetid("unknown", 1)]
+    try:
+        onnx.checker.check_model(helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version))
+    except onnx.checker.ValidationError as error:
+        raise ExportError(f"{path} is not valid: {error}") from error
 
 
-def _original(source: Path, model: ModelProto, config: dict) -> tuple[Logits, int]:
-    """The graph before the edit as a function from ids to logits, and its vocabulary. Sequences go in whole and
-    one by one, which even those graphs can do that take no past in a batch."""
-    session = open_session(source)
-    types = {value.name: helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type) for value in model.graph.input}
-    empty = {cache.past: np.empty((1, cache.heads, 0, cache.head_dim), types[cache.past])
-             for cache in read_caches(Graph(model), config)}
+def _in_domain(domain: str, node: NodeProto) -> NodeProto:
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    copy.domain = domain
+    return copy
 
-    def logits_of(sequences: np.ndarray) -> np.ndarray:
-        places = np.arange(sequences.shape[1])[None]
-        return np.concatenate([run(sequence[None], places) for sequence in sequences])
 
-    def run(ids, places):
-        feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "position_ids": places}
-        feeds = {name: value.astype(types[name]) for name, value in feeds.items() if name in types}
-        return run_session(session, feeds | empty)["logits"].astype(np.float32)
-
-    return logits_of, logits_of(np.zeros((1, 2), dtype=np.int64)).shape[-1]
+def _config(folder: Path) -> dict:
+    """Sizes by the names of config.json, out of that or out of what onnxruntime-genai writes in its place."""
+    if (config := read_json(folder / "config.json")) is not None:
+        return config
+    decoder = (read_json(folder / "genai_config.json") or {}).get("model", {}).get("decoder", {})
+    return {"num_key_value_heads": decoder.get("num_key_value_heads"), "head_dim": decoder.get("head_size")}
 
 
 def _first_record(model: ModelProto, source: Path) -> dict:
@@ -112,7 +116,8 @@ def _first_record(model: ModelProto, source: Path) -> dict:
 
 def _precision(model: ModelProto) -> str:
     """By the element type that most weights have."""
-    bits = {a.i for node in model.graph.node if node.op_type == "MatMulNBits" for a in node.attribute if a.name == "bits"}
+    bits = [attribute.i for node in model.graph.node if node.op_type == "MatMulNBits"
+            for attribute in node.attribute if attribute.name == "bits"]
     if bits:
         return f"int{min(bits)}"
     sizes = Counter()
@@ -123,17 +128,20 @@ def _precision(model: ModelProto) -> str:
     return names.get(kind, TensorProto.DataType.Name(kind).lower())
 
 
-def _data_files(model: ModelProto) -> set[str]:
+def _data_files(model: ModelProto) -> list[str]:
     """Files beside the graph that hold its weights."""
-    places = {entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"}
-    for place in places:
-        if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
-            raise ExportError(f"the graph keeps weights in {place!r}, outside its folder")
-    return places
+    names = {entry.value for tensor in model.graph.initializer for entry in tensor.external_data
+             if entry.key == "location"}
+    for name in names:
+        if Path(name).name != name:
+            raise ExportError(f"the graph keeps weights in {name!r}, expected a file beside it")
+    return sorted(names)
 
 
-def _place(file: Path, target: Path, link: bool) -> None:
-    """A hard link, or a copy. Nothing happens to a file that is in its place already."""
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (os.link if link else shutil.copyfile)(file.resolve(), target)
+def _link_all(folder: Path, draft: Path, but: set[Path]) -> None:
+    """Everything in the folder stays in it, for nobody knows what else it is for; links cost no space."""
+    for file in folder.rglob("*"):
+        if file.is_file() and file not in but:
+            target = draft / file.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(file.resolve(), target)

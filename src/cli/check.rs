@@ -7,7 +7,7 @@ use alike::config::DEFAULT_BATCH_TOKENS;
 use alike::engine::LanguageModel;
 use alike::engine::provider::ExecutionProvider;
 use alike::engine::{evaluate, session::OnnxModel};
-use alike::judge::{DecisionRule, Judge, JudgeSettings, plan};
+use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity, plan};
 use alike::prompts::plan::Reuse;
 use alike::prompts::template::{Style, Wording};
 use alike::prompts::tokens::{Close, PromptTokenizer, Question};
@@ -16,7 +16,8 @@ use alike::triplets;
 use clap::Args;
 
 use crate::cli::Common;
-use crate::cli::judge::open;
+use crate::cli::device::{Device, DeviceArgs};
+use crate::cli::judge::{Opened, open};
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
@@ -35,6 +36,8 @@ pub(crate) struct CheckArgs {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 const EXAMPLES: [&str; 8] =
@@ -52,9 +55,10 @@ pub(crate) fn run(args: &CheckArgs, common: &Common) -> anyhow::Result<()> {
     for (name, digest) in opened.folder.digests()? {
         println!("sha256     {digest}  {name}");
     }
-    let mut model = opened.start(ExecutionProvider::Cpu, common)?;
+    let device = args.device.over(Device::default());
+    let mut model = opened.start(&device, common)?;
     print_graph(&model);
-    print_providers(&opened, common);
+    print_providers(&opened, &device, common);
     let n = triplets::count(concepts.len());
     let sample = triplets::random(concepts.len(), args.self_test.clamp(1, usize::try_from(n)?), false, args.seed)?;
     let name = |id| concepts.name(id);
@@ -72,16 +76,29 @@ pub(crate) fn run(args: &CheckArgs, common: &Common) -> anyhow::Result<()> {
         repeats: 1,
         seed: args.seed,
         reuse: Reuse::Trie,
-        batch_tokens: DEFAULT_BATCH_TOKENS,
+        batch_tokens: device.batch_tokens,
     };
     print_forms(&mut model, &opened.tokenizer, &text, name(example.first))?;
     let options = sample.iter().flat_map(|t| [t.first, t.second]);
-    let parity = Judge::new(&mut model, &opened.tokenizer, &concepts, &settings, options)?.parity(&sample)?;
-    println!(
-        "parity     sharing prefixes against whole prompts, {} presentations: max {:.1e}, mean {:.1e} nats, {} choices differ",
-        parity.n, parity.max_nats, parity.mean_nats, parity.flips
-    );
+    let mut judge = Judge::new(&mut model, &opened.tokenizer, &concepts, &settings, options)?;
+    let log_probs = judge.log_probs(&sample, Reuse::Trie)?;
+    print_parity("sharing prefixes against whole prompts", &log_probs, &judge.log_probs(&sample, Reuse::Off)?);
+    let exact = judge.log_probs(&sample, Reuse::Question)?;
+    print_parity("sharing prefixes against whole questions", &log_probs, &exact);
+    if device.provider != ExecutionProvider::Cpu {
+        let mut cpu = opened.start(&Device { provider: ExecutionProvider::Cpu, ..device.clone() }, common)?;
+        let mut judge = Judge::new(&mut cpu, &opened.tokenizer, &concepts, &settings, [])?;
+        let what = format!("{} against the CPU", device.provider);
+        print_parity(&what, &log_probs, &judge.log_probs(&sample, Reuse::Trie)?);
+    }
     Ok(())
+}
+
+fn print_parity(what: &str, one: &[[f64; 2]], other: &[[f64; 2]]) {
+    let Parity { n, max_nats, mean_nats, flips } = Parity::between(one, other);
+    println!(
+        "parity     {what}, {n} presentations: max {max_nats:.1e}, mean {mean_nats:.1e} nats, {flips} choices differ"
+    );
 }
 
 fn print_graph(model: &OnnxModel) {
@@ -98,10 +115,13 @@ fn print_graph(model: &OnnxModel) {
     println!("precision  {}", info.precision);
 }
 
-fn print_providers(opened: &crate::cli::judge::Opened, common: &Common) {
-    println!("provider   cpu starts");
-    for provider in [ExecutionProvider::Cuda, ExecutionProvider::TensorRt] {
-        match opened.start(provider, common) {
+fn print_providers(opened: &Opened, device: &Device, common: &Common) {
+    println!("provider   {} starts", device.provider);
+    for provider in [ExecutionProvider::Cpu, ExecutionProvider::Cuda, ExecutionProvider::TensorRt] {
+        if provider == device.provider {
+            continue;
+        }
+        match opened.start(&Device { provider, ..device.clone() }, common) {
             Ok(_) => println!("provider   {provider} starts"),
             Err(error) => {
                 let reason = error.chain().last().map(ToString::to_string).unwrap_or_default();

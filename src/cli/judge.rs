@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use alike::concepts::Concepts;
-use alike::config::{DEFAULT_BATCH_TOKENS, JudgeSection, Model, Prompt, Study};
+use alike::config::{JudgeSection, Model, Prompt, Study};
 use alike::engine::LanguageModel;
 use alike::engine::graph_file::GraphPorts;
-use alike::engine::provider::{ExecutionProvider, Runtime};
+use alike::engine::provider::Runtime;
 use alike::engine::session::{OnnxModel, SessionSettings};
 use alike::engine::signature::Signature;
 use alike::error::Error;
@@ -24,6 +24,7 @@ use alike::triplets::{self, Triplet};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use crate::cli::device::{Device, DeviceArgs};
 use crate::cli::judge_settings::{fingerprint, settings};
 use crate::cli::parts::{Parts, Target};
 use crate::cli::progress::Progress;
@@ -55,13 +56,7 @@ pub(crate) struct JudgeArgs {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where the model runs [default: the study's, or cpu]
-    #[arg(long, value_parser = parse_provider, value_name = "cpu|cuda|tensorrt")]
-    provider: Option<ExecutionProvider>,
-    /// New tokens in one pass [default: the study's, or 1024]
-    #[arg(long, value_name = "N")]
-    batch_tokens: Option<NonZeroUsize>,
-    /// Judgments in one part [default: the study's, or 1024]
+    /// Judgments in one part [default: the study's, or 2048]
     #[arg(long, value_name = "N")]
     part_rows: Option<NonZeroUsize>,
     /// How a choice is made [default: the study's, or argmax]
@@ -85,6 +80,8 @@ pub(crate) struct JudgeArgs {
     /// Print the plan and stop
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
     #[command(flatten)]
     existing: Existing,
 }
@@ -111,16 +108,11 @@ fn parse_score(text: &str) -> Result<ScoreKind, String> {
     text.parse().map_err(|e: Error| e.to_string())
 }
 
-fn parse_provider(text: &str) -> Result<ExecutionProvider, String> {
-    text.parse().map_err(|e: Error| e.to_string())
-}
-
 /// One model to be asked.
 pub(crate) struct Job<'a> {
     pub(crate) model: &'a Path,
     pub(crate) style: Option<Style>,
-    pub(crate) provider: ExecutionProvider,
-    pub(crate) batch_tokens: usize,
+    pub(crate) device: Device,
     pub(crate) reuse: Reuse,
     pub(crate) seed: u64,
     pub(crate) prompt: &'a Prompt,
@@ -171,8 +163,7 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
     let job = Job {
         model,
         style: args.style,
-        provider: args.provider.unwrap_or_default(),
-        batch_tokens: args.batch_tokens.map_or(DEFAULT_BATCH_TOKENS, NonZeroUsize::get),
+        device: args.device.over(Device::default()),
         reuse: args.reuse.into(),
         seed: args.seed,
         prompt: &Prompt::default(),
@@ -202,8 +193,7 @@ fn run_study(args: &JudgeArgs, path: &Path, common: &Common) -> anyhow::Result<(
         let (concepts, triplets, existing) = (&concepts, &triplets, args.existing);
         let target = Target { folder: &folder, label, concepts, triplets, part_rows, repeats, existing };
         let job = Job {
-            provider: args.provider.unwrap_or(model.provider),
-            batch_tokens: args.batch_tokens.map_or(model.batch_tokens, NonZeroUsize::get),
+            device: args.device.over(Device::of(model)),
             reuse: args.reuse.into(),
             judge,
             ..study_job(&study, model, target)
@@ -242,8 +232,7 @@ pub(crate) fn study_job<'a>(study: &'a Study, model: &'a Model, target: Target<'
     Job {
         model: &model.path,
         style: model.style,
-        provider: model.provider,
-        batch_tokens: model.batch_tokens,
+        device: Device::of(model),
         reuse: Reuse::Trie,
         seed: study.study.seed,
         prompt: &study.prompt,
@@ -285,9 +274,11 @@ pub(crate) fn open(model: &Path, style: Option<Style>, wording: &Wording, common
 
 impl Opened {
     /// Starts the session.
-    pub(crate) fn start(&self, provider: ExecutionProvider, common: &Common) -> anyhow::Result<OnnxModel> {
+    pub(crate) fn start(&self, device: &Device, common: &Common) -> anyhow::Result<OnnxModel> {
         let settings = SessionSettings {
-            provider,
+            provider: device.provider,
+            gpu: device.gpu.clone(),
+            batch_tokens: device.batch_tokens,
             threads: common.threads,
             stated: self.folder.stated,
             context_tokens: self.folder.context_tokens,
@@ -352,7 +343,7 @@ pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json
         "tokens_computed": record.size.computed_tokens,
         "tokens_distinct": record.size.distinct_tokens, "tokens_logical": record.size.logical_tokens,
         "passes": record.size.passes, "scored_positions": record.size.scored_positions,
-        "style": opened.style.to_string(), "provider": job.provider.to_string(),
+        "style": opened.style.to_string(), "provider": job.device.provider.to_string(),
         "precision": opened.folder.precision, "runtime": opened.runtime.version(),
         "threads": common.threads, "fingerprint": fingerprint.digest(), "version": env!("CARGO_PKG_VERSION"),
     });
@@ -396,7 +387,7 @@ fn ask(
 ) -> anyhow::Result<Record> {
     let mut record = Record::default();
     let loading = Instant::now();
-    let mut model = opened.start(job.provider, common)?;
+    let mut model = opened.start(&job.device, common)?;
     record.load_seconds = loading.elapsed().as_secs_f64();
     tracing::debug!("{}: {}", job.target.label, model.signature().reason());
 

@@ -29,7 +29,7 @@ pub(crate) fn settings(job: &Job<'_>, wording: Wording, opened: &Opened) -> anyh
         repeats: judge.repeats,
         seed: job.seed,
         reuse: job.reuse,
-        batch_tokens: job.batch_tokens,
+        batch_tokens: job.device.batch_tokens,
     })
 }
 
@@ -76,7 +76,8 @@ pub(crate) fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &JudgeSettin
         .with("score", settings.score.name())
         .with("temperature", job.judge.temperature.unwrap_or(1.0))
         .with("seed", settings.seed)
-        .with("provider", job.provider)
+        .with("provider", job.device.provider)
+        .with("provider_options", job.device.gpu.numeric(job.device.provider))
         .with("precision", &opened.folder.precision)
         .with("runtime", opened.runtime.version())
         .with("scoring_version", SCORING_VERSION)

@@ -2,6 +2,7 @@
 
 mod align;
 mod check;
+mod device;
 mod embed;
 mod judge;
 mod judge_settings;

@@ -60,7 +60,7 @@ impl Default for JudgeSection {
             repetition_penalty: None,
             // What transformers takes where a model is silent; the longest of the 128 concepts has six tokens.
             max_new_tokens: 20,
-            part_rows: 1024,
+            part_rows: super::DEFAULT_PART_ROWS,
             self_test: 8,
         }
     }

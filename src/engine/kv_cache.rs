@@ -1,5 +1,7 @@
 //! The pool of keys and values: one slot for every token that later passes continue.
 
+use ort::memory::AllocationDevice;
+use ort::session::SessionInputValue;
 use ort::value::{Tensor, TensorRef};
 use rayon::prelude::*;
 
@@ -14,11 +16,23 @@ pub(crate) struct KvCache {
     shape: CacheShape,
     n_slots: usize,
     pool: Vec<Vec<f32>>,
+    copy: Option<DeviceCopy>,
+}
+
+/// The pool on a GPU. Few passes write to the pool and many read it, so it goes there when a pass reads what has changed.
+#[derive(Debug)]
+struct DeviceCopy {
+    device: i32,
+    tensors: Vec<Tensor<f32>>,
+    /// Slots below this one are as in the pool.
+    valid: usize,
 }
 
 impl KvCache {
-    pub(crate) fn new(shape: CacheShape) -> Self {
-        let mut cache = Self { shape, n_slots: 0, pool: vec![Vec::new(); 2 * shape.n_layers] };
+    /// `gpu` is the device that the graph runs on, if it is one.
+    pub(crate) fn new(shape: CacheShape, gpu: Option<i32>) -> Self {
+        let copy = gpu.map(|device| DeviceCopy { device, tensors: Vec::new(), valid: 0 });
+        let mut cache = Self { shape, n_slots: 0, pool: vec![Vec::new(); 2 * shape.n_layers], copy };
         cache.resize(1);
         cache
     }
@@ -35,13 +49,26 @@ impl KvCache {
             }
             values.resize(len, 0.0);
         }
+        if let Some(copy) = &mut self.copy {
+            (copy.tensors, copy.valid) = (Vec::new(), 0);
+        }
     }
 
-    /// The whole pool, as a graph that gathers slots itself takes it: nothing is copied.
-    pub(crate) fn views(&self) -> Result<Vec<TensorRef<'_, f32>>> {
+    /// The whole pool, as a graph that gathers slots itself takes it: on the CPU nothing is copied.
+    pub(crate) fn inputs(&mut self, pass: &Pass) -> Result<Vec<SessionInputValue<'_>>> {
         let dims = [self.n_slots, self.shape.per_token()];
-        let views = self.pool.iter().map(|values| TensorRef::from_array_view((dims, values.as_slice())));
-        views.map(|view| view.map_err(|e| runtime_error("passing the cache", &e))).collect()
+        let fail = |e: ort::Error| runtime_error("passing the cache", &e);
+        let views = self.pool.iter().map(|values| TensorRef::from_array_view((dims, values.as_slice())).map_err(fail));
+        let Some(copy) = &mut self.copy else {
+            return views.map(|view| Ok(view?.into())).collect();
+        };
+        let read = pass.past.iter().max().map_or(0, |slot| slot + 1);
+        if copy.tensors.is_empty() || read > copy.valid {
+            copy.tensors =
+                views.map(|view| view?.to(AllocationDevice::CUDA, copy.device).map_err(fail)).collect::<Result<_>>()?;
+            copy.valid = self.n_slots;
+        }
+        Ok(copy.tensors.iter().map(Into::into).collect())
     }
 
     /// The past of every row, `[rows, heads, past_len, head_dim]`: for graphs that cannot gather slots themselves.
@@ -68,6 +95,9 @@ impl KvCache {
     /// Puts new tokens into their slots: `values` is `[rows, new_len, heads · head_dim]` of one layer's keys or values.
     pub(crate) fn store(&mut self, half: usize, first_slot: usize, values: &[f32]) {
         let start = first_slot * self.shape.per_token();
+        if let Some(copy) = &mut self.copy {
+            copy.valid = copy.valid.min(first_slot);
+        }
         self.pool[half][start..start + values.len()].copy_from_slice(values);
     }
 

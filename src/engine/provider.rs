@@ -25,16 +25,113 @@ pub enum ExecutionProvider {
     TensorRt,
 }
 
+/// How a GPU is used.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gpu {
+    /// Its index.
+    pub device: i32,
+    /// Most that the runtime's arena may take, in GiB; all there is unless set.
+    pub memory_gib: Option<f64>,
+    /// Products in TF32, which keeps 10 bits of mantissa: several times faster, and no longer f32.
+    pub tf32: bool,
+    /// What TensorRT computes in.
+    pub precision: Precision,
+    /// Where TensorRT keeps engines and timings, which take minutes to make.
+    pub cache: Option<PathBuf>,
+}
+
+/// What TensorRT computes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    Fp32,
+    /// 16 bits, 10 of mantissa, up to 65,504: some models overflow.
+    Fp16,
+    /// 16 bits, 7 of mantissa, the range of 32.
+    Bf16,
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "fp32" => Ok(Self::Fp32),
+            "fp16" => Ok(Self::Fp16),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err(Error::Setting {
+                field: "precision".into(),
+                found: text.into(),
+                expected: "fp32, fp16 or bf16".into(),
+            }),
+        }
+    }
+}
+
+impl Gpu {
+    /// The options that the numbers depend on, for the fingerprint.
+    pub fn numeric(&self, provider: ExecutionProvider) -> String {
+        match provider {
+            ExecutionProvider::Cpu => String::new(),
+            ExecutionProvider::Cuda => format!("tf32={}", self.tf32),
+            ExecutionProvider::TensorRt => format!("tf32={} precision={:?}", self.tf32, self.precision),
+        }
+    }
+
+    fn cuda(&self) -> ExecutionProviderDispatch {
+        let mut cuda = ep::CUDA::default().with_device_id(self.device).with_tf32(self.tf32);
+        if let Some(gib) = self.memory_gib {
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a size in bytes, checked to be positive"
+            )]
+            let bytes = (gib * f64::from(1 << 30)) as usize;
+            // Doubling, the runtime's habit, would ask for twice what is needed and fail near the limit.
+            cuda = cuda.with_memory_limit(bytes).with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested);
+        }
+        cuda.build().error_on_failure()
+    }
+
+    fn tensorrt(&self, shapes: &Shapes) -> ExecutionProviderDispatch {
+        let mut tensorrt = ep::TensorRT::default()
+            .with_device_id(self.device)
+            .with_fp16(self.precision == Precision::Fp16)
+            .with_bf16(self.precision == Precision::Bf16)
+            .with_layer_norm_fp32_fallback(true)
+            .with_profile_min_shapes(&shapes.least)
+            .with_profile_opt_shapes(&shapes.usual)
+            .with_profile_max_shapes(&shapes.most);
+        if let Some(folder) = &self.cache {
+            tensorrt = tensorrt
+                .with_engine_cache(true)
+                .with_engine_cache_path(folder.display())
+                .with_timing_cache(true)
+                .with_timing_cache_path(folder.display());
+        }
+        tensorrt.build().error_on_failure()
+    }
+}
+
+/// Shapes of all inputs, as TensorRT wants to know them before it builds an engine: `name:2x3,other:4x5`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Shapes {
+    pub(crate) least: String,
+    pub(crate) usual: String,
+    pub(crate) most: String,
+}
+
 impl ExecutionProvider {
-    pub(crate) fn dispatch(self) -> Vec<ExecutionProviderDispatch> {
+    pub(crate) fn dispatch(self, gpu: &Gpu, shapes: &Shapes) -> Vec<ExecutionProviderDispatch> {
         // A provider that does not start is an error: the runtime's own habit is to go on with the CPU in silence.
         match self {
             Self::Cpu => vec![ep::CPU::default().build().error_on_failure()],
-            Self::Cuda => vec![ep::CUDA::default().with_tf32(false).build().error_on_failure()],
-            Self::TensorRt => vec![
-                ep::TensorRT::default().build().error_on_failure(),
-                ep::CUDA::default().with_tf32(false).build().error_on_failure(),
-            ],
+            Self::Cuda => vec![gpu.cuda()],
+            // What TensorRT does not know goes to CUDA.
+            Self::TensorRt => vec![gpu.tensorrt(shapes), gpu.cuda()],
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ndarray::{Array, Array2, Array3, ArrayView1, ArrayView3, Dimension, Ix3, ShapeError};
+use ndarray::{Array, Array2, Array3, ArrayView1, ArrayView3, Dimension, Ix3, ShapeError, s};
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::engine::graph_file::GraphPorts;
 use crate::engine::kv_cache::KvCache;
-use crate::engine::provider::{ExecutionProvider, Runtime, runtime_error};
+use crate::engine::provider::{ExecutionProvider, Gpu, Runtime, Shapes, runtime_error};
 use crate::engine::signature::{MaskInput, PastInput, Scores, Signature, Stated};
 use crate::engine::{LanguageModel, ModelInfo, PassOutput, Top};
 use crate::error::{Error, Result};
@@ -23,6 +23,10 @@ use crate::prompts::plan::Pass;
 pub struct SessionSettings {
     /// Where it runs.
     pub provider: ExecutionProvider,
+    /// How a GPU is used, where it runs on one.
+    pub gpu: Gpu,
+    /// New tokens in one pass, at most: shapes that TensorRT prepares for.
+    pub batch_tokens: usize,
     /// Threads of one operator; 0 leaves it to the runtime (one a core).
     pub threads: usize,
     /// What the model's config states of the graph's shapes.
@@ -37,6 +41,7 @@ pub struct SessionSettings {
 #[derive(Debug)]
 pub struct OnnxModel {
     session: Session,
+    provider: ExecutionProvider,
     signature: Signature,
     info: ModelInfo,
     cache: Option<KvCache>,
@@ -63,7 +68,9 @@ impl OnnxModel {
         let doing = format!("opening {}", graph.display());
         let fail = |e: &ort::Error| runtime_error(&doing, e);
         let mut builder = Session::builder(&runtime.environment).map_err(|e| fail(&e))?;
-        builder = builder.with_execution_providers(settings.provider.dispatch()).map_err(|e| fail(&e.into()))?;
+        builder = builder
+            .with_execution_providers(settings.provider.dispatch(&settings.gpu, &shapes(&signature, settings)))
+            .map_err(|e| fail(&e.into()))?;
         builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(|e| fail(&e.into()))?;
         // Shapes change from pass to pass, so a memory plan for one shape only costs.
         builder = builder.with_memory_pattern(false).map_err(|e| fail(&e.into()))?;
@@ -86,7 +93,10 @@ impl OnnxModel {
             (0..n_layers).flat_map(|layer| ["key", "value"].map(|half| format!("{side}.{layer}.{half}"))).collect()
         };
         Ok(Self {
-            cache: signature.cache.map(KvCache::new),
+            cache: signature.cache.map(|shape| {
+                KvCache::new(shape, (settings.provider != ExecutionProvider::Cpu).then_some(settings.gpu.device))
+            }),
+            provider: settings.provider,
             present_names: names("present"),
             past_names: names("past_key_values"),
             running: Duration::ZERO,
@@ -114,31 +124,41 @@ impl LanguageModel for OnnxModel {
     }
 
     fn run(&mut self, pass: &Pass) -> Result<PassOutput> {
-        let (n_rows, total_len) = (pass.n_rows(), pass.past_len + pass.new_len);
+        let signature = &self.signature;
+        // TensorRT takes no empty tensor: a pass without a past gets one token that nothing sees.
+        let unseen = usize::from(
+            pass.past_len == 0 && self.provider == ExecutionProvider::TensorRt && signature.mask == MaskInput::Seen,
+        );
+        let (n_rows, past_len) = (pass.n_rows(), pass.past_len + unseen);
+        let total_len = past_len + pass.new_len;
         let by_token = |values: Vec<i64>| Array2::from_shape_vec((n_rows, pass.new_len), values);
-        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> =
-            vec![("input_ids".into(), tensor(by_token(pass.tokens.iter().map(|id| i64::from(*id)).collect()))?.into())];
-        match self.signature.mask {
+        let ids = by_token(pass.tokens.iter().map(|id| i64::from(*id)).collect());
+        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = vec![("input_ids".into(), tensor(ids)?.into())];
+        match signature.mask {
             MaskInput::None => {}
             MaskInput::Padding => {
                 inputs.push(("attention_mask".into(), tensor(Ok(Array2::<i64>::ones((n_rows, total_len))))?.into()));
             }
             MaskInput::Seen => {
-                let mask = Array3::from_shape_vec((n_rows, pass.new_len, total_len), pass.mask());
-                inputs.push(("attention_mask".into(), tensor(mask)?.into()));
+                let mut mask = Array3::from_elem((n_rows, pass.new_len, total_len), false);
+                let seen = Array3::from_shape_vec((n_rows, pass.new_len, total_len - unseen), pass.mask());
+                mask.slice_mut(s![.., .., unseen..]).assign(&seen.expect("a pass holds rows of equal length"));
+                inputs.push(("attention_mask".into(), tensor(Ok(mask))?.into()));
             }
         }
-        if self.signature.position_ids {
+        if signature.position_ids {
             let positions = pass.positions().into_iter().map(int).collect();
             inputs.push(("position_ids".into(), tensor(by_token(positions))?.into()));
         }
-        match (&self.cache, self.signature.past) {
+        match (&mut self.cache, signature.past) {
             (Some(cache), Some(PastInput::Slots)) => {
-                let slots = pass.past.iter().map(|slot| int(*slot)).collect();
-                let slots = Array2::from_shape_vec((n_rows, pass.past_len), slots);
+                let slots = match unseen {
+                    0 => Array2::from_shape_vec((n_rows, past_len), pass.past.iter().map(|s| int(*s)).collect()),
+                    _ => Ok(Array2::zeros((n_rows, past_len))),
+                };
                 inputs.push(("past_tokens".into(), tensor(slots)?.into()));
-                let views = self.past_names.iter().zip(cache.views()?);
-                inputs.extend(views.map(|(name, view)| (name.as_str().into(), view.into())));
+                let pool = self.past_names.iter().zip(cache.inputs(pass)?);
+                inputs.extend(pool.map(|(name, value)| (name.as_str().into(), value)));
             }
             (Some(cache), _) => {
                 let rows = self.past_names.iter().zip(cache.gathered(pass)?);
@@ -146,16 +166,14 @@ impl LanguageModel for OnnxModel {
             }
             (None, _) => {}
         }
-        // The head's product has a row for each scored position: never a single one, which another kernel would round otherwise.
-        let mut scored = pass.scored.clone();
-        if scored.len() == 1 {
-            scored.extend_from_within(..);
-        }
         let mut results = match self.signature.scores {
             Scores::LogProbs => {
-                inputs.push(("scored".into(), tensor(Ok(pairs(scored.iter().copied())))?.into()));
-                let wanted = pairs(pass.wanted.iter().map(|w| (w.scored, w.token as usize)));
-                inputs.push(("wanted".into(), tensor(Ok(wanted))?.into()));
+                // The head's product has a row for each scored position: never a single one, which another kernel would
+                // round otherwise, and never none, of which runtimes think differently.
+                let scored = at_least(2, &pass.scored, (0, 0));
+                let wanted: Vec<_> = pass.wanted.iter().map(|w| (w.scored, w.token as usize)).collect();
+                inputs.push(("scored".into(), tensor(Ok(pairs(&scored)))?.into()));
+                inputs.push(("wanted".into(), tensor(Ok(pairs(&at_least(1, &wanted, (0, 0)))))?.into()));
                 vec!["log_probs", "top_ids", "top_log_probs"]
             }
             Scores::Logits => vec!["logits"],
@@ -190,7 +208,7 @@ impl LanguageModel for OnnxModel {
 }
 
 fn read_log_probs(outputs: &SessionOutputs<'_>, pass: &Pass, vocab_size: usize) -> Result<PassOutput> {
-    let log_probs = floats(&outputs["log_probs"])?.to_vec();
+    let log_probs = floats(&outputs["log_probs"])?[..pass.wanted.len()].to_vec();
     let ids = outputs["top_ids"].try_extract_tensor::<i64>().map_err(|e| runtime_error("reading top_ids", &e))?.1;
     let top = |(id, log_prob): (&i64, &f32)| Top { token: u32::try_from(*id).unwrap_or(u32::MAX), log_prob: *log_prob };
     let tops = ids.iter().zip(floats(&outputs["top_log_probs"])?).map(top).take(pass.scored.len()).collect();
@@ -217,7 +235,7 @@ fn read_logits(outputs: &SessionOutputs<'_>, pass: &Pass, vocab_size: usize) -> 
         expected: format!("[{}, {}, {vocab_size}]", pass.n_rows(), pass.new_len),
     })?;
     let rows: Vec<ArrayView1<'_, f32>> =
-        pass.scored.iter().map(|&(row, at)| logits.slice_move(ndarray::s![row, at, ..])).collect();
+        pass.scored.iter().map(|&(row, at)| logits.slice_move(s![row, at, ..])).collect();
     let log_sums: Vec<f64> = rows.par_iter().map(log_sum_exp).collect();
     let log_prob = |scored: usize, token: usize| to_f32(f64::from(rows[scored][token]) - log_sums[scored]);
     let log_probs = pass.wanted.iter().map(|w| log_prob(w.scored, w.token as usize)).collect();
@@ -231,10 +249,53 @@ fn read_logits(outputs: &SessionOutputs<'_>, pass: &Pass, vocab_size: usize) -> 
     Ok(PassOutput { log_probs, tops, logits })
 }
 
-fn pairs(values: impl ExactSizeIterator<Item = (usize, usize)>) -> Array2<i64> {
-    let n = values.len();
-    Array2::from_shape_vec((n, 2), values.flat_map(|(a, b)| [int(a), int(b)]).collect()).expect("two values a pair")
+fn at_least(n: usize, values: &[(usize, usize)], filler: (usize, usize)) -> Vec<(usize, usize)> {
+    let mut values = values.to_vec();
+    values.resize(values.len().max(n), filler);
+    values
 }
+
+fn pairs(values: &[(usize, usize)]) -> Array2<i64> {
+    Array2::from_shape_fn((values.len(), 2), |(row, column)| {
+        int(if column == 0 { values[row].0 } else { values[row].1 })
+    })
+}
+
+/// The least, the usual and the most of every input's dimensions.
+fn shapes(signature: &Signature, settings: &SessionSettings) -> Shapes {
+    let Some((PastInput::Slots, cache)) = signature.past.zip(signature.cache) else {
+        return Shapes::default();
+    };
+    // The least: one row of one token. The usual: a question's end and its options behind forty tokens. The most: what
+    // the budget allows, with rows as short and as long as they come.
+    let most_past = settings.context_tokens.unwrap_or(MOST_PAST).min(MOST_PAST);
+    let text = |rows: usize, new: usize, past: usize, slots: usize| {
+        let width = cache.per_token();
+        let pool = (0..cache.n_layers)
+            .flat_map(|layer| ["key", "value"].map(|half| format!("past_key_values.{layer}.{half}:{slots}x{width}")));
+        let total = past + new;
+        let mut inputs = vec![
+            format!("input_ids:{rows}x{new}"),
+            format!("position_ids:{rows}x{new}"),
+            format!("attention_mask:{rows}x{new}x{total}"),
+            format!("past_tokens:{rows}x{past}"),
+            format!("scored:{}x2", (2 * rows).max(2)),
+            format!("wanted:{}x2", 2 * rows),
+        ];
+        inputs.extend(pool);
+        inputs.join(",")
+    };
+    let rows = settings.batch_tokens.div_ceil(USUAL_NEW);
+    Shapes {
+        least: text(1, 1, 1, 1),
+        usual: text(rows, USUAL_NEW, 40, 1024),
+        most: text(settings.batch_tokens, settings.batch_tokens.min(MOST_PAST), most_past, 1 << 20),
+    }
+}
+
+/// New tokens of a usual row, and the longest past of a TensorRT engine.
+const USUAL_NEW: usize = 20;
+const MOST_PAST: usize = 2048;
 
 fn int(value: usize) -> i64 {
     i64::try_from(value).expect("indices and token ids are small")

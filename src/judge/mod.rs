@@ -4,6 +4,7 @@ mod scored;
 mod written;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
@@ -226,30 +227,38 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// Those of tokenisation and of the model.
     pub fn parity(&mut self, triplets: &[Triplet]) -> Result<Parity> {
+        Ok(Parity::between(&self.log_probs(triplets, Reuse::Trie)?, &self.log_probs(triplets, Reuse::Off)?))
+    }
+
+    /// Log-probabilities of both options of some triplets as written, in nats.
+    ///
+    /// # Errors
+    /// Those of tokenisation and of the model.
+    pub fn log_probs(&mut self, triplets: &[Triplet], reuse: Reuse) -> Result<Vec<[f64; 2]>> {
         let Self { model, asking } = self;
         let asked = asking.questions(triplets)?;
-        let written = |option: usize| asked.iter().map(move |one| one.written(option));
-        let written: Vec<[usize; 2]> = written(0).zip(written(1)).map(|(first, second)| [first, second]).collect();
-        let questions = bare(&asked);
-        let mut sums = Vec::with_capacity(2);
-        for reuse in [Reuse::Trie, Reuse::Off] {
-            let plan = asking.plan(&questions, reuse);
-            let name = |index: usize| shown(&triplets[index], asking.concepts);
-            let evaluation = asking.evaluate(*model, &plan, name, |_| {})?;
-            let sum = |slots: &std::ops::Range<usize>| {
-                evaluation.log_probs[slots.clone()].iter().map(|l| f64::from(*l)).sum::<f64>()
-            };
-            let options = plan.slots.iter().zip(&written);
-            sums.push(options.map(|(slots, at)| at.map(|option| sum(&slots[option]))).collect::<Vec<_>>());
-        }
-        let pairs = sums[0].iter().zip(&sums[1]);
+        let plan = asking.plan(&bare(&asked), reuse);
+        let name = |index: usize| shown(&triplets[index], asking.concepts);
+        let evaluation = asking.evaluate(*model, &plan, name, |_| {})?;
+        let sum = |slots: &Range<usize>| evaluation.log_probs[slots.clone()].iter().map(|l| f64::from(*l)).sum::<f64>();
+        let of = |(slots, asked): (&Vec<Range<usize>>, &FormedQuestion)| {
+            [0, 1].map(|option| sum(&slots[asked.written(option)]))
+        };
+        Ok(plan.slots.iter().zip(&asked).map(of).collect())
+    }
+}
+
+impl Parity {
+    /// Compares the log-probabilities of the same presentations.
+    pub fn between(one: &[[f64; 2]], other: &[[f64; 2]]) -> Self {
+        let pairs = one.iter().zip(other);
         let deltas: Vec<f64> = pairs.clone().flat_map(|(a, b)| [(a[0] - b[0]).abs(), (a[1] - b[1]).abs()]).collect();
-        Ok(Parity {
-            n: triplets.len(),
+        Self {
+            n: one.len(),
             max_nats: deltas.iter().copied().fold(0.0, f64::max),
             mean_nats: deltas.iter().sum::<f64>() / deltas.len().max(1) as f64,
             flips: pairs.filter(|(a, b)| (a[0] > a[1]) != (b[0] > b[1])).count(),
-        })
+        }
     }
 }
 

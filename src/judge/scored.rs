@@ -1,6 +1,7 @@
 //! Judgments by scores: the options' log-probabilities decide.
 
 use rand::RngExt;
+use rayon::prelude::*;
 
 use crate::concepts::ConceptId;
 use crate::engine::Evaluation;
@@ -168,5 +169,5 @@ pub fn questions(
             _ => Ok(asked),
         }
     };
-    triplets.iter().map(one).collect()
+    triplets.par_iter().map(one).collect()
 }

@@ -1,5 +1,7 @@
 //! Judgments by free answers: the model writes, and what it wrote is read.
 
+use rayon::prelude::*;
+
 use crate::answers::parse;
 use crate::engine::LanguageModel;
 use crate::error::{Error, Result};
@@ -28,7 +30,7 @@ impl Asking<'_> {
                 _ => Ok(prompt),
             }
         };
-        triplets.iter().map(one).collect()
+        triplets.par_iter().map(one).collect()
     }
 
     /// Lets the model answer every prompt, repeat after repeat of each; `progress` is told of presentations.

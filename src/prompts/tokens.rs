@@ -71,6 +71,21 @@ pub struct PromptTokenizer {
     prefix: Vec<TokenId>,
     closing: TokenId,
     path: PathBuf,
+    pieces: Option<Pieces>,
+}
+
+/// A frame cut at its own special tokens, where a tokenizer cuts its input anyway: the question and the answer are then
+/// encoded apart, and all that is fixed once.
+#[derive(Debug)]
+struct Pieces {
+    /// Ids before the text around the question.
+    head: Vec<TokenId>,
+    /// Text right before and after the question.
+    around: [String; 2],
+    /// Ids between that and the text before the answer.
+    middle: Vec<TokenId>,
+    /// Text before the answer.
+    tail: String,
 }
 
 impl PromptTokenizer {
@@ -89,7 +104,16 @@ impl PromptTokenizer {
         let special =
             tokenizer.get_added_tokens_decoder().into_values().filter(|t| t.special).map(|t| t.content).collect();
 
-        let mut this = Self { tokenizer, literal, special, frame, prefix: Vec::new(), closing: 0, path: path.into() };
+        let mut this = Self {
+            tokenizer,
+            literal,
+            special,
+            frame,
+            prefix: Vec::new(),
+            closing: 0,
+            path: path.into(),
+            pieces: None,
+        };
         if this.frame.add_special_tokens {
             // What the post-processor puts before a text (BOS); what it puts after would end a prompt too early.
             let with = this.encode(&this.tokenizer, "a", true)?;
@@ -103,7 +127,40 @@ impl PromptTokenizer {
             this.encode(&this.tokenizer, &this.frame.closing, false)?.first().copied()
         };
         this.closing = closing.ok_or_else(|| fault("no token closes an answer: eos_token is not set".into()))?;
+        this.pieces = this.cut()?;
         Ok(this)
+    }
+
+    /// The frame in pieces, if encoding piece by piece gives what encoding the whole gives.
+    fn cut(&self) -> Result<Option<Pieces>> {
+        let Frame { before, after, .. } = &self.frame;
+        let (head, lead) = before.split_at(self.last_special_end(before));
+        let (follow, rest) = after.split_at(self.first_special_start(after));
+        let (middle, tail) = rest.split_at(self.last_special_end(rest));
+        if middle.is_empty() {
+            return Ok(None);
+        }
+        let pieces = Pieces {
+            head: self.encode(&self.tokenizer, head, false)?,
+            around: [lead, follow].map(str::to_owned),
+            middle: self.encode(&self.tokenizer, middle, false)?,
+            tail: tail.to_owned(),
+        };
+        // Some tokens swallow spaces beside them, some tokenizers mark the start of a text: whatever they do, they do it to
+        // one of these.
+        for text in ["bear: a cat or 3 dogs?", " space", "\nline", "Émile", "42 ", "  "] {
+            for option in [None, Some("cat"), Some(" cat"), Some("Ice cream"), Some("7"), Some("é")] {
+                let start = self.start(&pieces, text, &self.tokenizer)?;
+                let whole = self.whole(text, &self.answer(option))?;
+                if [start, self.encode(&self.tokenizer, &format!("{}{}", pieces.tail, self.answer(option)), false)?]
+                    .concat()
+                    != whole
+                {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(pieces))
     }
 
     /// Checks that every token of this tokenizer has a row in a model's vocabulary.
@@ -157,7 +214,7 @@ impl PromptTokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] when tokenisation fails, or gives nothing that an answer could follow.
     pub fn prompt(&self, text: &str) -> Result<Vec<TokenId>> {
-        let ids = self.framed(text, None)?;
+        let (ids, _) = self.framed(text, &[])?;
         if ids.is_empty() {
             let message = format!("{text:?} has no tokens that an answer could follow");
             return Err(Error::Tokenizer { path: self.path.clone(), message });
@@ -170,8 +227,7 @@ impl PromptTokenizer {
     /// # Errors
     /// [`Error::EmptyOption`] when an option has no token of its own, [`Error::Tokenizer`] when tokenisation fails.
     pub fn question(&self, text: &str, options: &[&str], close: Close) -> Result<Question> {
-        let alone = self.framed(text, None)?;
-        let joint: Vec<Vec<TokenId>> = options.iter().map(|o| self.framed(text, Some(o))).collect::<Result<_>>()?;
+        let (alone, joint) = self.framed(text, options)?;
         // Where an option merges with the prompt's last characters, all options of the question back off together.
         let cut = joint.iter().map(|ids| common_prefix(&alone, ids)).min().unwrap_or(alone.len());
         if cut == 0 {
@@ -201,26 +257,60 @@ impl PromptTokenizer {
         Ok(Question { prompt: alone[..cut].to_vec(), options, closed })
     }
 
-    fn framed(&self, text: &str, option: Option<&str>) -> Result<Vec<TokenId>> {
-        let Frame { before, after, delimiter, .. } = &self.frame;
-        let option_text = option.map(|o| format!("{delimiter}{o}")).unwrap_or_default();
-        let mut ids = self.prefix.clone();
-        if !self.has_special(text) && !self.has_special(&option_text) {
-            ids.extend(self.encode(&self.tokenizer, &format!("{before}{text}{after}{option_text}"), false)?);
-            return Ok(ids);
+    /// Ids of the prompt alone, and of the prompt with each option.
+    fn framed(&self, text: &str, options: &[&str]) -> Result<(Vec<TokenId>, Vec<Vec<TokenId>>)> {
+        let answers: Vec<String> = options.iter().map(|o| self.answer(Some(o))).collect();
+        let hostile = self.has_special(text) || answers.iter().any(|answer| self.has_special(answer));
+        let both = |encode: &dyn Fn(&str) -> Result<Vec<TokenId>>| {
+            Ok((encode("")?, answers.iter().map(|answer| encode(answer)).collect::<Result<_>>()?))
+        };
+        match &self.pieces {
+            Some(pieces) => {
+                // A name that looks like a special token is data, and encoded as plain characters.
+                let with = if hostile { &self.literal } else { &self.tokenizer };
+                let start = self.start(pieces, text, with)?;
+                both(&|answer| {
+                    Ok([&start[..], &self.encode(with, &format!("{}{answer}", pieces.tail), false)?].concat())
+                })
+            }
+            None if hostile => both(&|answer| self.spelled(text, answer)),
+            None => both(&|answer| self.whole(text, answer)),
         }
-        // A name that looks like a special token is data: between the template's own special tokens, where the
-        // tokenizer cuts its input anyway, such text is encoded as plain characters.
+    }
+
+    /// What follows the prompt's text when an option is answered.
+    fn answer(&self, option: Option<&str>) -> String {
+        option.map(|o| format!("{}{o}", self.frame.delimiter)).unwrap_or_default()
+    }
+
+    /// Everything in one.
+    fn whole(&self, text: &str, answer: &str) -> Result<Vec<TokenId>> {
+        let Frame { before, after, .. } = &self.frame;
+        let ids = self.encode(&self.tokenizer, &format!("{before}{text}{after}{answer}"), false)?;
+        Ok([&self.prefix[..], &ids].concat())
+    }
+
+    /// Up to the text before the answer.
+    fn start(&self, pieces: &Pieces, text: &str, with: &Tokenizer) -> Result<Vec<TokenId>> {
+        let [lead, follow] = &pieces.around;
+        let question = self.encode(with, &format!("{lead}{text}{follow}"), false)?;
+        Ok([&self.prefix[..], &pieces.head, &question, &pieces.middle].concat())
+    }
+
+    /// A text or answer that looks like a special token, as plain characters between the frame's own special tokens.
+    fn spelled(&self, text: &str, answer: &str) -> Result<Vec<TokenId>> {
+        let Frame { before, after, .. } = &self.frame;
         let (head, lead) = before.split_at(self.last_special_end(before));
         let (follow, rest) = after.split_at(self.first_special_start(after));
         let (middle, tail) = rest.split_at(self.last_special_end(rest));
+        let mut ids = self.prefix.clone();
         ids.extend(self.encode(&self.tokenizer, head, false)?);
         if rest.is_empty() {
-            ids.extend(self.encode(&self.literal, &format!("{lead}{text}{follow}{option_text}"), false)?);
+            ids.extend(self.encode(&self.literal, &format!("{lead}{text}{follow}{answer}"), false)?);
         } else {
             ids.extend(self.encode(&self.literal, &format!("{lead}{text}{follow}"), false)?);
             ids.extend(self.encode(&self.tokenizer, middle, false)?);
-            ids.extend(self.encode(&self.literal, &format!("{tail}{option_text}"), false)?);
+            ids.extend(self.encode(&self.literal, &format!("{tail}{answer}"), false)?);
         }
         Ok(ids)
     }

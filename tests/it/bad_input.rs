@@ -89,6 +89,8 @@ fn a_damaged_model_is_told_by_its_checksum_or_by_the_runtime() {
 
     bench.change("model.onnx.data", |bytes| bytes[..bytes.len() / 2].to_vec());
     says(&bench.run_fails(), &["opening the model", "ONNX Runtime failed"]);
+    std::fs::remove_file(&data).unwrap();
+    says(&bench.run_fails(), &["opening the model", "model.onnx.data"]);
     bench.change("model.onnx", |_| b"not a graph".to_vec());
     says(&bench.run_fails(), &["model.onnx", "expected an ONNX model"]);
 }

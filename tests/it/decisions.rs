@@ -68,7 +68,7 @@ fn answers_agree(folder: &Path, rows: &Value, reuse: Reuse) {
 #[test]
 fn tiny_answers_are_those_of_transformers() {
     let golden = golden();
-    for layout in ["scoring", "standard"] {
+    for layout in ["scoring", "standard", "gqa"] {
         for reuse in [Reuse::Trie, Reuse::Question, Reuse::Off] {
             answers_agree(&tiny(layout), &golden["tiny"], reuse);
         }

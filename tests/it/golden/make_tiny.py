@@ -3,31 +3,37 @@
     python tests/it/golden/make_tiny.py data/concepts/things128.csv
 
 A random Llama of two layers with a real byte-level tokenizer. It goes through a GGUF file into the scoring layout
-(our exporter), and through transformers' exporter into the standard layout, so that the two folders share weights
-and tokenizer but not one node of their graphs. Needs export/requirements-torch.txt.
+(our exporter), through transformers' exporter into the standard layout, and through onnxruntime-genai's builder into
+a graph with GroupQueryAttention, so that the three folders share weights and tokenizer but hardly a node of their
+graphs. Needs export/requirements-torch.txt.
 """
 
 import argparse
 import json
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 import gguf
+import onnx
 import onnx_ir
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.exporters import OnnxConfig, OnnxExporter
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[2])]
 from export.__main__ import convert  # noqa: E402
-from export.check import check_model  # noqa: E402
-from export.folder import appearing, record_of, sha256, write_record, write_small_files  # noqa: E402
+from export.check import MAX_LOGIT_DIFFERENCE, check_model, open_session  # noqa: E402
+from export.folder import (  # noqa: E402
+    appearing, read_json, record_of, sha256, write_json, write_record, write_small_files)
 from export.gguf_reader import Checkpoint  # noqa: E402
+from export.original import Original  # noqa: E402
 from export.reference import logits_of  # noqa: E402
 from presentations import SYSTEM, USER, choose_presentations, golden, read_concepts, write_golden  # noqa: E402
 
@@ -53,6 +59,7 @@ def main():
         write_gguf(model, tokenizer, source)
         convert(source, HERE / "tiny-llama-scoring", "scoring", force=True)
         export_standard(model, source, HERE / "tiny-llama-standard")
+        export_gqa(model, tokenizer, source, HERE / "tiny-llama-gqa")
         record = {"file": source.name, "sha256": sha256(source)}
     triples = choose_presentations(concepts, N_PRESENTATIONS, SEED)
     write_golden(golden(model, tokenizer, triples, "tests/it/golden/make_tiny.py", record), HERE / "tiny-llama.json")
@@ -148,16 +155,72 @@ def export_standard(model, source, out):
     checkpoint = Checkpoint(source)
     with appearing(out, replace=True) as draft:
         onnx_ir.save(program, draft / "model.onnx", external_data="model.onnx.data")
-        write_small_files(checkpoint, draft)
-        result = check_against_weights(checkpoint, draft / "model.onnx")
-        exporter = {"name": "transformers", "version": version("transformers")}
-        write_record(record_of(checkpoint, "standard", sha256(source), result, exporter), draft)
+        session = open_session(draft / "model.onnx")
+        result = check_model(lambda ids: logits_of(checkpoint, ids), VOCAB_SIZE, "standard", session)
+        finish(draft, checkpoint, "transformers", result)
 
 
-def check_against_weights(checkpoint, path):
-    result = check_model(lambda ids: logits_of(checkpoint, ids), VOCAB_SIZE, "standard", path)
-    print(f"{path.parent.stem}: largest difference {result['max_abs_logit_difference']:.1e}")
-    return {"reference": "numpy float64 forward pass over the same weights", **result}
+def export_gqa(model, tokenizer, source, out):
+    """One graph by onnxruntime-genai's builder, as it is: GroupQueryAttention, and no position_ids."""
+    checkpoint = Checkpoint(source)
+    model = with_wider_heads(model)
+    with tempfile.TemporaryDirectory() as scratch, appearing(out, replace=True) as draft:
+        checkpoint_folder, built = Path(scratch) / "checkpoint", Path(scratch) / "built"
+        model.save_pretrained(checkpoint_folder)
+        tokenizer.save_pretrained(checkpoint_folder)
+        subprocess.run([sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", checkpoint_folder, "-o", built,
+                        "-p", "fp32", "-e", "cpu", "-c", scratch], check=True)
+        for name in ("model.onnx", "model.onnx.data"):
+            shutil.copyfile(built / name, draft / name)
+        proto = onnx.load(draft / "model.onnx", load_external_data=False)
+        ids = torch.randint(3, VOCAB_SIZE, (2, 37)).numpy()
+        config = {"head_dim": model.config.head_dim, "num_key_value_heads": model.config.num_key_value_heads,
+                  "rope_theta": model.config.rope_parameters["rope_theta"],
+                  "rope_parameters": model.config.rope_parameters}
+        difference = Original(draft / "model.onnx", proto, config).logits(ids) - logits_of(checkpoint, ids)
+        worst = float(abs(difference).max())
+        if not worst <= MAX_LOGIT_DIFFERENCE:
+            raise SystemExit(f"the graph with GroupQueryAttention is off by {worst}")
+        finish(draft, checkpoint, "onnxruntime-genai", config=config, result=
+               {"positions": ids.size, "max_abs_logit_difference": float(f"{worst:.3g}"), "limit": MAX_LOGIT_DIFFERENCE,
+                "onnxruntime": version("onnxruntime")})
+
+
+def with_wider_heads(model):
+    """The same function with heads of 16, for the operator takes no others: half of each head is zeros.
+
+    Pairs (i, i + 4) move to (i, i + 8), and turn as before with the square of theta; the scores' scale, which
+    follows from the head size, is made up for in the queries.
+    """
+    old = model.config
+    wide = LlamaForCausalLM(LlamaConfig(**{**old.to_dict(), "head_dim": 2 * old.head_dim, "rope_parameters": {
+        "rope_type": "default", "rope_theta": old.rope_parameters["rope_theta"] ** 2}})).eval()
+    half = old.head_dim // 2
+
+    def widen(weight):  # [heads * head_dim, hidden]
+        pairs = weight.reshape(-1, 2, half, weight.shape[1])
+        return torch.cat([pairs, torch.zeros_like(pairs)], dim=2).reshape(-1, weight.shape[1])
+
+    weights = model.state_dict()
+    for name, weight in weights.items():
+        if name.endswith("q_proj.weight"):
+            weights[name] = widen(weight) * 2**0.5
+        elif name.endswith(("k_proj.weight", "v_proj.weight")):
+            weights[name] = widen(weight)
+        elif name.endswith("o_proj.weight"):
+            weights[name] = widen(weight.T).T
+    wide.load_state_dict(weights)
+    return wide
+
+
+def finish(draft, checkpoint, exporter, result, config={}):
+    """The small files, and the record of who wrote the graph and how it was checked."""
+    write_small_files(checkpoint, draft)
+    write_json(draft / "config.json", read_json(draft / "config.json") | config)
+    result = {"reference": "numpy float64 forward pass over the same weights", **result}
+    exporter = {"name": exporter, "version": version(exporter)}
+    write_record(record_of(checkpoint, "standard", sha256(checkpoint.path), result, exporter), draft, draft.iterdir())
+    print(f"{draft.stem}: largest logit difference {result['max_abs_logit_difference']:.1e}")
 
 
 def as_optimum(graph, config):

@@ -56,13 +56,15 @@ class Comparison:
         import onnxruntime
 
         self.session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-        self.empty = {i.name: np.empty((1, i.shape[1], 0, i.shape[3]), np.float32)
+        self.pools = {i.name: np.zeros((1, i.shape[1]), np.float32)
                       for i in self.session.get_inputs() if i.name.startswith("past_key_values.")}
         self.worst, self.positions = 0.0, 0
 
     def __call__(self, ids, logits):
-        feeds = {"input_ids": np.array([ids]), "past_rows": np.array([0]), "wanted": np.empty((0, 2), np.int64),
-                 "scored": np.stack([np.zeros(len(ids), np.int64), np.arange(len(ids))], axis=1), **self.empty}
+        places = np.arange(len(ids))
+        feeds = {"input_ids": np.array([ids]), "position_ids": places[None], "past_tokens": np.empty((1, 0), np.int64),
+                 "attention_mask": (places <= places[:, None])[None], "wanted": np.empty((0, 2), np.int64),
+                 "scored": np.stack([np.zeros_like(places), places], axis=1), **self.pools}
         (actual,) = self.session.run(["logits"], feeds)
         self.worst = max(self.worst, float(np.abs(actual - logits).max()))
         self.positions += len(ids)

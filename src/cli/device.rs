@@ -1,0 +1,77 @@
+//! Where a model runs, as flags: the same ones wherever a model runs.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use alike::config::{DEFAULT_BATCH_TOKENS, Model};
+use alike::engine::provider::{ExecutionProvider, Gpu, Precision};
+use alike::error::Error;
+use clap::Args;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Where the model runs")]
+pub(crate) struct DeviceArgs {
+    /// Execution provider [default: the study's, or cpu]
+    #[arg(long, value_parser = parse::<ExecutionProvider>, value_name = "cpu|cuda|tensorrt")]
+    provider: Option<ExecutionProvider>,
+    /// Index of the GPU
+    #[arg(long, value_name = "N")]
+    device: Option<i32>,
+    /// Most of the GPU's memory to take, in GiB
+    #[arg(long, value_name = "GIB")]
+    gpu_memory: Option<f64>,
+    /// Products in TF32 on a GPU: faster, and no longer f32
+    #[arg(long)]
+    tf32: bool,
+    /// What TensorRT computes in
+    #[arg(long, value_parser = parse::<Precision>, value_name = "fp32|fp16|bf16")]
+    precision: Option<Precision>,
+    /// Where TensorRT keeps its engines and timings
+    #[arg(long, value_name = "DIR")]
+    engine_cache: Option<PathBuf>,
+    /// New tokens in one pass [default: the study's, or 1024]
+    #[arg(long, value_name = "N")]
+    batch_tokens: Option<NonZeroUsize>,
+}
+
+fn parse<T: std::str::FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|e: Error| e.to_string())
+}
+
+/// Where a model runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Device {
+    pub(crate) provider: ExecutionProvider,
+    pub(crate) gpu: Gpu,
+    pub(crate) batch_tokens: usize,
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self { provider: ExecutionProvider::Cpu, gpu: Gpu::default(), batch_tokens: DEFAULT_BATCH_TOKENS }
+    }
+}
+
+impl Device {
+    /// What a study says.
+    pub(crate) fn of(model: &Model) -> Self {
+        Self { provider: model.provider, gpu: model.gpu.clone(), batch_tokens: model.batch_tokens }
+    }
+}
+
+impl DeviceArgs {
+    /// `device` with what the flags say instead.
+    pub(crate) fn over(&self, device: Device) -> Device {
+        Device {
+            provider: self.provider.unwrap_or(device.provider),
+            gpu: Gpu {
+                device: self.device.unwrap_or(device.gpu.device),
+                memory_gib: self.gpu_memory.or(device.gpu.memory_gib),
+                tf32: self.tf32 || device.gpu.tf32,
+                precision: self.precision.unwrap_or(device.gpu.precision),
+                cache: self.engine_cache.clone().or(device.gpu.cache),
+            },
+            batch_tokens: self.batch_tokens.map_or(device.batch_tokens, NonZeroUsize::get),
+        }
+    }
+}
