@@ -136,6 +136,19 @@ pub enum Error {
         message: String,
     },
 
+    /// A request to be scored cannot be read, or does not hold what it should.
+    #[error("{place}: {what} is {found}, expected {expected}")]
+    Request {
+        /// File, line or row, and id.
+        place: String,
+        /// The field, or the whole line.
+        what: String,
+        /// What it holds.
+        found: String,
+        /// What it should hold.
+        expected: String,
+    },
+
     /// Prompt and option cannot be told apart after tokenisation.
     #[error("option {option:?} has no tokens of its own after {prompt_end:?}")]
     EmptyOption {
@@ -259,10 +272,12 @@ impl Error {
             Self::Template { .. } => "try --style base or --style plain, or mend the template",
             Self::Tokenizer { .. } => "take tokenizer.json from the same place as the weights",
             Self::EmptyOption { .. } => "choose another prompt style or wording so that the option starts a new token",
-            Self::ContextLength { .. } => "shorten the wording or the concept names",
+            Self::ContextLength { .. } => {
+                "shorten the text: the wording or the concept names of a study, the prompt or the choices of a request"
+            }
             Self::NotFiniteLogProb { .. } => "half precision overflows in some models: export it as fp32 or bf16",
             Self::Fingerprint { .. } | Self::Exists { .. } => {
-                "write elsewhere with --out, go on with --resume where nothing changed, or replace it with --force"
+                "write elsewhere with --out, replace it with --force, or go on with --resume where the command has that and nothing changed"
             }
             Self::Locked { .. } => "wait for it to end, or stop it",
             _ => return None,

@@ -32,6 +32,8 @@ pub struct ModelFolder {
     pub eos: Option<TokenId>,
     /// How the model answers when it is left free.
     pub generation: ModelGeneration,
+    /// Special tokens that `tokenizer_config.json` names, as (`bos_token`, its text).
+    pub special_tokens: Vec<(String, String)>,
     /// Precision of the export; "unknown" for a folder without `alike.json`.
     pub precision: String,
     /// What the config states of the graph's shapes.
@@ -113,6 +115,7 @@ impl ModelFolder {
             chat_template_text,
             eos,
             generation: ModelGeneration::read(&generation),
+            special_tokens,
             precision: alike["precision"].as_str().unwrap_or("unknown").to_owned(),
             stated: Stated { cache, vocab_size: number("vocab_size") },
             flops: cache.and_then(|cache| flops(&config, cache)),

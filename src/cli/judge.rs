@@ -27,6 +27,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::device::{Device, DeviceArgs};
 use crate::cli::judge_settings::{fingerprint, settings};
 use crate::cli::parts::{Parts, Target};
+use crate::cli::plan::PlanReport;
 use crate::cli::progress::Progress;
 use crate::cli::{Common, Existing, sample, write_json};
 
@@ -87,7 +88,7 @@ pub(crate) struct JudgeArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ReuseFlag {
+pub(crate) enum ReuseFlag {
     /// Shared prefixes are computed once
     Trie,
     /// The options of a question share its prompt
@@ -96,7 +97,7 @@ enum ReuseFlag {
     Off,
 }
 
-fn parse_style(text: &str) -> Result<Style, String> {
+pub(crate) fn parse_style(text: &str) -> Result<Style, String> {
     text.parse().map_err(|e: Error| e.to_string())
 }
 
@@ -452,37 +453,23 @@ fn print_plan(job: &Job<'_>, common: &Common) -> anyhow::Result<()> {
     for part in target.triplets.chunks(target.part_rows) {
         size = size.plus(of_part(part)?);
     }
-    let flops =
-        folder.flops.map(|f| f.per_token * size.computed_tokens as f64 + f.per_scored * size.scored_positions as f64);
-    if common.json {
-        let summary = serde_json::json!({
-            "respondent": target.label, "triplets": target.triplets.len(), "strategy": strategy, "plan": size,
-            "cache_bytes": size.cache_tokens * kv_bytes, "flops": flops,
-        });
-        println!("{summary}");
-        return Ok(());
-    }
-    if let DecisionRule::Generate(generation) = &settings.decision {
+    if let DecisionRule::Generate(generation) = &settings.decision
+        && !common.json
+    {
         println!(
             "{}: answers freely, {generation}; the plan below is that of scoring the same questions",
             target.label
         );
     }
-    let n = target.triplets.len() as f64;
-    let line = |what: &str, count: usize, unit: &str| {
-        println!("  {what:<40}{count:>14}  {:8.1}{unit}", count as f64 / n);
+    let report = PlanReport {
+        label: target.label,
+        what: "triplet",
+        n: target.triplets.len(),
+        n_parts: target.triplets.len().div_ceil(target.part_rows),
+        size,
+        signature: &signature,
+        flops: folder.flops,
     };
-    println!("{}: {} triplets in {} parts", target.label, n, target.triplets.len().div_ceil(target.part_rows));
-    println!("  strategy {strategy}: {}", signature.reason());
-    line("tokens if every option were a request", size.logical_tokens, " a triplet");
-    line("distinct tokens of the trie, by part", size.distinct_tokens, "");
-    line("tokens computed", size.computed_tokens, "");
-    line("positions through the head", size.scored_positions, "");
-    let mean = size.computed_tokens as f64 / size.passes as f64;
-    println!("  {:<40}{:>14}  {mean:8.1} tokens each", "passes", size.passes);
-    println!("  {:<40}{:>10} MiB", "keys and values, at most", (size.cache_tokens * kv_bytes) >> 20);
-    if let Some(flops) = flops {
-        println!("  {:<40}{:>9.3} TFLOP  {:8.2} GFLOP a triplet", "arithmetic", flops / 1e12, flops / 1e9 / n);
-    }
+    report.print(common);
     Ok(())
 }

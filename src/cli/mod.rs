@@ -7,10 +7,12 @@ mod embed;
 mod judge;
 mod judge_settings;
 mod parts;
+mod plan;
 mod progress;
 mod report;
 mod run;
 mod sample;
+mod score;
 mod simulate;
 mod tables;
 
@@ -76,6 +78,14 @@ enum Command {
     Sample(sample::SampleArgs),
     /// Ask a language model
     Judge(judge::JudgeArgs),
+    /// Score any prompts with any choices, as lm-evaluation-harness does
+    ///
+    /// A request is a line of JSON or a row of Parquet: `prompt` (text) or `messages` (a list of {role, content}),
+    /// `choices` (a list of text), and, if there are, `id`, `gold` (index or text of the right choice), `delimiter`
+    /// (between prompt and choice; none in chat, else a space), `context` (what mutual information compares with, instead
+    /// of the empty context). In chat, a `prompt` is the user's message; otherwise it is taken as it stands. Text that
+    /// looks like a special token is one.
+    Score(score::ScoreArgs),
     /// Let a simulated subject answer from a reference, or by coin
     Simulate(simulate::SimulateArgs),
     /// Fit an ordinal embedding to judgments
@@ -97,6 +107,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args, &common),
         Command::Sample(args) => sample::run(&args, &common),
         Command::Judge(args) => judge::run(&args, &common),
+        Command::Score(args) => score::run(&args, &common),
         Command::Simulate(args) => simulate::run(&args, &common),
         Command::Embed(args) => embed::run(&args, &common),
         Command::Align(args) => align::run(&args, &common),

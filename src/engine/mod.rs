@@ -77,6 +77,8 @@ pub trait LanguageModel {
 pub struct Evaluation {
     /// Log-probability in nats of every slot of the plan.
     pub log_probs: Vec<f32>,
+    /// Whether the token of each slot is the most probable one at its place.
+    pub greedy: Vec<bool>,
     /// Most probable first token of every question.
     pub tops: Vec<Top>,
 }
@@ -87,12 +89,17 @@ pub struct Evaluation {
 /// What the model returns; [`Error::NotFiniteLogProb`] for NaN or infinity, its `presentation` being the index of the question.
 pub fn evaluate(model: &mut dyn LanguageModel, plan: &Plan, mut after_pass: impl FnMut(&Pass)) -> Result<Evaluation> {
     let unset = Top { token: 0, log_prob: f32::NAN };
-    let mut evaluation = Evaluation { log_probs: vec![f32::NAN; plan.n_slots], tops: vec![unset; plan.slots.len()] };
+    let mut evaluation = Evaluation {
+        log_probs: vec![f32::NAN; plan.n_slots],
+        greedy: vec![false; plan.n_slots],
+        tops: vec![unset; plan.slots.len()],
+    };
     model.begin(plan.size.cache_tokens);
     for pass in &plan.passes {
         run(model, pass, &mut |part, output| {
             for (wanted, log_prob) in part.wanted.iter().zip(&output.log_probs) {
                 evaluation.log_probs[wanted.slot] = *log_prob;
+                evaluation.greedy[wanted.slot] = output.tops[wanted.scored].token == wanted.token;
             }
             for &(scored, question) in &part.tops {
                 evaluation.tops[question] = output.tops[scored];

@@ -5,7 +5,6 @@ mod written;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -16,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::generation::Written;
 use crate::generation::settings::GenerationSettings;
 use crate::judgments::Judgment;
+use crate::pipeline::pipeline;
 use crate::prompts::forms::FormedQuestion;
 use crate::prompts::plan::{Budget, Plan, PlanSize, Reuse, Strategy};
 use crate::prompts::template::Wording;
@@ -186,40 +186,16 @@ impl<'a> Judge<'a> {
     ) -> Result<PlanSize> {
         let Self { model, asking } = self;
         let asking = &*asking;
-        std::thread::scope(|scope| {
-            // One part of each kind waits at most, so that memory does not grow with the number of parts.
-            let (to_model, asked) = sync_channel::<Result<Asked<'t>>>(0);
-            let (to_writer, answered) = sync_channel::<(Asked<'t>, Done)>(0);
-            scope.spawn(move || {
-                for (number, triplets) in parts {
-                    let asked = asking.ask(number, triplets);
-                    let failed = asked.is_err();
-                    // A closed channel means that the model has failed; the reason is reported there.
-                    if to_model.send(asked).is_err() || failed {
-                        return;
-                    }
-                }
-            });
-            let writer = scope.spawn(move || {
-                answered.into_iter().try_for_each(|(asked, done)| write(asked.number, asking.judgments(&asked, &done)?))
-            });
-            let run = || -> Result<PlanSize> {
-                let mut size = PlanSize::default();
-                for asked in asked {
-                    let asked = asked?;
-                    let (done, of_part) = asking.answer(*model, &asked, &mut progress)?;
-                    size = size.plus(of_part);
-                    if to_writer.send((asked, done)).is_err() {
-                        break;
-                    }
-                }
-                drop(to_writer);
-                Ok(size)
-            };
-            let size = run();
-            writer.join().expect("a panic has ended the program")?;
-            size
-        })
+        let mut size = PlanSize::default();
+        let run = |asked: &Asked<'t>| {
+            let (done, of_part) = asking.answer(*model, asked, &mut progress)?;
+            size = size.plus(of_part);
+            Ok(done)
+        };
+        pipeline(parts.map(|(number, triplets)| asking.ask(number, triplets)), run, |asked, done| {
+            write(asked.number, asking.judgments(&asked, &done)?)
+        })?;
+        Ok(size)
     }
 
     /// Compares reuse of prefixes with whole prompts on some triplets.

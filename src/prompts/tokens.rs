@@ -1,5 +1,7 @@
 //! The tokens of a prompt and its options.
 
+mod continued;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -184,6 +186,11 @@ impl PromptTokenizer {
         self.closing
     }
 
+    /// The id of a token by its written form.
+    pub fn id(&self, token: &str) -> Option<TokenId> {
+        self.tokenizer.token_to_id(token)
+    }
+
     /// The frame around every question.
     pub fn frame(&self) -> &Frame {
         &self.frame
@@ -228,18 +235,29 @@ impl PromptTokenizer {
     /// [`Error::EmptyOption`] when an option has no token of its own, [`Error::Tokenizer`] when tokenisation fails.
     pub fn question(&self, text: &str, options: &[&str], close: Close) -> Result<Question> {
         let (alone, joint) = self.framed(text, options)?;
+        self.split(&format!("{text}{}", self.frame.after), &alone, &joint, options, close)
+    }
+
+    /// Splits a text and its continuations, tokenised alone and jointly, where they part.
+    fn split(
+        &self,
+        text: &str,
+        alone: &[TokenId],
+        joint: &[Vec<TokenId>],
+        options: &[&str],
+        close: Close,
+    ) -> Result<Question> {
         // Where an option merges with the prompt's last characters, all options of the question back off together.
-        let cut = joint.iter().map(|ids| common_prefix(&alone, ids)).min().unwrap_or(alone.len());
+        let cut = joint.iter().map(|ids| common_prefix(alone, ids)).min().unwrap_or(alone.len());
         if cut == 0 {
             return Err(Error::Tokenizer {
                 path: self.path.clone(),
                 message: format!("no token of {text:?} stays before an option"),
             });
         }
-        for (option, ids) in options.iter().zip(&joint) {
+        for (option, ids) in options.iter().zip(joint) {
             if ids.len() == cut {
-                let shown = format!("{text}{}", self.frame.after);
-                let tail: String = shown.chars().rev().take(24).collect::<Vec<_>>().into_iter().rev().collect();
+                let tail: String = text.chars().rev().take(24).collect::<Vec<_>>().into_iter().rev().collect();
                 return Err(Error::EmptyOption { option: (*option).to_owned(), prompt_end: tail });
             }
         }
@@ -364,7 +382,7 @@ mod tests {
             "vocab": {"<s>": 0, "</s>": 1, "x": 2, ":": 3, " ": 4, "a": 5, "b": 6, ": ": 7, "ab": 8, "s": 9, "/": 10, "<": 11, ">": 12},
             "merges": [[":", " "], ["a", "b"]]}}"#;
 
-    fn tokenizer(delimiter: &'static str) -> PromptTokenizer {
+    pub(super) fn tokenizer(delimiter: &'static str) -> PromptTokenizer {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs_err::write(file.path(), TOKENIZER).unwrap();
         let frame = Frame {

@@ -132,9 +132,25 @@ impl Table {
 /// # Errors
 /// [`Error::Io`]; nothing is left behind.
 pub fn write(path: &Path, batch: &RecordBatch, metadata: &BTreeMap<String, String>, sorted_by: &[&str]) -> Result<()> {
-    write_atomically(path, |file| {
+    let mut writer = TableWriter::create(path, &batch.schema(), metadata, sorted_by)?;
+    writer.write(batch)?;
+    writer.finish()
+}
+
+/// A table that is written batch by batch, to be whole or not there: it takes its place when it is finished.
+pub(crate) struct TableWriter {
+    writer: ArrowWriter<fs_err::File>,
+    draft: Draft,
+}
+
+impl TableWriter {
+    pub(crate) fn create(
+        path: &Path,
+        schema: &Arc<Schema>,
+        metadata: &BTreeMap<String, String>,
+        sorted_by: &[&str],
+    ) -> Result<Self> {
         let entries = metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
-        let schema = batch.schema();
         let sorting = |name: &&str| {
             let index = schema.index_of(name).expect("tables are sorted by columns they have");
             SortingColumn {
@@ -151,18 +167,32 @@ pub fn write(path: &Path, batch: &RecordBatch, metadata: &BTreeMap<String, Strin
             .set_key_value_metadata(Some(entries))
             .set_sorting_columns((!sorted_by.is_empty()).then(|| sorted_by.iter().map(sorting).collect()))
             .build();
-        let io = |e: parquet::errors::ParquetError| match e {
-            parquet::errors::ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
-                Ok(error) => *error,
-                Err(other) => std::io::Error::other(other),
-            },
-            other => std::io::Error::other(other),
-        };
-        let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(io)?;
-        writer.write(batch).map_err(io)?;
-        writer.close().map_err(io)?;
-        Ok(())
-    })
+        let draft = Draft::create(path)?;
+        let file = draft.file.try_clone()?;
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|e| draft.named(io(e)))?;
+        Ok(Self { writer, draft })
+    }
+
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer.write(batch).map_err(|e| self.draft.named(io(e)).into())
+    }
+
+    pub(crate) fn finish(self) -> Result<()> {
+        let Self { writer, draft } = self;
+        writer.close().map_err(|e| draft.named(io(e)))?;
+        draft.finish()
+    }
+}
+
+/// The file system's own error where there is one: a full disk is told from others.
+fn io(error: parquet::errors::ParquetError) -> std::io::Error {
+    match error {
+        parquet::errors::ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
+            Ok(error) => *error,
+            Err(other) => std::io::Error::other(other),
+        },
+        other => std::io::Error::other(other),
+    }
 }
 
 /// Writes a file whole or not at all.
@@ -170,22 +200,50 @@ pub fn write(path: &Path, batch: &RecordBatch, metadata: &BTreeMap<String, Strin
 /// # Errors
 /// [`Error::Io`] with the path; the half-written file is removed.
 pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut fs_err::File) -> std::io::Result<()>) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs_err::create_dir_all(folder)?;
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let draft = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    let written = fs_err::File::create(&draft).and_then(|mut file| {
-        // The kind of error is kept (a full disk is told from others), the path is added.
-        fill(&mut file).map_err(|e| std::io::Error::new(e.kind(), format!("cannot write {}: {e}", path.display())))?;
-        file.flush()?;
-        file.sync_all()
-    });
-    if let Err(error) = written.and_then(|()| fs_err::rename(&draft, path)) {
-        let _ = std::fs::remove_file(&draft);
-        return Err(error.into());
+    let mut draft = Draft::create(path)?;
+    fill(&mut draft.file).map_err(|e| draft.named(e))?;
+    draft.finish()
+}
+
+/// A file beside the place it is for; removed unless it is finished.
+struct Draft {
+    file: fs_err::File,
+    path: PathBuf,
+    place: PathBuf,
+}
+
+impl Draft {
+    fn create(place: &Path) -> Result<Self> {
+        let folder = folder_of(place);
+        fs_err::create_dir_all(folder)?;
+        let name = place.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let path = folder.join(format!(".{name}.{}.tmp", std::process::id()));
+        Ok(Self { file: fs_err::File::create(&path)?, path, place: place.into() })
     }
-    fs_err::File::open(folder)?.sync_all()?;
-    Ok(())
+
+    /// The kind of error is kept, the path is added.
+    fn named(&self, error: std::io::Error) -> std::io::Error {
+        std::io::Error::new(error.kind(), format!("cannot write {}: {error}", self.place.display()))
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.file.flush()?;
+        self.file.sync_all()?;
+        fs_err::rename(&self.path, &self.place)?;
+        fs_err::File::open(folder_of(&self.place))?.sync_all()?;
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // After it was finished there is nothing under this name.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A record batch from columns in the order of a schema.

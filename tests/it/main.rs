@@ -10,6 +10,7 @@ mod embedding;
 mod human;
 mod models;
 mod plan;
+mod score;
 mod sources;
 mod study;
 mod support;

@@ -1,0 +1,269 @@
+//! `alike score`: any prompts, each with any choices.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use alike::engine::LanguageModel;
+use alike::engine::graph_file::GraphPorts;
+use alike::engine::signature::Signature;
+use alike::error::Error;
+use alike::judge::plan;
+use alike::model_folder::{ModelFolder, file_digest};
+use alike::multiple_choice::{Accuracy, Request, Rule, ScoreSettings, Scored, Scorer};
+use alike::prompts::plan::PlanSize;
+use alike::prompts::template::{Style, Wording};
+use alike::prompts::tokens::{Close, PromptTokenizer, TokenId};
+use alike::store::manifest::Fingerprint;
+use alike::store::requests;
+use alike::store::scores::ScoreWriter;
+use clap::{Args, ValueEnum};
+
+use crate::cli::Common;
+use crate::cli::device::{Device, DeviceArgs};
+use crate::cli::judge::{Opened, ReuseFlag, SCORING_VERSION, open, parse_style};
+use crate::cli::plan::PlanReport;
+use crate::cli::progress::Progress;
+
+#[derive(Debug, Args)]
+pub(crate) struct ScoreArgs {
+    /// Model folder: `model.onnx` and `tokenizer.json`
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Requests: Parquet, or JSON lines
+    #[arg(long, value_name = "FILE")]
+    requests: PathBuf,
+    /// Output: one row for each choice of each request
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Name of the model in the output; the model folder's unless given
+    #[arg(long)]
+    label: Option<String>,
+    /// How the model is spoken to; what its folder says unless given
+    #[arg(long, value_parser = parse_style, value_name = "chat|plain|base")]
+    style: Option<Style>,
+    /// Whether the closing token counts as a choice's last token: "is this" rather than "begins with this"
+    #[arg(long, value_enum, default_value_t = CloseFlag::Never)]
+    close: CloseFlag,
+    /// Leave out `log_prob_empty` and acc_mutual_info, which ask every choice a second time after the empty context
+    #[arg(long)]
+    no_mutual_info: bool,
+    /// Choices that are planned together
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(8192).expect("not 0"))]
+    part_rows: NonZeroUsize,
+    /// What is shared between prompts
+    #[arg(long, value_enum, default_value_t = ReuseFlag::Trie)]
+    reuse: ReuseFlag,
+    /// Only the first N requests
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Print the plan and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Replace output that is there
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CloseFlag {
+    /// Where a choice of the request begins another
+    Auto,
+    /// Always
+    Always,
+    /// Never, as in lm-evaluation-harness
+    Never,
+}
+
+impl From<CloseFlag> for Close {
+    fn from(flag: CloseFlag) -> Self {
+        match flag {
+            CloseFlag::Auto => Self::Auto,
+            CloseFlag::Always => Self::Always,
+            CloseFlag::Never => Self::Never,
+        }
+    }
+}
+
+pub(crate) fn run(args: &ScoreArgs, common: &Common) -> anyhow::Result<()> {
+    let started = Instant::now();
+    if args.out.is_dir() {
+        return Err(Error::Setting { field: "out".into(), found: "a folder".into(), expected: "a file".into() }.into());
+    }
+    if args.out.exists() && !args.force && !args.dry_run {
+        return Err(Error::Exists { path: args.out.clone() }.into());
+    }
+    let folder_name = || args.model.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
+    let label = args.label.clone().or_else(folder_name).unwrap_or_default();
+    let unworded = Wording { system: String::new(), question: String::new(), examples: Vec::new() };
+    let opened = open(&args.model, args.style, &unworded, common)?;
+    let device = args.device.over(Device::default());
+    let settings = ScoreSettings {
+        close: args.close.into(),
+        start: start_token(&opened.folder, &opened.tokenizer)?,
+        mutual_info: !args.no_mutual_info,
+        reuse: args.reuse.into(),
+        batch_tokens: device.batch_tokens,
+        part_rows: args.part_rows.get(),
+    };
+    let scorer = Scorer {
+        tokenizer: &opened.tokenizer,
+        template: opened.folder.chat_template.as_ref().filter(|_| opened.style == Style::Chat),
+        settings: &settings,
+        context_tokens: opened.folder.context_tokens,
+    };
+    let n_requests = survey(args, &scorer)?;
+    if args.dry_run {
+        return print_plan(args, &label, n_requests, &opened, &scorer, common);
+    }
+    let fingerprint = fingerprint(args, &opened, &settings, &device)?;
+    let mut writer = ScoreWriter::create(&args.out, &label, &fingerprint)?;
+    let mut model = opened.start(&device, common)?;
+    let scoring = Instant::now();
+    let mut accuracy = Accuracy::default();
+    let mut n_choices = 0;
+    let mut progress = Progress::new(&format!("score {label}"), n_requests, "requests", common);
+    let write = |scored: Vec<Scored>| {
+        accuracy.add(&scored);
+        n_choices += scored.iter().map(|one| one.choices.len()).sum::<usize>();
+        writer.write(&scored)
+    };
+    let size = scorer.score(&mut model, requests_of(args)?, write, |n| progress.advance(n))?;
+    writer.finish()?;
+    progress.finish();
+    let seconds = scoring.elapsed().as_secs_f64();
+    let rate = n_requests as f64 / seconds;
+    tracing::info!(
+        "{label}: {n_requests} requests, {n_choices} choices in {seconds:.0} s, {rate:.1} requests/s → {}{}",
+        args.out.display(),
+        in_words(&accuracy)
+    );
+    if common.json {
+        let mut summary = serde_json::json!({
+            "model": label, "requests": n_requests, "choices": n_choices, "with_gold": accuracy.n,
+            "seconds": started.elapsed().as_secs_f64(), "score_seconds": seconds,
+            "session_seconds": model.running().as_secs_f64(), "requests_per_second": rate,
+            "tokens_computed": size.computed_tokens, "tokens_distinct": size.distinct_tokens,
+            "tokens_logical": size.logical_tokens, "passes": size.passes, "scored_positions": size.scored_positions,
+            "style": opened.style.to_string(), "provider": device.provider.to_string(),
+            "precision": opened.folder.precision, "runtime": opened.runtime.version(), "threads": common.threads,
+            "fingerprint": fingerprint.digest(), "version": env!("CARGO_PKG_VERSION"),
+        });
+        for rule in Rule::ALL {
+            let (share, error) = accuracy.of(rule).unzip();
+            summary[rule.name()] = share.into();
+            summary[format!("{}_stderr", rule.name())] = error.flatten().into();
+        }
+        println!("{summary}");
+    }
+    Ok(())
+}
+
+/// The empty context of lm-evaluation-harness: BOS, or where there is none the end-of-sequence token.
+fn start_token(folder: &ModelFolder, tokenizer: &PromptTokenizer) -> alike::Result<TokenId> {
+    let named = |name: &str| folder.special_tokens.iter().find(|(n, _)| n == name);
+    let id = ["bos_token", "eos_token"].into_iter().find_map(|name| tokenizer.id(&named(name)?.1));
+    id.or(folder.eos).ok_or_else(|| Error::Tokenizer {
+        path: folder.tokenizer.clone(),
+        message: "no token can stand for the empty context: neither bos_token nor eos_token is set".into(),
+    })
+}
+
+/// The requests that are scored.
+fn requests_of(args: &ScoreArgs) -> alike::Result<impl Iterator<Item = alike::Result<Request>> + Send> {
+    Ok(requests::read(&args.requests)?.take(args.limit.unwrap_or(usize::MAX)))
+}
+
+/// Reads the file once before any work, so that a fault at its end is not found after hours; returns how many there are.
+fn survey(args: &ScoreArgs, scorer: &Scorer<'_>) -> alike::Result<usize> {
+    let mut requests = requests::read(&args.requests)?;
+    // A digest of each id: memory does not grow with their length.
+    let mut ids = HashSet::new();
+    for request in requests.by_ref().take(args.limit.unwrap_or(usize::MAX)) {
+        let request = request?;
+        scorer.check(&request)?;
+        if !ids.insert(request.id_digest()) {
+            return Err(Error::Request {
+                place: request.place,
+                what: "`id`".into(),
+                found: format!("{:?}, as that of an earlier one", request.id),
+                expected: "each id once".into(),
+            });
+        }
+    }
+    if ids.is_empty() {
+        return Err(Error::TooFew { what: format!("requests in {}", args.requests.display()), found: 0, needed: 1 });
+    }
+    if !requests.ignored.is_empty() {
+        let names: Vec<&str> = requests.ignored.iter().map(String::as_str).collect();
+        tracing::info!("{}: fields not read: {}", args.requests.display(), names.join(", "));
+    }
+    Ok(ids.len())
+}
+
+/// What the bytes of the scores depend on.
+fn fingerprint(
+    args: &ScoreArgs,
+    opened: &Opened,
+    settings: &ScoreSettings,
+    device: &Device,
+) -> alike::Result<Fingerprint> {
+    Ok(Fingerprint::default()
+        .with("kind", "scores")
+        .with_all("model.", &opened.folder.digests()?)
+        .with("requests", file_digest(&args.requests)?)
+        .with("limit", args.limit.map_or("none".into(), |n| n.to_string()))
+        .with("style", opened.style)
+        .with("close", settings.close.name())
+        .with("start", settings.start)
+        .with("mutual_info", settings.mutual_info)
+        .with("provider", device.provider)
+        .with("provider_options", device.gpu.numeric(device.provider))
+        .with("precision", &opened.folder.precision)
+        .with("runtime", opened.runtime.version())
+        .with("scoring_version", SCORING_VERSION)
+        .with("reuse", settings.reuse.name())
+        .with("batch_tokens", settings.batch_tokens)
+        .with("part_rows", settings.part_rows))
+}
+
+/// Accuracies with their standard errors; nothing where no request has a right choice.
+fn in_words(accuracy: &Accuracy) -> String {
+    let mut words = String::new();
+    for rule in Rule::ALL {
+        if let Some((share, error)) = accuracy.of(rule) {
+            let _ = write!(words, "{} {} {share:.4}", if words.is_empty() { ";" } else { "," }, rule.name());
+            let _ = error.map(|error| write!(words, " ± {error:.4}"));
+        }
+    }
+    if accuracy.n > 0 {
+        let _ = write!(words, " (n = {})", accuracy.n);
+    }
+    words
+}
+
+/// `--dry-run`: the plan, without running it.
+fn print_plan(
+    args: &ScoreArgs,
+    label: &str,
+    n: usize,
+    opened: &Opened,
+    scorer: &Scorer<'_>,
+    common: &Common,
+) -> anyhow::Result<()> {
+    let folder = &opened.folder;
+    let signature = Signature::read(&folder.graph, &GraphPorts::read(&folder.graph)?, folder.stated)?;
+    let (strategy, kv_bytes) = (signature.strategy(), signature.cache.map_or(0, |c| c.bytes_per_token()));
+    let ScoreSettings { reuse, batch_tokens, .. } = *scorer.settings;
+    let (mut size, mut n_parts) = (PlanSize::default(), 0);
+    for part in scorer.parts(requests_of(args)?, |asked| plan(asked, reuse, strategy, batch_tokens, kv_bytes)) {
+        size = size.plus(part?.size());
+        n_parts += 1;
+    }
+    PlanReport { label, what: "request", n, n_parts, size, signature: &signature, flops: folder.flops }.print(common);
+    Ok(())
+}
