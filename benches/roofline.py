@@ -51,6 +51,10 @@ def main() -> None:
     report(runs, rates, flops, options)
 
 
+def efficiency(run: dict, flops: tuple[float, float], rate: float) -> float:
+    return floor_flops(run, flops) / run["judge_seconds"] / rate
+
+
 def model_flops(model: Path) -> tuple[float, float]:
     """Operations of one token through the layers, and of one position through the head: two a weight."""
     c = json.loads((model / "config.json").read_text())
@@ -109,9 +113,8 @@ def floor_flops(run: dict, flops: tuple[float, float]) -> float:
 
 
 def summary(run: dict, flops: tuple[float, float], rate: float) -> str:
-    efficiency = floor_flops(run, flops) / run["judge_seconds"] / rate
     return (f"{run['judge_seconds']:.1f} s, {run['triplets_per_second']:.1f} triplets/s, "
-            f"{efficiency:.2f} of {rate / 1e9:.0f} GFLOP/s")
+            f"{efficiency(run, flops, rate):.2f} of {rate / 1e9:.0f} GFLOP/s")
 
 
 def report(runs: list[dict], rates: list[float], flops: tuple[float, float], options) -> None:
@@ -126,7 +129,7 @@ def report(runs: list[dict], rates: list[float], flops: tuple[float, float], opt
         ("session time / wall time", f"{run['session_seconds'] / run['judge_seconds']:.3f}", ">= 0.95"),
         ("floor, GFLOP a triplet", f"{floor_flops(run, flops) / n / 1e9:.2f}", ""),
         (f"GEMM {SIZE}x{SIZE}x{SIZE}, GFLOP/s", f"{rate / 1e9:.0f}", ""),
-        ("floor / wall time / GEMM rate", f"{floor_flops(run, flops) / run['judge_seconds'] / rate:.3f}", ">= 0.75"),
+        ("floor / wall time / GEMM rate", f"{efficiency(run, flops, rate):.3f}", ">= 0.75"),
         ("peak memory over the weights, MB", f"{(runs[0]['peak_rss_bytes'] - weights) / 1e6:.0f}", "<= 600"),
     ]
     print(f"{n} triplets, {options.threads} threads, ONNX Runtime {onnxruntime.__version__}, median of {len(runs)} runs")
