@@ -23,6 +23,7 @@ use alike::store::judgments as store;
 use alike::triplets::{self, Triplet};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use rayon::prelude::*;
 
 use crate::cli::device::{Device, DeviceArgs};
 use crate::cli::judge_settings::{fingerprint, settings};
@@ -449,10 +450,8 @@ fn print_plan(job: &Job<'_>, common: &Common) -> anyhow::Result<()> {
         let asked: Vec<Question> = asked.into_iter().map(|asked| asked.question).collect();
         Ok(plan(&asked, settings.reuse, strategy, settings.batch_tokens, kv_bytes).size)
     };
-    let mut size = PlanSize::default();
-    for part in target.triplets.chunks(target.part_rows) {
-        size = size.plus(of_part(part)?);
-    }
+    let sizes = target.triplets.par_chunks(target.part_rows).map(of_part);
+    let size = sizes.try_reduce(PlanSize::default, |a, b| Ok(a.plus(b)))?;
     if let DecisionRule::Generate(generation) = &settings.decision
         && !common.json
     {
