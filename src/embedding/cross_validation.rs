@@ -47,9 +47,9 @@ pub(super) fn scores(
         match (train, test) {
             (Ok(train), Ok(test)) => Ok(Split { train, test }),
             (Err(Error::TooFew { .. }), _) | (_, Err(Error::TooFew { .. })) => Err(Error::TooFew {
-                what: "distinct triplets to cross-validate".to_owned(),
-                found: comparisons.len(),
-                needed: 4 * n_folds,
+                what: format!("triplets in one of the {n_folds} folds of {} answers", comparisons.len()),
+                found: 0,
+                needed: 1,
             }),
             (Err(error), _) | (_, Err(error)) => Err(error),
         }
