@@ -4,6 +4,10 @@
 //! (past, new) length make one pass, whichever branch of the trie they continue. There is no padding and no product with a
 //! single row, so that a row's numbers do not depend on its neighbours.
 //!
+//! Two kinds of model remember otherwise. A state-space model keeps one state for each row, whatever its length; a slot holds
+//! a state then. An encoder–decoder reads the whole prompt in its encoder, which nothing of another prompt can shorten: a row
+//! is a prompt with all its options, and nothing is kept.
+//!
 //! The plan is a function of the questions, the strategy and the budget alone, which is what makes results reproducible.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +52,10 @@ pub enum Strategy {
     SharedPast,
     /// Rows continue cached tokens by one token at a time: `GroupQueryAttention` refuses several tokens in several rows.
     Step,
+    /// Rows continue the state at the end of another row, and are chains: state-space models.
+    State,
+    /// The encoder reads each prompt once, and the decoder all its options: encoder–decoders.
+    EncoderOnce,
     /// No cache: every path is computed whole.
     None,
 }
@@ -58,9 +66,27 @@ impl std::fmt::Display for Strategy {
             Self::Tree => "tree",
             Self::SharedPast => "shared-past",
             Self::Step => "step",
+            Self::State => "state",
+            Self::EncoderOnce => "encoder-once",
             Self::None => "none",
         })
     }
+}
+
+impl Strategy {
+    /// What a slot of the pool holds.
+    pub fn slot(self) -> Slot {
+        if self == Self::State { Slot::State } else { Slot::Token }
+    }
+}
+
+/// What a slot of the pool holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// Keys and values of a token.
+    Token,
+    /// The state after the last token of a row. Slot 0 is the state before all tokens.
+    State,
 }
 
 /// Limits of a plan, in tokens.
@@ -68,7 +94,7 @@ impl std::fmt::Display for Strategy {
 pub struct Budget {
     /// New tokens in one pass.
     pub batch_tokens: usize,
-    /// Tokens whose keys and values may be in the pool at once.
+    /// Slots that the pool may have.
     pub cache_tokens: usize,
 }
 
@@ -92,9 +118,13 @@ pub struct Pass {
     pub new_len: usize,
     /// The new tokens, `[rows, new_len]` row by row.
     pub tokens: Vec<TokenId>,
+    /// The first of them in every row that an encoder reads; the decoder reads the others.
+    pub source_len: usize,
     /// What each of them follows, `[rows, new_len]`: 0 the past, k the k-th new token of its row.
     pub follows: Vec<usize>,
-    /// Slots of the past, `[rows, past_len]`.
+    /// What the slots of the pool hold.
+    pub slot: Slot,
+    /// Slots of the past, `[rows, past_len]`; or of the states that are continued, `[rows]`, and `past_len` is 0.
     pub past: Vec<usize>,
     /// Positions that pass through the head, as (row, index among the new tokens), ascending.
     pub scored: Vec<(usize, usize)>,
@@ -102,7 +132,8 @@ pub struct Pass {
     pub wanted: Vec<Wanted>,
     /// Scored positions whose most probable token is wanted, with the index of the question.
     pub tops: Vec<(usize, usize)>,
-    /// The slot of the first new token, the others behind it; `None` where nothing continues them.
+    /// The slot of the first new token (of the first row's state), the others behind it; `None` where nothing continues
+    /// them.
     pub keep: Option<usize>,
     /// Whether the logits of the whole vocabulary are wanted at the scored positions.
     pub logits: bool,
@@ -112,6 +143,23 @@ impl Pass {
     /// Number of rows.
     pub fn n_rows(&self) -> usize {
         self.tokens.len() / self.new_len
+    }
+
+    /// Slots that so many rows take when they are kept.
+    pub fn slots(&self, n_rows: usize) -> usize {
+        match self.slot {
+            Slot::Token => n_rows * self.new_len,
+            Slot::State => n_rows,
+        }
+    }
+
+    /// Gives a pass of a single token its row twice: a product with a single row runs on another kernel and rounds otherwise.
+    pub(crate) fn double_single(&mut self) {
+        if self.tokens.len() == 1 {
+            self.tokens.extend_from_within(..);
+            self.follows.extend_from_within(..);
+            self.past.extend_from_within(..);
+        }
     }
 
     /// Position of every new token in its sequence, `[rows, new_len]`.
@@ -154,19 +202,22 @@ impl Pass {
         if n_rows < 2 {
             return None;
         }
+        let of_past = self.past.len() / n_rows;
         let part = |rows: Range<usize>| {
             let scored: Vec<usize> = (0..self.scored.len()).filter(|i| rows.contains(&self.scored[*i].0)).collect();
             let moved = |i: usize| scored.binary_search(&i).ok();
             Self {
                 past_len: self.past_len,
                 new_len,
+                source_len: self.source_len,
+                slot: self.slot,
                 tokens: self.tokens[rows.start * new_len..rows.end * new_len].to_vec(),
                 follows: self.follows[rows.start * new_len..rows.end * new_len].to_vec(),
-                past: self.past[rows.start * self.past_len..rows.end * self.past_len].to_vec(),
+                past: self.past[rows.start * of_past..rows.end * of_past].to_vec(),
                 scored: scored.iter().map(|&i| (self.scored[i].0 - rows.start, self.scored[i].1)).collect(),
                 wanted: self.wanted.iter().filter_map(|w| Some(Wanted { scored: moved(w.scored)?, ..*w })).collect(),
                 tops: self.tops.iter().filter_map(|&(i, question)| Some((moved(i)?, question))).collect(),
-                keep: self.keep.map(|slot| slot + rows.start * new_len),
+                keep: self.keep.map(|slot| slot + self.slots(rows.start)),
                 logits: self.logits,
             }
         };
@@ -187,7 +238,7 @@ pub struct PlanSize {
     pub scored_positions: usize,
     /// Number of passes.
     pub passes: usize,
-    /// Slots of the pool.
+    /// Slots of the pool: tokens, or states.
     pub cache_tokens: usize,
 }
 
@@ -229,21 +280,21 @@ impl Plan {
             distinct_tokens: distinct_tokens(&paths),
             ..PlanSize::default()
         };
+        if reuse == Reuse::Question || strategy == Strategy::EncoderOnce {
+            paths.sort_by_key(|path| path.question);
+        }
         let rows = match strategy {
             Strategy::Tree => Rows::Trees,
-            Strategy::SharedPast | Strategy::None => Rows::Chains,
             Strategy::Step => Rows::Steps,
+            _ => Rows::Chains,
         };
-        let trie = match reuse {
-            _ if strategy == Strategy::None => Trie::whole(&paths),
-            Reuse::Off => Trie::whole(&paths),
-            Reuse::Trie => Trie::grow(&paths, rows, |_, _| false),
-            Reuse::Question => {
-                paths.sort_by_key(|path| path.question);
-                Trie::grow(&paths, rows, |a, b| a.question != b.question)
-            }
+        let trie = match (strategy, reuse) {
+            (Strategy::None, _) | (_, Reuse::Off) => Trie::whole(&paths),
+            (Strategy::EncoderOnce, _) => Trie::of_questions(&paths),
+            (_, Reuse::Trie) => Trie::grow(&paths, rows, |_, _| false),
+            (_, Reuse::Question) => Trie::grow(&paths, rows, |a, b| a.question != b.question),
         };
-        let mut cutter = Cutter::new(&trie, rows, budget);
+        let mut cutter = Cutter::new(&trie, strategy, budget);
         cutter.run(&trie.roots);
         let passes = cutter.passes;
         size.passes = passes.len();
@@ -257,11 +308,11 @@ impl Plan {
 /// Cuts a trie into passes.
 pub(crate) struct Cutter<'a> {
     trie: &'a Trie,
-    rows: Rows,
+    strategy: Strategy,
     budget: Budget,
-    /// Tokens of each node and all below it that others continue.
+    /// Slots of each node and all below it that others continue.
     continued: Vec<usize>,
-    /// The slot of each node's first token.
+    /// The slot of each node's first token, or of its state.
     first_slot: Vec<usize>,
     /// The first slot that is free, and the most there ever were.
     free: usize,
@@ -270,15 +321,18 @@ pub(crate) struct Cutter<'a> {
 }
 
 impl<'a> Cutter<'a> {
-    pub(crate) fn new(trie: &'a Trie, rows: Rows, budget: Budget) -> Self {
+    pub(crate) fn new(trie: &'a Trie, strategy: Strategy, budget: Budget) -> Self {
         let mut continued = vec![0; trie.nodes.len()];
         for (index, node) in trie.nodes.iter().enumerate().rev() {
             if !node.children.is_empty() {
-                continued[index] = node.tokens.len() + node.children.iter().map(|c| continued[*c]).sum::<usize>();
+                let own = if strategy.slot() == Slot::State { 1 } else { node.tokens.len() };
+                continued[index] = own + node.children.iter().map(|c| continued[*c]).sum::<usize>();
             }
         }
         let first_slot = vec![0; trie.nodes.len()];
-        Self { trie, rows, budget, continued, first_slot, free: 0, n_slots: 0, passes: Vec::new() }
+        // The first state is the one before all tokens.
+        let free = usize::from(strategy.slot() == Slot::State);
+        Self { trie, strategy, budget, continued, first_slot, free, n_slots: free, passes: Vec::new() }
     }
 
     /// Runs nodes, whose pasts are in the pool, and everything below them. As many branches at a time as the pool holds: level
@@ -330,8 +384,11 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    /// The slots of all tokens up to the last one of a node.
+    /// The slots of all tokens up to the last one of a node, or that of its state.
     pub(crate) fn slots_of(&self, node: usize) -> Vec<usize> {
+        if self.strategy.slot() == Slot::State {
+            return vec![self.first_slot[node]];
+        }
         let mut slots: Vec<usize> = Vec::new();
         let line: Vec<usize> = std::iter::successors(Some(node), |&i| self.trie.nodes[i].parent).collect();
         for &index in line.iter().rev() {
@@ -342,29 +399,40 @@ impl<'a> Cutter<'a> {
 
     /// Passes for some nodes, rows of one shape in each.
     fn compute(&mut self, nodes: &[usize], keep: bool) {
-        let mut shapes: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+        let mut shapes: BTreeMap<Shape, Vec<usize>> = BTreeMap::new();
         for &index in nodes {
             let node = &self.trie.nodes[index];
-            shapes.entry((node.past_len + node.tokens.len(), node.past_len)).or_default().push(index);
+            let shape = match self.strategy.slot() {
+                Slot::Token => {
+                    let (past_len, source_len) = (node.past_len, node.source_len);
+                    Shape { source_len, total_len: past_len + node.tokens.len(), past_len }
+                }
+                // A state is as long after one token as after a hundred.
+                Slot::State => Shape { source_len: 0, total_len: node.tokens.len(), past_len: 0 },
+            };
+            shapes.entry(shape).or_default().push(index);
         }
-        if self.rows != Rows::Steps {
+        if matches!(self.strategy, Strategy::Tree | Strategy::SharedPast) {
             shapes = joined(shapes);
         }
-        for ((total_len, past_len), nodes) in shapes {
-            let most = (self.budget.batch_tokens / (total_len - past_len)).max(1);
+        for (shape, nodes) in shapes {
+            let most = (self.budget.batch_tokens / shape.new_len()).max(1);
             let n_passes = nodes.len().div_ceil(most);
             for rows in nodes.chunks(nodes.len().div_ceil(n_passes)) {
-                self.pass(past_len, total_len - past_len, rows, keep);
+                self.pass(shape, rows, keep);
             }
         }
     }
 
-    fn pass(&mut self, past_len: usize, new_len: usize, nodes: &[usize], keep: bool) {
+    fn pass(&mut self, shape: Shape, nodes: &[usize], keep: bool) {
+        let (past_len, new_len) = (shape.past_len, shape.new_len());
         let mut pass = Pass {
             past_len,
             new_len,
             tokens: Vec::with_capacity(nodes.len() * new_len),
+            source_len: shape.source_len,
             follows: Vec::with_capacity(nodes.len() * new_len),
+            slot: self.strategy.slot(),
             past: Vec::with_capacity(nodes.len() * past_len),
             scored: Vec::new(),
             wanted: Vec::new(),
@@ -374,9 +442,8 @@ impl<'a> Cutter<'a> {
         };
         for (row, &index) in nodes.iter().enumerate() {
             let node = &self.trie.nodes[index];
-            let repeated = node.past_len - past_len;
-            self.lay(index, &mut pass);
-            self.first_slot[index] = self.free + row * new_len + repeated;
+            let repeated = self.lay(index, &mut pass);
+            self.first_slot[index] = self.free + pass.slots(row) + repeated;
             let places = node.wants.iter().map(|want| want.0).chain(node.tops.iter().map(|top| top.0));
             pass.scored.extend(places.collect::<BTreeSet<usize>>().into_iter().map(|place| (row, repeated + place)));
             let scored = |place: usize| {
@@ -386,22 +453,24 @@ impl<'a> Cutter<'a> {
             pass.wanted.extend(node.wants.iter().map(wanted));
             pass.tops.extend(node.tops.iter().map(|&(place, question)| (scored(place), question)));
         }
-        if pass.tokens.len() == 1 {
-            // A product with a single row runs on another kernel and rounds otherwise.
-            pass.tokens.extend_from_within(..);
-            pass.follows.extend_from_within(..);
-            pass.past.extend_from_within(..);
-        }
+        pass.double_single();
         if keep {
-            self.free += pass.tokens.len();
+            self.free += pass.slots(pass.n_rows());
             self.n_slots = self.n_slots.max(self.free);
         }
         self.passes.push(pass);
     }
 
     /// Adds a node's row to a pass: slots of its past, the tokens of the past that are computed again, its own tokens.
-    fn lay(&self, index: usize, pass: &mut Pass) {
+    /// Returns how many are computed again.
+    fn lay(&self, index: usize, pass: &mut Pass) -> usize {
         let node = &self.trie.nodes[index];
+        if pass.slot == Slot::State {
+            pass.past.push(node.parent.map_or(0, |parent| self.first_slot[parent]));
+            pass.follows.extend_from_slice(&node.follows);
+            pass.tokens.extend_from_slice(&node.tokens);
+            return 0;
+        }
         let ancestors: Vec<usize> = std::iter::successors(node.parent, |&i| self.trie.nodes[i].parent).collect();
         for &ancestor in ancestors.iter().rev() {
             let Node { past_len, tokens, .. } = &self.trie.nodes[ancestor];
@@ -413,23 +482,40 @@ impl<'a> Cutter<'a> {
         pass.follows.extend(0..repeated);
         pass.follows.extend(node.follows.iter().map(|k| k + repeated));
         pass.tokens.extend_from_slice(&node.tokens);
+        repeated
+    }
+}
+
+/// The lengths of a pass's rows, by which rows are sorted into passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Shape {
+    source_len: usize,
+    /// Past and new tokens.
+    total_len: usize,
+    past_len: usize,
+}
+
+impl Shape {
+    fn new_len(self) -> usize {
+        self.total_len - self.past_len
     }
 }
 
 /// Joins shapes of equal total length where computing some tokens of the past again costs less than a pass of its own.
-fn joined(shapes: BTreeMap<(usize, usize), Vec<usize>>) -> BTreeMap<(usize, usize), Vec<usize>> {
-    let mut joined: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-    let mut deeper: Option<((usize, usize), Vec<usize>)> = None;
-    for ((total_len, past_len), mut nodes) in shapes.into_iter().rev() {
-        if let Some(((deeper_total, deeper_past), more)) = deeper.take() {
-            if deeper_total == total_len && more.len() * (deeper_past - past_len) <= PASS_COST_TOKENS {
+fn joined(shapes: BTreeMap<Shape, Vec<usize>>) -> BTreeMap<Shape, Vec<usize>> {
+    let mut joined: BTreeMap<Shape, Vec<usize>> = BTreeMap::new();
+    let mut deeper: Option<(Shape, Vec<usize>)> = None;
+    for (shape, mut nodes) in shapes.into_iter().rev() {
+        if let Some((deep, more)) = deeper.take() {
+            let again = more.len() * (deep.past_len.saturating_sub(shape.past_len));
+            if deep.total_len == shape.total_len && again <= PASS_COST_TOKENS {
                 nodes.extend(more);
                 nodes.sort_unstable();
             } else {
-                joined.insert((deeper_total, deeper_past), more);
+                joined.insert(deep, more);
             }
         }
-        deeper = Some(((total_len, past_len), nodes));
+        deeper = Some((shape, nodes));
     }
     joined.extend(deeper);
     joined
@@ -442,7 +528,8 @@ mod tests {
     const BUDGET: Budget = Budget { batch_tokens: 64, cache_tokens: 1000 };
 
     fn question(prompt: &[TokenId], options: &[&[TokenId]]) -> Question {
-        Question { prompt: prompt.to_vec(), options: options.iter().map(|o| o.to_vec()).collect(), closed: false }
+        let options = options.iter().map(|o| o.to_vec()).collect();
+        Question { prompt: prompt.to_vec(), source_len: 0, options, closed: false }
     }
 
     fn plan(questions: &[Question], reuse: Reuse, strategy: Strategy) -> Plan {
@@ -513,6 +600,39 @@ mod tests {
         assert_eq!(shapes(&all), [(0, 4, 1), (4, 1, 40), (5, 1, 40)]);
         let whole = plan(&forty(), Reuse::Trie, Strategy::None);
         assert!(whole.passes.iter().all(|p| p.past_len == 0 && p.keep.is_none()));
+    }
+
+    #[test]
+    fn states_are_kept_one_a_row() {
+        let all = plan(&forty(), Reuse::Trie, Strategy::State);
+        assert_eq!(shapes(&all), [(0, 4, 1), (0, 1, 40), (0, 1, 40)]);
+        let [stem, prompts, options] = &all.passes[..] else { panic!("three passes") };
+        assert_eq!((&stem.past[..], stem.keep), (&[0][..], Some(1)), "slot 0 is the state before all tokens");
+        assert_eq!((&prompts.past[..3], prompts.keep), (&[1, 1, 1][..], Some(2)));
+        assert_eq!((&options.past[..3], options.keep), (&[2, 3, 4][..], None));
+        assert_eq!(all.size.cache_tokens, 1 + 1 + 40);
+        let [a, b] = prompts.halves().unwrap();
+        assert_eq!((a.past.len(), b.past.len(), b.keep), (20, 20, Some(2 + 20)));
+    }
+
+    #[test]
+    fn an_encoder_reads_each_prompt_once() {
+        // The encoder reads 1 2 3; the decoder begins with 0.
+        let mut questions = [question(&[1, 2, 3, 0], &[&[10, 11], &[12]]), question(&[1, 2, 3, 4, 0], &[&[10], &[12]])];
+        questions.iter_mut().for_each(|question| question.source_len = question.prompt.len() - 1);
+        let all = plan(&questions, Reuse::Trie, Strategy::EncoderOnce);
+        assert_eq!(shapes(&all), [(0, 5, 1), (0, 5, 1)], "rows of equal length, but not of equal sources");
+        let of_pass = |pass: &Pass| (pass.source_len, pass.tokens.clone(), pass.keep);
+        assert_eq!(of_pass(&all.passes[0]), (3, vec![1, 2, 3, 0, 10], None));
+        assert_eq!(of_pass(&all.passes[1]), (4, vec![1, 2, 3, 4, 0], None));
+        assert_eq!(all.passes[0].scored, [(0, 3), (0, 4)]);
+        // Too many options for one row: each is a row of its own.
+        let many: Vec<Vec<TokenId>> = (0..40).map(|i| (0..20).map(|k| 100 + 20 * i + k).collect()).collect();
+        let many: Vec<&[TokenId]> = many.iter().map(Vec::as_slice).collect();
+        let all =
+            plan(&[Question { source_len: 2, ..question(&[1, 2, 0], &many) }], Reuse::Trie, Strategy::EncoderOnce);
+        assert!(all.passes.iter().all(|pass| (pass.past_len, pass.new_len, pass.source_len) == (0, 3 + 19, 2)));
+        assert_eq!(all.passes.iter().map(Pass::n_rows).sum::<usize>(), 40);
     }
 
     #[test]
