@@ -57,7 +57,7 @@ impl GraphPorts {
             let file = path.with_file_name(name);
             if !file.is_file() {
                 let hint = format!("{} keeps its weights there; copy both", path.display());
-                return Err(Error::Missing { what: "the model's weights", path: file, hint });
+                return Err(Error::Missing { what: "the model's weights file", path: file, hint });
             }
             Ok(file)
         };

@@ -12,5 +12,6 @@ mod models;
 mod plan;
 mod score;
 mod sources;
+mod states_and_encoders;
 mod study;
 mod support;
