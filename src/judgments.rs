@@ -15,7 +15,7 @@ pub struct Judgment {
     pub chose_first: Option<bool>,
     /// How the choice was made: `argmax`, `sample`, `generate` or `simulated`.
     pub decision: &'static str,
-    /// What decided: a score kind, `generate` or `simulated`.
+    /// What decided: a score kind, `cosine`, `generate` or `simulated`.
     pub score_kind: &'static str,
     /// The two numbers that decided.
     pub scores: Option<[f32; 2]>,

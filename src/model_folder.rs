@@ -1,5 +1,7 @@
 //! A model on disk: the graph, its tokenizer, its chat template and what its config says.
 
+mod sentence;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use crate::error::{Error, Result};
 use crate::generation::settings::ModelGeneration;
 use crate::prompts::template::{ChatTemplate, Style};
 use crate::prompts::tokens::TokenId;
+
+pub use sentence::Sentence;
 
 /// What a model folder says about its model. Nothing in it is executed.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub struct ModelFolder {
     pub special_tokens: Vec<(String, String)>,
     /// Precision of the export; "unknown" for a folder without `alike.json`.
     pub precision: String,
+    /// How an encoder's tokens are pooled, where `alike.json` says so.
+    pub pooling: Option<String>,
     /// What the config states of the graph's shapes.
     pub stated: Stated,
     /// Arithmetic by the config's dimensions.
@@ -140,6 +146,7 @@ impl ModelFolder {
             generation: ModelGeneration::read(&generation),
             special_tokens,
             precision: alike["precision"].as_str().unwrap_or("unknown").to_owned(),
+            pooling: alike["pooling"].as_str().map(str::to_owned),
             stated: Stated { cache: cache.or(of_genai), vocab_size: number("vocab_size") },
             flops: cache.and_then(|cache| flops(&config, cache)),
             context_tokens: number("max_position_embeddings"),
@@ -240,16 +247,25 @@ fn flops(config: &Value, cache: CacheShape) -> Option<Flops> {
 }
 
 fn read_json(path: &Path) -> Result<Option<Value>> {
+    match read_value(path)? {
+        Some(value) if !value.is_object() => {
+            let found = "another kind of value".into();
+            Err(Error::Format { path: path.into(), found, expected: "a JSON object".into() })
+        }
+        value => Ok(value),
+    }
+}
+
+fn read_value(path: &Path) -> Result<Option<Value>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let fault = |found: String| Error::Format { path: path.into(), found, expected: "a JSON object".into() };
+    let fault = |found: String| Error::Format { path: path.into(), found, expected: "JSON".into() };
     let bytes = fs_err::metadata(path)?.len();
     if bytes > MAX_JSON_BYTES {
         return Err(fault(format!("{bytes} bytes")));
     }
-    let value: Value = serde_json::from_slice(&fs_err::read(path)?).map_err(|e| fault(e.to_string()))?;
-    if value.is_object() { Ok(Some(value)) } else { Err(fault("another kind of value".into())) }
+    serde_json::from_slice(&fs_err::read(path)?).map(Some).map_err(|e| fault(e.to_string()))
 }
 
 /// A token is written as text or as an object with `content`.

@@ -1,5 +1,6 @@
 //! Alignment: how alike two configurations of the same concepts are.
 
+pub mod agreement;
 pub mod ceiling;
 pub mod cka;
 pub mod procrustes;

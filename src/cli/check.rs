@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use alike::concepts::Concepts;
 use alike::config::DEFAULT_BATCH_TOKENS;
 use alike::engine::LanguageModel;
-use alike::engine::provider::ExecutionProvider;
+use alike::engine::provider::{ExecutionProvider, Runtime};
 use alike::engine::signature::CacheShape;
 use alike::engine::{evaluate, session::OnnxModel};
 use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity, plan};
+use alike::model_folder::ModelFolder;
 use alike::prompts::plan::Reuse;
 use alike::prompts::template::{Style, Wording};
 use alike::prompts::tokens::{Close, PromptTokenizer, Question};
@@ -18,7 +19,8 @@ use clap::Args;
 
 use crate::cli::Common;
 use crate::cli::device::{Device, DeviceArgs};
-use crate::cli::judge::{Opened, open};
+use crate::cli::encoder::{self, EncoderArgs};
+use crate::cli::judge::open;
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
@@ -38,6 +40,8 @@ pub(crate) struct CheckArgs {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
+    encoder: EncoderArgs,
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
@@ -49,17 +53,20 @@ pub(crate) fn run(args: &CheckArgs, common: &Common) -> anyhow::Result<()> {
         Some(path) => Concepts::read_csv(path)?,
         None => Concepts::from_names(EXAMPLES)?,
     };
+    let device = args.device.over(Device::default());
+    let folder = ModelFolder::open(&args.model)?;
+    if let Some(signature) = folder.encoder()? {
+        encoder::refuse_style(args.style)?;
+        let opened = encoder::Opened::new(folder, signature, common)?;
+        return encoder::check(&opened, &args.encoder, &device, &concepts, common);
+    }
+    args.encoder.refuse(&args.model.display().to_string())?;
     let wording = Wording::new("paper", None)?;
     let opened = open(&args.model, args.style, &wording, common)?;
-    println!("model      {}", opened.folder.path.display());
-    println!("runtime    {} ({})", opened.runtime.version(), opened.runtime.path().display());
-    for (name, digest) in opened.folder.digests()? {
-        println!("sha256     {digest}  {name}");
-    }
-    let device = args.device.over(Device::default());
+    print_folder(&opened.folder, opened.runtime)?;
     let mut model = opened.start(&device, common)?;
     print_graph(&model);
-    print_providers(&opened, &device, common);
+    print_providers(&device, |other| opened.start(other, common).map(drop));
     let n = triplets::count(concepts.len());
     let sample = triplets::random(concepts.len(), args.self_test.clamp(1, usize::try_from(n)?), false, args.seed)?;
     let name = |id| concepts.name(id);
@@ -102,6 +109,15 @@ fn print_parity(what: &str, one: &[[f64; 2]], other: &[[f64; 2]]) {
     );
 }
 
+pub(crate) fn print_folder(folder: &ModelFolder, runtime: &Runtime) -> anyhow::Result<()> {
+    println!("model      {}", folder.path.display());
+    println!("runtime    {} ({})", runtime.version(), runtime.path().display());
+    for (name, digest) in folder.digests()? {
+        println!("sha256     {digest}  {name}");
+    }
+    Ok(())
+}
+
 fn print_graph(model: &OnnxModel) {
     let (signature, info) = (model.signature(), model.info());
     println!(
@@ -118,14 +134,15 @@ fn print_graph(model: &OnnxModel) {
     println!("precision  {}", info.precision);
 }
 
-fn print_providers(opened: &Opened, device: &Device, common: &Common) {
+/// Which providers start a session, by starting one.
+pub(crate) fn print_providers(device: &Device, start: impl Fn(&Device) -> anyhow::Result<()>) {
     println!("provider   {} starts", device.provider);
     for provider in [ExecutionProvider::Cpu, ExecutionProvider::Cuda, ExecutionProvider::TensorRt] {
         if provider == device.provider {
             continue;
         }
-        match opened.start(&Device { provider, ..device.clone() }, common) {
-            Ok(_) => println!("provider   {provider} starts"),
+        match start(&Device { provider, ..device.clone() }) {
+            Ok(()) => println!("provider   {provider} starts"),
             Err(error) => {
                 let reason = error.chain().last().map(ToString::to_string).unwrap_or_default();
                 println!("provider   {provider} does not start: {}", reason.lines().next().unwrap_or_default());

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 
 use alike::config::{DEFAULT_BATCH_TOKENS, Model};
 use alike::engine::provider::{ExecutionProvider, Gpu, Precision};
+use alike::engine::session::SessionSettings;
 use alike::error::Error;
+use alike::model_folder::ModelFolder;
 use clap::Args;
+
+use crate::cli::Common;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Where the model runs")]
@@ -56,6 +60,19 @@ impl Device {
     /// What a study says.
     pub(crate) fn of(model: &Model) -> Self {
         Self { provider: model.provider, gpu: model.gpu.clone(), batch_tokens: model.batch_tokens }
+    }
+}
+
+/// A session of a model on a device.
+pub(crate) fn session_settings(folder: &ModelFolder, device: &Device, common: &Common) -> SessionSettings {
+    SessionSettings {
+        provider: device.provider,
+        gpu: device.gpu.clone(),
+        batch_tokens: device.batch_tokens,
+        threads: common.threads,
+        stated: folder.stated,
+        context_tokens: folder.context_tokens,
+        precision: folder.precision.clone(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `alike judge`: ask a language model, part by part.
+//! `alike judge`: ask a model, part by part.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use alike::config::{JudgeSection, Model, Prompt, Study};
 use alike::engine::LanguageModel;
 use alike::engine::graph_file::GraphPorts;
 use alike::engine::provider::Runtime;
-use alike::engine::session::{OnnxModel, SessionSettings};
+use alike::engine::session::OnnxModel;
 use alike::engine::signature::{Pool, Signature};
 use alike::error::Error;
 use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity, plan, questions};
@@ -25,7 +25,8 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use rayon::prelude::*;
 
-use crate::cli::device::{Device, DeviceArgs};
+use crate::cli::device::{Device, DeviceArgs, session_settings};
+use crate::cli::encoder::{self, EncoderArgs};
 use crate::cli::judge_settings::{fingerprint, settings};
 use crate::cli::parts::{Parts, Target};
 use crate::cli::plan::PlanReport;
@@ -35,7 +36,7 @@ use crate::cli::{Common, Existing, sample, write_json};
 #[derive(Debug, Args)]
 pub(crate) struct JudgeArgs {
     /// A study: its models are asked its triplets
-    #[arg(value_name = "STUDY.toml", conflicts_with_all = ["model", "triplets", "concepts", "label", "seed", "style"])]
+    #[arg(value_name = "STUDY.toml", conflicts_with_all = ["model", "triplets", "concepts", "label", "seed", "style", "template", "cosine_temperature"])]
     study: Option<PathBuf>,
     /// Model folder: `model.onnx` and `tokenizer.json`
     #[arg(long, value_name = "DIR", required_unless_present = "study")]
@@ -83,6 +84,8 @@ pub(crate) struct JudgeArgs {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
+    encoder: EncoderArgs,
+    #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
     existing: Existing,
@@ -119,6 +122,11 @@ pub(crate) struct Job<'a> {
     pub(crate) seed: u64,
     pub(crate) prompt: &'a Prompt,
     pub(crate) judge: JudgeSection,
+    /// The score that is set for this model alone.
+    pub(crate) own_score: Option<ScoreKind>,
+    pub(crate) encoder: EncoderArgs,
+    /// Whether the other settings are also those of language models.
+    pub(crate) beside_language_models: bool,
     pub(crate) target: Target<'a>,
     /// Where the record of the run goes.
     pub(crate) record: PathBuf,
@@ -170,6 +178,9 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
         seed: args.seed,
         prompt: &Prompt::default(),
         judge,
+        own_score: args.score,
+        encoder: args.encoder.clone(),
+        beside_language_models: false,
         target,
         record: store::respondent_path(out, &label).join("_run.json"),
     };
@@ -239,12 +250,26 @@ pub(crate) fn study_job<'a>(study: &'a Study, model: &'a Model, target: Target<'
         seed: study.study.seed,
         prompt: &study.prompt,
         judge: study.judge_of(model),
+        own_score: model.score,
+        encoder: EncoderArgs { template: model.template.clone(), cosine_temperature: model.cosine_temperature },
+        // A folder that cannot be read is told of when its turn comes.
+        beside_language_models: study.models.iter().any(|model| is_language_model(&model.path).unwrap_or(true)),
         target,
         record: study.folder().run_record(&model.label),
     }
 }
 
-/// A model folder, opened: everything but the session, which is slow to start.
+fn is_language_model(path: &Path) -> alike::Result<bool> {
+    Ok(ModelFolder::open(path)?.encoder()?.is_none())
+}
+
+/// An encoder's folder, opened; `None` for a language model's.
+fn open_encoder(path: &Path, common: &Common) -> anyhow::Result<Option<encoder::Opened>> {
+    let folder = ModelFolder::open(path)?;
+    folder.encoder()?.map(|signature| encoder::Opened::new(folder, signature, common)).transpose()
+}
+
+/// A language model's folder, opened: everything but the session, which is slow to start.
 pub(crate) struct Opened {
     pub(crate) folder: ModelFolder,
     pub(crate) runtime: &'static Runtime,
@@ -256,6 +281,16 @@ pub(crate) struct Opened {
 pub(crate) fn open(model: &Path, style: Option<Style>, wording: &Wording, common: &Common) -> anyhow::Result<Opened> {
     let runtime = Runtime::load(common.ort.as_deref())?;
     let folder = ModelFolder::open(model)?;
+    if folder.encoder()?.is_some() {
+        return Err(Error::Signature {
+            path: folder.graph,
+            side: "output",
+            name: "logits".into(),
+            found: "missing, as in a sentence encoder".into(),
+            expected: "a language model's; encoders answer triplets only, with `alike judge` or `alike run`".into(),
+        }
+        .into());
+    }
     let (style, stated) = folder.style(style);
     if !stated {
         tracing::warn!(
@@ -280,15 +315,7 @@ pub(crate) fn open(model: &Path, style: Option<Style>, wording: &Wording, common
 impl Opened {
     /// Starts the session.
     pub(crate) fn start(&self, device: &Device, common: &Common) -> anyhow::Result<OnnxModel> {
-        let settings = SessionSettings {
-            provider: device.provider,
-            gpu: device.gpu.clone(),
-            batch_tokens: device.batch_tokens,
-            threads: common.threads,
-            stated: self.folder.stated,
-            context_tokens: self.folder.context_tokens,
-            precision: self.folder.precision.clone(),
-        };
+        let settings = session_settings(&self.folder, device, common);
         let model = OnnxModel::open(&self.folder.graph, self.runtime, &settings)
             .with_context(|| format!("opening the model in {}", self.folder.path.display()))?;
         if model.signature().encoder && self.folder.decoder_start.is_none() {
@@ -323,6 +350,10 @@ pub(crate) const SCORING_VERSION: u32 = 2;
 /// Asks one model what has not been answered yet.
 pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json::Value> {
     let started = Instant::now();
+    if let Some(opened) = open_encoder(job.model, common)? {
+        return encoder::judge(job, &opened, common);
+    }
+    job.encoder.refuse(job.target.label)?;
     let wording = job.prompt.wording()?;
     let opened = open(job.model, job.style, &wording, common)?;
     let settings = settings(job, wording, &opened)?;
@@ -330,41 +361,50 @@ pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json
     let parts = job.target.open(fingerprint.clone())?;
     let record =
         if parts.missing().is_empty() { Record::default() } else { ask(job, &opened, &settings, &parts, common)? };
-    let (made, kept) = parts.finish()?;
-    let seconds = started.elapsed().as_secs_f64();
-    let tally = store::order_tally(job.target.folder, job.target.label)?;
-    let rate = made as f64 / record.judge_seconds;
-    if made > 0 {
-        let judging = format!("{:.0} s, {rate:.1} judgments/s", record.judge_seconds);
-        tracing::info!(
-            "{}: {made} judgments in {judging} → {}",
-            job.target.label,
-            store::respondent_path(job.target.folder, job.target.label).display()
-        );
-    } else {
-        tracing::info!("{}: all {kept} judgments were there", job.target.label);
-    }
-    tracing::info!("{}: {}", job.target.label, described(&tally));
-    let (n_both_orders, consistency) = tally.consistency();
-    let summary = serde_json::json!({
-        "respondent": job.target.label, "made": made, "kept": kept, "seconds": seconds,
-        "judge_seconds": record.judge_seconds, "session_seconds": record.session_seconds, "load_seconds": record.load_seconds,
+    let mut summary = finish(&job.target, parts, started, record.judge_seconds)?;
+    let own = serde_json::json!({
+        "session_seconds": record.session_seconds, "load_seconds": record.load_seconds,
         "self_test_seconds": record.self_test_seconds, "self_test": record.parity,
-        "triplets_per_second": (made > 0).then_some(rate / f64::from(settings.repeats)),
-        "decision": settings.decision.name(), "repeats": settings.repeats,
-        "unparsed": tally.n - tally.n_chosen, "first_share": tally.first_share(),
-        "both_orders": n_both_orders, "order_consistency": consistency,
-        "tokens_computed": record.size.computed_tokens,
+        "decision": settings.decision.name(), "tokens_computed": record.size.computed_tokens,
         "tokens_distinct": record.size.distinct_tokens, "tokens_logical": record.size.logical_tokens,
         "passes": record.size.passes, "scored_positions": record.size.scored_positions,
         "style": opened.style.to_string(), "provider": job.device.provider.to_string(),
         "precision": opened.folder.precision, "runtime": opened.runtime.version(),
-        "threads": common.threads, "fingerprint": fingerprint.digest(), "version": env!("CARGO_PKG_VERSION"),
+        "threads": common.threads, "fingerprint": fingerprint.digest(),
     });
-    if made > 0 {
+    summary.as_object_mut().expect("a summary is an object").extend(own.as_object().cloned().unwrap_or_default());
+    if summary["made"] != 0 {
         write_json(&job.record, &summary)?;
     }
     Ok(summary)
+}
+
+/// Ends a respondent: says what was made and how the choices depend on the order of options. Returns the part of the
+/// summary that is the same for all kinds of models.
+pub(crate) fn finish(
+    target: &Target<'_>,
+    parts: Parts<'_>,
+    started: Instant,
+    judge_seconds: f64,
+) -> anyhow::Result<serde_json::Value> {
+    let (made, kept) = parts.finish()?;
+    let tally = store::order_tally(target.folder, target.label)?;
+    let (label, rate) = (target.label, made as f64 / judge_seconds);
+    if made > 0 {
+        let folder = store::respondent_path(target.folder, label);
+        let judging = format!("{judge_seconds:.0} s, {rate:.1} judgments/s");
+        tracing::info!("{label}: {made} judgments in {judging} → {}", folder.display());
+    } else {
+        tracing::info!("{label}: all {kept} judgments were there");
+    }
+    tracing::info!("{label}: {}", described(&tally));
+    let (n_both_orders, consistency) = tally.consistency();
+    Ok(serde_json::json!({
+        "respondent": label, "made": made, "kept": kept, "seconds": started.elapsed().as_secs_f64(),
+        "judge_seconds": judge_seconds, "triplets_per_second": (made > 0).then_some(rate / f64::from(target.repeats)),
+        "repeats": target.repeats, "unparsed": tally.n - tally.n_chosen, "first_share": tally.first_share(),
+        "both_orders": n_both_orders, "order_consistency": consistency, "version": env!("CARGO_PKG_VERSION"),
+    }))
 }
 
 /// What the choices say about the order of options, in a line.
@@ -451,6 +491,10 @@ const PARITY_WARNING_NATS: f64 = 1e-3;
 
 /// `--dry-run`: the plan, without running it.
 fn print_plan(job: &Job<'_>, common: &Common) -> anyhow::Result<()> {
+    if let Some(opened) = open_encoder(job.model, common)? {
+        return encoder::print_plan(job, &opened, common);
+    }
+    job.encoder.refuse(job.target.label)?;
     let wording = job.prompt.wording()?;
     let opened = open(job.model, job.style, &wording, common)?;
     let settings = settings(job, wording, &opened)?;

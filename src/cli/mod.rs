@@ -4,6 +4,7 @@ mod align;
 mod check;
 mod device;
 mod embed;
+mod encoder;
 mod judge;
 mod judge_settings;
 mod parts;
@@ -76,7 +77,7 @@ enum Command {
     Run(run::RunArgs),
     /// Draw triplets
     Sample(sample::SampleArgs),
-    /// Ask a language model
+    /// Ask a language model, or a sentence encoder
     Judge(judge::JudgeArgs),
     /// Score any prompts with any choices, as lm-evaluation-harness does
     ///

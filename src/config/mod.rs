@@ -11,6 +11,7 @@ use crate::embedding::{FitSettings, L2, Loss};
 use crate::engine::provider::{ExecutionProvider, Gpu};
 use crate::error::{Error, Result};
 use crate::prompts::template::{Example, Style, Wording};
+use crate::respondents::encoder::{check_temperature, check_template};
 use crate::scoring::{Decision, ScoreKind};
 use crate::store::folder::StudyFolder;
 
@@ -29,7 +30,7 @@ pub struct Study {
     /// How they are put.
     #[serde(default)]
     pub prompt: Prompt,
-    /// Language models that answer.
+    /// Language models and encoders that answer.
     #[serde(default)]
     pub models: Vec<Model>,
     /// Simulated subjects that answer.
@@ -158,6 +159,14 @@ pub struct Model {
     /// What decides, where that is not `[judge]`'s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<ScoreKind>,
+    /// What an encoder is given for a concept, with `{concept}`; the concept's name unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// What an encoder's difference of cosines is divided by; [`DEFAULT_COSINE_TEMPERATURE`] unless set.
+    ///
+    /// [`DEFAULT_COSINE_TEMPERATURE`]: crate::respondents::encoder::DEFAULT_COSINE_TEMPERATURE
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cosine_temperature: Option<f64>,
 }
 
 /// Passes of 544 and 1,088 tokens ran at 616 and 642 tokens/s with SmolLM2-135M on two cores: wider ones gain little there
@@ -406,6 +415,8 @@ impl Study {
         for model in &self.models {
             let judge = self.judge_of(model);
             judge.check()?;
+            model.template.as_deref().map_or(Ok(()), check_template)?;
+            model.cosine_temperature.map_or(Ok(()), check_temperature)?;
             if let (Decision::Generate, Some(column)) = (judge.decision, &self.embed.soft_column) {
                 let found = format!("{column:?}, and {} answers freely", model.label);
                 return wrong("embed.soft_column", found, "absent: free answers have no probabilities");

@@ -1,5 +1,6 @@
 //! Running a plan on a language model.
 
+pub mod encoder;
 pub mod graph_file;
 pub mod kv_cache;
 pub mod provider;

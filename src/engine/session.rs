@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ndarray::{Array, Array1, Array2, Array3, ArrayView1, ArrayView3, Dimension, Ix3, arr0, s};
+use ndarray::{Array, Array1, Array2, Array3, ArrayD, ArrayView1, ArrayView3, Dimension, Ix3, arr0, s};
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 use rayon::prelude::*;
 
+use crate::engine::encoder::{EncoderSignature, TextBatch};
 use crate::engine::graph_file::GraphPorts;
 use crate::engine::kv_cache::KvCache;
 use crate::engine::provider::{ExecutionProvider, Gpu, Runtime, Shapes, runtime_error};
@@ -65,19 +66,7 @@ impl OnnxModel {
         let ports = GraphPorts::read(graph)?;
         ports.weights(graph)?;
         let signature = Signature::read(graph, &ports, settings.stated)?;
-        let doing = format!("opening {}", graph.display());
-        let fail = |e: &ort::Error| runtime_error(&doing, e);
-        let mut builder = Session::builder(&runtime.environment).map_err(|e| fail(&e))?;
-        builder = builder
-            .with_execution_providers(settings.provider.dispatch(&settings.gpu, &shapes(&signature, settings)))
-            .map_err(|e| fail(&e.into()))?;
-        builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(|e| fail(&e.into()))?;
-        // Shapes change from pass to pass, so a memory plan for one shape only costs.
-        builder = builder.with_memory_pattern(false).map_err(|e| fail(&e.into()))?;
-        if settings.threads > 0 {
-            builder = builder.with_intra_threads(settings.threads).map_err(|e| fail(&e.into()))?;
-        }
-        let session = builder.commit_from_file(graph).map_err(|e| fail(&e))?;
+        let session = start(graph, runtime, settings, &shapes(&signature, settings))?;
 
         let info = ModelInfo {
             vocab_size: signature.vocab_size,
@@ -217,6 +206,76 @@ impl LanguageModel for OnnxModel {
     }
 
     fn running(&self) -> Duration {
+        self.running
+    }
+}
+
+fn start(graph: &Path, runtime: &Runtime, settings: &SessionSettings, shapes: &Shapes) -> Result<Session> {
+    let doing = format!("opening {}", graph.display());
+    let fail = |e: &ort::Error| runtime_error(&doing, e);
+    let mut builder = Session::builder(&runtime.environment).map_err(|e| fail(&e))?;
+    builder = builder
+        .with_execution_providers(settings.provider.dispatch(&settings.gpu, shapes))
+        .map_err(|e| fail(&e.into()))?;
+    builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(|e| fail(&e.into()))?;
+    // Shapes change from pass to pass, so a memory plan for one shape only costs.
+    builder = builder.with_memory_pattern(false).map_err(|e| fail(&e.into()))?;
+    if settings.threads > 0 {
+        builder = builder.with_intra_threads(settings.threads).map_err(|e| fail(&e.into()))?;
+    }
+    builder.commit_from_file(graph).map_err(|e| fail(&e))
+}
+
+/// A sentence encoder in an ONNX graph.
+#[derive(Debug)]
+pub struct OnnxEncoder {
+    session: Session,
+    signature: EncoderSignature,
+    running: Duration,
+}
+
+impl OnnxEncoder {
+    /// Opens a graph whose signature has been read.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] and [`Error::Format`] for its weights, [`Error::Runtime`] in the runtime's words.
+    pub fn open(
+        graph: &Path,
+        signature: EncoderSignature,
+        runtime: &Runtime,
+        settings: &SessionSettings,
+    ) -> Result<Self> {
+        GraphPorts::read(graph)?.weights(graph)?;
+        let session = start(graph, runtime, settings, &Shapes::default())?;
+        Ok(Self { session, signature, running: Duration::ZERO })
+    }
+
+    /// Runs texts of one length.
+    ///
+    /// # Shapes
+    /// returns `[batch, seq, width]`, or `[batch, width]` where the graph pools
+    /// # Errors
+    /// [`Error::Runtime`]
+    pub fn run(&mut self, texts: &TextBatch) -> Result<ArrayD<f32>> {
+        let mut inputs: Vec<(&str, SessionInputValue<'_>)> = vec![("input_ids", tensor(texts.ids.clone())?.into())];
+        if self.signature.attention_mask {
+            inputs.push(("attention_mask", tensor(Array2::<i64>::ones(texts.ids.dim()))?.into()));
+        }
+        if self.signature.token_type_ids {
+            inputs.push(("token_type_ids", tensor(texts.type_ids.clone())?.into()));
+        }
+        let options = select(&[self.signature.output], &[])?;
+        let (n_texts, length) = texts.ids.dim();
+        let doing = || format!("encoding {n_texts} texts of {length} tokens");
+        let started = Instant::now();
+        let outputs = self.session.run_with_options(inputs, &options).map_err(|e| runtime_error(&doing(), &e))?;
+        self.running += started.elapsed();
+        let states = outputs[self.signature.output].try_extract_array::<f32>();
+        Ok(states.map_err(|e| runtime_error(&doing(), &e))?.into_owned())
+    }
+
+    /// Time spent in the runtime so far.
+    pub fn running(&self) -> Duration {
         self.running
     }
 }

@@ -149,7 +149,7 @@ impl Signature {
     /// # Errors
     /// [`Error::Signature`] naming the first input or output that is missing, unknown or of another type.
     pub fn read(path: &Path, graph: &GraphPorts, stated: Stated) -> Result<Self> {
-        let reader = Reader { path, inputs: &graph.inputs, outputs: &graph.outputs };
+        let reader = Reader::new(path, graph);
         let has = |name: &str| graph.inputs.iter().any(|p| p.name == name);
         reader.input("input_ids", Element::I64, 2)?;
         let encoder = has("decoder_input_ids");
@@ -219,14 +219,7 @@ impl Signature {
         ];
         let of_pool = |name: &str| pool.as_ref().is_some_and(|pool| pool.past.iter().any(|past| past == name));
         let known = |name: &str| KNOWN.contains(&name) || of_pool(name) || logits_to_keep == Some(name);
-        if let Some(port) = graph.inputs.iter().find(|p| !known(&p.name)) {
-            return Err(reader.wrong(
-                "input",
-                &port.name,
-                &port.described(),
-                "no such input: the engine would not know what to feed",
-            ));
-        }
+        reader.refuse_others(known)?;
         let grouped_query_op = graph.operators.contains("GroupQueryAttention");
         Ok(Self {
             encoder,
@@ -282,13 +275,27 @@ impl Port {
     }
 }
 
-struct Reader<'a> {
+/// Looks ports up and complains about them.
+pub(super) struct Reader<'a> {
     path: &'a Path,
     inputs: &'a [Port],
     outputs: &'a [Port],
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(super) fn new(path: &'a Path, graph: &'a GraphPorts) -> Self {
+        Self { path, inputs: &graph.inputs, outputs: &graph.outputs }
+    }
+
+    /// Refuses an input that is not known.
+    pub(super) fn refuse_others(&self, known: impl Fn(&str) -> bool) -> Result<()> {
+        let expected = "no such input: the engine would not know what to feed";
+        match self.inputs.iter().find(|port| !known(&port.name)) {
+            Some(port) => Err(self.wrong("input", &port.name, &port.described(), expected)),
+            None => Ok(()),
+        }
+    }
+
     fn wrong(&self, side: &'static str, name: &str, found: &str, expected: &str) -> Error {
         let (path, name) = (self.path.into(), name.to_owned());
         Error::Signature { path, side, name, found: found.into(), expected: expected.into() }
@@ -314,11 +321,11 @@ impl Reader<'_> {
         Ok(port)
     }
 
-    fn input(&self, name: &str, element: Element, rank: usize) -> Result<&Port> {
+    pub(super) fn input(&self, name: &str, element: Element, rank: usize) -> Result<&Port> {
         self.port("input", name, element, rank)
     }
 
-    fn output(&self, name: &str, element: Element, rank: usize) -> Result<&Port> {
+    pub(super) fn output(&self, name: &str, element: Element, rank: usize) -> Result<&Port> {
         self.port("output", name, element, rank)
     }
 

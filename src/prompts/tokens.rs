@@ -1,6 +1,7 @@
 //! The tokens of a prompt and its options.
 
 mod continued;
+mod text;
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,8 @@ use tokenizers::Tokenizer;
 
 use crate::error::{Error, Result};
 use crate::prompts::template::Frame;
+
+pub use text::{TextTokenizer, TextTokens};
 
 /// A token id.
 pub type TokenId = u32;
@@ -116,10 +119,7 @@ impl PromptTokenizer {
     /// [`Error::Tokenizer`] for an unreadable file or no closing token.
     pub fn new(path: &Path, frame: Frame, eos: Option<TokenId>) -> Result<Self> {
         let fault = |message: String| Error::Tokenizer { path: path.into(), message };
-        let bytes = fs_err::read(path)?;
-        let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| fault(format!("not a tokenizer.json: {e}")))?;
-        tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|e| fault(e.to_string()))?;
+        let tokenizer = load(path)?;
         let mut literal = tokenizer.clone();
         literal.set_encode_special_tokens(true);
         let special =
@@ -198,15 +198,7 @@ impl PromptTokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] when ids go beyond it: the tokenizer belongs to another model.
     pub fn check_vocabulary(&self, vocab_size: usize) -> Result<()> {
-        // A model may have more rows than the tokenizer has tokens (padding), never fewer.
-        let highest = self.tokenizer.get_vocab(true).into_values().max().unwrap_or(0);
-        if (highest as usize) < vocab_size {
-            return Ok(());
-        }
-        let message = format!(
-            "has token ids up to {highest}, but the model's vocabulary holds {vocab_size}: not this model's tokenizer"
-        );
-        Err(Error::Tokenizer { path: self.path.clone(), message })
+        check_vocabulary(&self.tokenizer, &self.path, vocab_size)
     }
 
     /// The token that closes an answer.
@@ -408,6 +400,28 @@ impl PromptTokenizer {
     fn first_special_start(&self, text: &str) -> usize {
         self.special.iter().filter_map(|t| text.find(t.as_str())).min().unwrap_or(text.len())
     }
+}
+
+/// Reads `tokenizer.json`; texts are tokenised as they are, whatever padding and truncation it asks for.
+fn load(path: &Path) -> Result<Tokenizer> {
+    let fault = |message: String| Error::Tokenizer { path: path.into(), message };
+    let bytes = fs_err::read(path)?;
+    let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| fault(format!("not a tokenizer.json: {e}")))?;
+    tokenizer.with_padding(None);
+    tokenizer.with_truncation(None).map_err(|e| fault(e.to_string()))?;
+    Ok(tokenizer)
+}
+
+fn check_vocabulary(tokenizer: &Tokenizer, path: &Path, vocab_size: usize) -> Result<()> {
+    // A model may have more rows than the tokenizer has tokens (padding), never fewer.
+    let highest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0);
+    if (highest as usize) < vocab_size {
+        return Ok(());
+    }
+    let message = format!(
+        "has token ids up to {highest}, but the model's vocabulary holds {vocab_size}: not this model's tokenizer"
+    );
+    Err(Error::Tokenizer { path: path.into(), message })
 }
 
 /// Length of the common prefix of two sequences.

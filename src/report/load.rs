@@ -5,16 +5,18 @@ use std::path::PathBuf;
 use faer::{Mat, MatRef};
 use serde_json::Value;
 
+use crate::alignment::agreement::Agreement;
 use crate::concepts::Concepts;
 use crate::config::{BUILT_IN_REFERENCE, Response, Study};
 use crate::error::{Error, Result};
-use crate::judgments::{Quality, quality};
+use crate::judgments::{Judgment, Quality, quality};
 use crate::linalg::{centred, pca};
 use crate::report::{ConceptLabel, ConceptMap, FitSummary, Kind, ReportData, Respondent};
 use crate::store;
 use crate::store::embedding::Embedding;
 use crate::store::folder::StudyFolder;
 use crate::store::table::Table;
+use crate::triplets::Triplet;
 
 /// Reads a study's output folder.
 ///
@@ -65,8 +67,9 @@ pub fn load(folder: &StudyFolder) -> Result<ReportData> {
         ("wording".to_owned(), study.wording()?.question),
         ("system text".to_owned(), study.wording()?.system),
     ];
+    let reference = store::embedding::read(&folder.reference())?;
     for respondent in &mut respondents {
-        respondent.quality = loader.quality(&respondent.label, &concepts)?;
+        (respondent.quality, respondent.agreement) = loader.judged(&respondent.label, &concepts, &reference)?;
         let run = loader.run_record(&respondent.label);
         respondent.triplets_per_second = run["triplets_per_second"].as_f64();
         if let Some(text) = run_text(&run) {
@@ -74,7 +77,6 @@ pub fn load(folder: &StudyFolder) -> Result<ReportData> {
         }
     }
 
-    let reference = store::embedding::read(&folder.reference())?;
     let reference_name = alignment.first().map(|row| row.reference.clone()).unwrap_or_default();
     let maps = maps(&reference, &reference_name, &embeddings, &concepts)?;
     Ok(ReportData {
@@ -105,12 +107,11 @@ impl Loader<'_> {
         let model = |m: &crate::config::Model| {
             let run = self.run_record(&m.label);
             let text = |name: &str| run[name].as_str().unwrap_or("unknown").to_owned();
-            let description = format!(
-                "language model, {}, asked in {} style on {}",
-                text("precision"),
-                text("style"),
-                text("provider")
-            );
+            let (precision, provider) = (text("precision"), text("provider"));
+            let description = match run["kind"] == "encoder" {
+                true => format!("sentence encoder, {precision}, answers by cosine on {provider}"),
+                false => format!("language model, {precision}, asked in {} style on {provider}", text("style")),
+            };
             (m.label.clone(), Kind::Model, description)
         };
         let simulated = |s: &crate::config::Simulated| {
@@ -134,9 +135,19 @@ impl Loader<'_> {
             .unwrap_or(Value::Null)
     }
 
-    fn quality(&self, label: &str, concepts: &Concepts) -> Result<Quality> {
+    /// How a respondent's judgments were given, and how many the reference would give too.
+    fn judged(&self, label: &str, concepts: &Concepts, reference: &Embedding) -> Result<(Quality, Agreement)> {
         let judgments = store::judgments::read(&self.folder.judgments(), label, concepts)?;
-        Ok(quality(&judgments, concepts.len(), |id| concepts.name(id).to_owned()))
+        let row = |id: u32| reference.names.iter().position(|name| name == concepts.name(id));
+        let rows: Vec<Option<usize>> = (0..).map(row).take(concepts.len()).collect();
+        let row = |id: u32| rows[id as usize];
+        let choice = |judgment: &Judgment| {
+            let Triplet { anchor, first, second } = judgment.triplet;
+            let (chosen, left) = if judgment.chose_first? { (first, second) } else { (second, first) };
+            Some([row(anchor)?, row(chosen)?, row(left)?])
+        };
+        let agreement = Agreement::of(reference.coordinates.as_ref(), judgments.iter().filter_map(choice))?;
+        Ok((quality(&judgments, concepts.len(), |id| concepts.name(id).to_owned()), agreement))
     }
 }
 
@@ -144,14 +155,25 @@ impl Loader<'_> {
 fn run_text(run: &Value) -> Option<String> {
     let number = |name: &str| run[name].as_f64();
     let rate = number("triplets_per_second")?;
+    let runtime = run["runtime"].as_str().unwrap_or("unknown");
+    if run["kind"] == "encoder" {
+        return Some(format!(
+            "{rate:.0} triplets/s; {} concepts embedded once, {} pooling, width {}, template {}, cosine temperature {}; ONNX \
+             Runtime {runtime}",
+            number("concepts_embedded").unwrap_or_default(),
+            run["pooling"].as_str().unwrap_or("unknown"),
+            number("width").unwrap_or_default(),
+            run["template"],
+            number("cosine_temperature").unwrap_or_default(),
+        ));
+    }
     let parity = run["self_test"]["max_nats"]
         .as_f64()
         .map(|p| format!(", sharing prefixes changed log p by at most {p:.1e} nats"));
     Some(format!(
-        "{rate:.1} triplets/s; {} tokens computed where one request per option would take {}; ONNX Runtime {}{}",
+        "{rate:.1} triplets/s; {} tokens computed where one request per option would take {}; ONNX Runtime {runtime}{}",
         number("tokens_computed").unwrap_or_default(),
         number("tokens_logical").unwrap_or_default(),
-        run["runtime"].as_str().unwrap_or("unknown"),
         parity.unwrap_or_default()
     ))
 }

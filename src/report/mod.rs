@@ -14,6 +14,7 @@ mod tables;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::alignment::agreement::Agreement;
 use crate::error::Result;
 use crate::judgments::Quality;
 use crate::store::alignment::AlignmentRow;
@@ -76,6 +77,8 @@ pub struct Respondent {
     pub description: String,
     /// How its judgments were given.
     pub quality: Quality,
+    /// How many of its choices the reference would make too.
+    pub agreement: Agreement,
     /// The embeddings fitted to its judgments.
     pub fits: Vec<FitSummary>,
     /// Speed of judging.

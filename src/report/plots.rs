@@ -166,7 +166,12 @@ pub(super) fn quality(data: &ReportData) -> Figure {
         ..share("", None)
     };
     type Measure = fn(&super::Respondent) -> Option<f64>;
-    let measures: [(&str, Measure, Axis); 4] = [
+    let measures: [(&str, Measure, Axis); 5] = [
+        (
+            "Agreement with the reference",
+            |one| one.agreement.share(),
+            share("share of choices of the option nearer in the reference", Some(0.5)),
+        ),
         ("Choice mass", |one| one.quality.median_choice_mass, mass),
         (
             "Position bias",
@@ -194,7 +199,7 @@ pub(super) fn quality(data: &ReportData) -> Figure {
         dot_panel(format!("quality-{index}"), (*heading).to_owned(), &dots, axis)
     });
     let mut legend: Vec<LegendItem> = ranking_legend().into_iter().take(2).collect();
-    legend.push(LegendItem { mark: mark_path("half", "M0-7V7"), text: "no position bias (50\u{202f}%)".into() });
+    legend.push(LegendItem { mark: mark_path("half", "M0-7V7"), text: "what a coin gives (50\u{202f}%)".into() });
     Figure {
         name: "quality",
         title: "Judgment quality".into(),

@@ -1,6 +1,6 @@
 //! The paragraph at the top of the page: what the numbers say, in plain words.
 
-use super::numbers::{count, decimals, p_value};
+use super::numbers::{count, decimals, p_value, percent};
 use super::svg::shorten;
 use super::{Kind, ReportData, fits, kind_of, preferred_fit, ranked};
 use crate::store::alignment::AlignmentRow;
@@ -161,9 +161,8 @@ fn one_model(data: &ReportData, row: &AlignmentRow, brief: bool) -> String {
     }
     numbers.extend(known(row.p).map(|p| format!("permutation p\u{a0}{}", equals(&p_value(Some(p))))));
     let mut text = format!("{finding} ({}).", numbers.join("; "));
-    if !brief {
-        text.extend(forced(data, row));
-    }
+    text.extend(agreement(data, row));
+    text.extend(forced(data, row));
     for fit in fits(data).into_iter().filter(|fit| *fit != row.fit) {
         let Some(other) = ranked(data, fit).into_iter().find(|other| other.respondent == row.respondent) else {
             continue;
@@ -179,6 +178,16 @@ fn one_model(data: &ReportData, row: &AlignmentRow, brief: bool) -> String {
         }
     }
     text
+}
+
+/// How many single choices the reference would make too, which needs no fit to be understood.
+fn agreement(data: &ReportData, row: &AlignmentRow) -> Option<String> {
+    let agreement = data.respondents.iter().find(|one| one.label == row.respondent)?.agreement;
+    Some(format!(
+        " {} of its choices are the reference’s, where a coin has 50\u{202f}% ({} triplets that the reference decides).",
+        percent(Some(agreement.share()?)),
+        count(agreement.n)
+    ))
 }
 
 /// Below this choice mass a model, left free, would hardly ever have named one of the options.

@@ -86,6 +86,8 @@ pub(super) fn quality(data: &ReportData) -> Result<Vec<u8>> {
         "swap_consistency",
         "n_swapped",
         "triplets_per_second",
+        "agreement",
+        "n_agreement",
     ];
     let rows = in_rank_order(data).into_iter().map(|one| {
         let q = &one.quality;
@@ -99,6 +101,7 @@ pub(super) fn quality(data: &ReportData) -> Result<Vec<u8>> {
                 number(q.top_token_permitted),
             ),
             (number(q.swap_consistency), q.n_swapped, number(one.triplets_per_second)),
+            (number(one.agreement.share()), one.agreement.n),
         )
     });
     to_csv(&header, rows)

@@ -255,8 +255,8 @@ fn csv_files_hold_the_numbers_as_drawn() {
     assert_eq!(maps[2], "people,,\"cup, red\",container,1.0,0.5,0.4");
     assert_eq!(maps.len(), 1 + 3 * 4);
     let quality: Vec<&str> = file(&files, "figures/quality.csv").lines().collect();
-    assert_eq!(quality[1], "human-like,simulated,1200,0,,0.7,,,,0,");
-    assert_eq!(quality[2], "model-00,model,1200,0,1e-6,0.7,,,,0,");
+    assert_eq!(quality[1], "human-like,simulated,1200,0,,0.7,,,,0,,,0");
+    assert_eq!(quality[2], "model-00,model,1200,0,1e-6,0.7,,,,0,,,0");
 }
 
 #[test]

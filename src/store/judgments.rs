@@ -47,7 +47,7 @@ pub fn columns() -> Vec<Column> {
             "score_kind",
             Utf8,
             false,
-            "what decided: sequence, per-token, per-byte, pmi, greedy-mask, generate or simulated",
+            "what decided: sequence, per-token, per-byte, pmi, greedy-mask, cosine (of an encoder), generate or simulated",
         ),
         column("score_first", Float32, true, "the deciding score of the first option"),
         column("score_second", Float32, true, "the deciding score of the second option"),
@@ -331,7 +331,8 @@ fn read_part(table: &Table, concepts: &Concepts) -> Result<Vec<Judgment>> {
     Ok((0..table.len()).map(judgment).collect())
 }
 
-const SCORE_KINDS: [&str; 7] = ["sequence", "per-token", "per-byte", "pmi", "greedy-mask", "generate", "simulated"];
+const SCORE_KINDS: [&str; 8] =
+    ["sequence", "per-token", "per-byte", "pmi", "greedy-mask", "cosine", "generate", "simulated"];
 
 const PARSES: [&str; 4] = ["parsed", "unparsed: no option named", "unparsed: both options named", "unparsed: empty"];
 
