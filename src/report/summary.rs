@@ -3,6 +3,7 @@
 use super::numbers::{count, decimals, p_value, percent};
 use super::svg::shorten;
 use super::{Kind, ReportData, fits, kind_of, preferred_fit, ranked};
+use crate::alignment::agreement::Agreement;
 use crate::store::alignment::AlignmentRow;
 
 /// Above this p, alignment counts as chance.
@@ -126,7 +127,14 @@ fn one_model(data: &ReportData, row: &AlignmentRow, brief: bool) -> String {
     if !row.value.is_finite() {
         return format!("{who} has no value.");
     }
+    let agreement = data.respondents.iter().find(|one| one.label == row.respondent).map(|one| one.agreement);
+    let agreement = agreement.unwrap_or_default();
     let finding = match (verdict(row), brief) {
+        (Verdict::Weak, _) if like_a_coin(agreement) => {
+            format!(
+                "{who} sits at chance, for a p like this one comes by luck when a few fits and measures are looked at"
+            )
+        }
         (Verdict::Above, true) => format!("{who} is above chance"),
         (Verdict::Above, false) => {
             format!("{who} is above chance: its answers place the concepts partly as the reference does")
@@ -161,7 +169,7 @@ fn one_model(data: &ReportData, row: &AlignmentRow, brief: bool) -> String {
     }
     numbers.extend(known(row.p).map(|p| format!("permutation p\u{a0}{}", equals(&p_value(Some(p))))));
     let mut text = format!("{finding} ({}).", numbers.join("; "));
-    text.extend(agreement(data, row));
+    text.extend(single_choices(agreement));
     text.extend(forced(data, row));
     for fit in fits(data).into_iter().filter(|fit| *fit != row.fit) {
         let Some(other) = ranked(data, fit).into_iter().find(|other| other.respondent == row.respondent) else {
@@ -180,11 +188,19 @@ fn one_model(data: &ReportData, row: &AlignmentRow, brief: bool) -> String {
     text
 }
 
+/// Standard errors by which a share must exceed one half to be more than a coin's.
+const COIN_SE: f64 = 2.0;
+
+/// Whether choices are no more often the reference's than a coin's would be.
+fn like_a_coin(agreement: Agreement) -> bool {
+    agreement.share().is_some_and(|share| share - 0.5 <= COIN_SE * (0.25 / agreement.n as f64).sqrt())
+}
+
 /// How many single choices the reference would make too, which needs no fit to be understood.
-fn agreement(data: &ReportData, row: &AlignmentRow) -> Option<String> {
-    let agreement = data.respondents.iter().find(|one| one.label == row.respondent)?.agreement;
+fn single_choices(agreement: Agreement) -> Option<String> {
+    let beside = if like_a_coin(agreement) { "no more than a coin’s" } else { "a coin’s would be in 50\u{202f}%" };
     Some(format!(
-        " {} of its choices are the reference’s, where a coin has 50\u{202f}% ({} triplets that the reference decides).",
+        " Its choices are the reference’s in {} of the {} triplets that the reference decides, {beside}.",
         percent(Some(agreement.share()?)),
         count(agreement.n)
     ))

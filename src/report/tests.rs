@@ -240,6 +240,35 @@ fn the_summary_says_at_chance_and_what_the_reference_is() {
     assert!(page(&study(75)).contains("0 of 75 models are above chance (permutation p ≤ 0.01) and 75 are at chance"));
 }
 
+/// A model whose fit is a little lucky, whose choices are a coin's and who would have said something else, says all of it;
+/// beside it one that stands above chance.
+#[test]
+fn the_summary_says_plainly_who_sits_at_chance() {
+    let mut data = study(2);
+    for one in data.alignment.iter_mut().filter(|one| one.fit == PREFERRED_FIT && one.measure == MAIN_MEASURE) {
+        match one.respondent.as_str() {
+            "model-00" => (one.value, one.p) = (0.15, Some(0.045)),
+            "model-01" => (one.value, one.p) = (0.3, Some(0.001)),
+            _ => {}
+        }
+    }
+    data.respondents[0].agreement = Agreement { n: 1000, n_same: 509 };
+    data.respondents[1].agreement = Agreement { n: 1000, n_same: 661 };
+    data.respondents[1].quality.median_choice_mass = None;
+    let lead = summary::paragraph(&data);
+    assert!(lead.contains("model-00 sits at chance, for a p like this one comes by luck"), "{lead}");
+    assert!(
+        lead.contains("in 50.9\u{202f}% of the 1,000 triplets that the reference decides, no more than a coin’s."),
+        "{lead}"
+    );
+    assert!(lead.contains("model-01 is above chance"), "{lead}");
+    assert!(
+        lead.contains("in 66.1\u{202f}% of the 1,000 triplets that the reference decides, a coin’s would be in 50"),
+        "{lead}"
+    );
+    assert_eq!(lead.matches("Left free it would hardly ever").count(), 1, "an encoder is never left free: {lead}");
+}
+
 #[test]
 fn csv_files_hold_the_numbers_as_drawn() {
     let files = written(&study(1));

@@ -316,7 +316,7 @@ fn keys_that_an_encoder_has_no_use_for_are_refused_by_name() {
         ("[judge]", "surface_forms = true", "`judge.surface_forms` is true"),
         ("[judge]", "temperature = 2.0", "an encoder has a `cosine_temperature` instead"),
         (
-            "[prompt]\n",
+            "[prompt]",
             "few_shot = [{ anchor = \"cat\", first = \"dog\", second = \"car\", answer = \"dog\" }]",
             "`prompt.few_shot`",
         ),
