@@ -7,6 +7,7 @@ mod bad_input;
 mod ceiling;
 mod decisions;
 mod embedding;
+mod found_folders;
 mod human;
 mod models;
 mod plan;

@@ -140,8 +140,7 @@ fn free_answers_do_not_depend_on_what_is_kept() {
         let mut written = |reuse: Reuse| {
             let rows = (0..prompts.len()).map(|prompt| Row { prompt, rng: streams.rng(prompt as u64) }).collect();
             let budget = Budget { batch_tokens: 512, cache_tokens: 512 };
-            let (written, _) =
-                generate(&mut opened.model, &prompts, rows, &settings, (reuse, budget), |_| {}).unwrap();
+            let (written, _) = generate(&mut opened.model, &prompts, rows, &settings, (reuse, budget), |_| {}).unwrap();
             written.into_iter().map(|one| one.tokens).collect::<Vec<_>>()
         };
         let kept = written(Reuse::Trie);
