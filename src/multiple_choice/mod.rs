@@ -15,7 +15,8 @@ use crate::engine::{Evaluation, LanguageModel, evaluate};
 use crate::error::{Error, Result};
 use crate::judge::plan;
 use crate::pipeline::pipeline;
-use crate::prompts::plan::{Pass, Plan, PlanSize, Reuse};
+use crate::prompts::pass::Pass;
+use crate::prompts::plan::{Plan, PlanSize, Reuse};
 use crate::prompts::template::ChatTemplate;
 use crate::prompts::tokens::{Close, PromptTokenizer, Question, TokenId};
 
