@@ -68,7 +68,11 @@ def _reference(folder: Path, auto_class: str, inputs: Inputs) -> tuple[np.ndarra
     import torch
     import transformers
 
-    model = getattr(transformers, auto_class).from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+    try:
+        model = getattr(transformers, auto_class).from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ExportError(f"transformers does not load {folder}: {error}") from error
+    model.eval()
     tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
     torch.manual_seed(1)
     with torch.no_grad():
@@ -79,28 +83,28 @@ def _reference(folder: Path, auto_class: str, inputs: Inputs) -> tuple[np.ndarra
         return expected.numpy(), float((model(**tensors).logits - expected).abs().max())
 
 
-def _sequences(config: dict) -> Inputs:
+def sequences(config: dict) -> Inputs:
     """Two prompts, and each of them continued as the other."""
     own = _spread(2, LENGTH, config["vocab_size"])
     crossed = np.concatenate([own[:, :CUTS[0]], own[::-1, CUTS[0]:]], axis=1)
     return {"input_ids": np.concatenate([own, crossed])}
 
 
-def _run_states(session: InferenceSession, inputs: Inputs, expected: np.ndarray) -> Pairs:
+def run_states(session: InferenceSession, inputs: Inputs, expected: np.ndarray) -> Pairs:
     """Prefixes; their continuations in swapped order, one prefix twice; then a token. And all of it token by token."""
-    sequences, pool = inputs["input_ids"], StatePool(session)
+    whole, pool = inputs["input_ids"], StatePool(session)
     rows, states = np.array([0, 1]), np.zeros(2, dtype=np.int64)
     for start, cut in zip((0, *CUTS), (*CUTS, LENGTH)):
-        outputs = pool.run(sequences[rows, start:cut], states)
+        outputs = pool.run(whole[rows, start:cut], states)
         yield from ((outputs["logits"][i], expected[row, start:cut]) for i, row in enumerate(rows))
         if start == 0:
-            pool.refuse_side_effects(sequences[rows, :cut], states, outputs)
+            pool.refuse_side_effects(whole[rows, :cut], states, outputs)
         states = pool.keep(outputs)
         if start == 0:
             rows, states = np.array([3, 2, 1]), states[[1, 0, 1]]
-    states = np.zeros(len(sequences), dtype=np.int64)
+    states = np.zeros(len(whole), dtype=np.int64)
     for at in range(LENGTH):
-        outputs = pool.run(sequences[:, at:at + 1], states)
+        outputs = pool.run(whole[:, at:at + 1], states)
         states = pool.keep(outputs)
         yield outputs["logits"][:, 0], expected[:, at]
 
@@ -135,7 +139,7 @@ class StatePool:
                 raise ExportError(f"{name} depends on whether positions are scored")
 
 
-def _sources_and_answers(config: dict) -> Inputs:
+def sources_and_answers(config: dict) -> Inputs:
     """Two sources with two answers each, which begin alike."""
     ids = _spread(2, LENGTH + STEM + 2 * BRANCHES[0], config["vocab_size"])
     source, stem, *branches = np.split(ids, np.cumsum([LENGTH, STEM, BRANCHES[0]]), axis=1)
@@ -143,7 +147,7 @@ def _sources_and_answers(config: dict) -> Inputs:
     return {"input_ids": np.tile(source, (2, 1)), "decoder_input_ids": np.concatenate(answers)}
 
 
-def _run_answers(session: InferenceSession, inputs: Inputs, expected: np.ndarray) -> Pairs:
+def run_answers(session: InferenceSession, inputs: Inputs, expected: np.ndarray) -> Pairs:
     """An answer by itself; then with the beginning of the other one as a branch in the same row."""
     source, (first, second) = inputs["input_ids"][:2], BRANCHES
     answers, others = np.split(inputs["decoder_input_ids"], 2)
@@ -174,5 +178,5 @@ def _spread(rows: int, length: int, vocab_size: int) -> np.ndarray:
     return (1009 * np.arange(rows * length) ** 2 % vocab_size).reshape(rows, length)
 
 
-STATE_SPACE = Comparison("AutoModelForCausalLM", _sequences, _run_states)
-SEQ2SEQ = Comparison("AutoModelForSeq2SeqLM", _sources_and_answers, _run_answers)
+STATE_SPACE = Comparison("AutoModelForCausalLM", sequences, run_states)
+SEQ2SEQ = Comparison("AutoModelForSeq2SeqLM", sources_and_answers, run_answers)

@@ -122,7 +122,7 @@ def _mixer(g: ModelGraph, s: Sizes, i: int, hidden: str) -> str:
     projected = g.linear(f"{name}.in_proj", hidden, s.hidden, 2 * s.inner, bias=s.bias)
     x, gate = g.op("Split", projected, out=2, axis=2, num_outputs=2)
     x = _silu(g, _convolution(g, s, i, x))
-    y = g.op("Add", _recurrence(g, s, i, x), g.op("Mul", x, g.weight(f"{name}.D", g.checkpoint.tensor(f"{name}.D", s.inner))))
+    y = g.op("Add", _recurrence(g, s, i, x), g.op("Mul", x, g.stored(f"{name}.D", s.inner)))
     return g.linear(f"{name}.out_proj", g.op("Mul", y, _silu(g, gate)), s.inner, s.hidden, bias=s.bias)
 
 
@@ -136,7 +136,7 @@ def _convolution(g: ModelGraph, s: Sizes, i: int, x: str) -> str:
     kept = g.op("Slice", inputs, g.ints(1 - s.kernel), g.ints(END), g.ints(1))
     _give_state(g, kept, f"present_state.{i}.conv", s.conv_width)
     seq = g.shape(x, 1, 2)
-    total = g.weight(f"{name}.bias", g.checkpoint.tensor(f"{name}.bias", s.inner)) if s.conv_bias else None
+    total = g.stored(f"{name}.bias", s.inner) if s.conv_bias else None
     for k in range(s.kernel):
         shifted = g.op("Slice", inputs, g.ints(k), g.op("Add", seq, g.ints(k)), g.ints(1))
         term = g.op("Mul", shifted, g.weight(f"{name}.{k}", kernel[:, 0, k]))

@@ -158,14 +158,14 @@ def randomised(model_class, config, untied=False):
         elif "shared" in name or "embeddings" in name:
             weight.copy_(embedding * noise)
         elif name.endswith("dt_proj.bias"):
-            weight.copy_(noise - 2)  # steps of about 0.1: states that neither last for ever nor are gone at once
+            weight.copy_(noise - 2)  # steps of about 0.1: states neither last for ever nor are gone at once
         else:
             weight.copy_((0.5 if "lm_head" in name or "conv1d" in name else 0.25) * noise)
     return model
 
 
 def state_as_published(folder, config):
-    """config.json as the published ones have it, which say by the embeddings being tied whether the output is scaled."""
+    """config.json as the published ones have it: whether the output is scaled follows from `tie_word_embeddings`."""
     stated = read_json(folder / "config.json")
     stated.pop("scale_decoder_outputs", None)
     stated["tie_word_embeddings"] = config.scale_decoder_outputs
