@@ -9,6 +9,7 @@ mod decisions;
 mod embedding;
 mod human;
 mod models;
+mod odd_one_out;
 mod plan;
 mod score;
 mod sources;
