@@ -36,7 +36,7 @@ def listed(text: str) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Task:
-    """A data set's columns as src/store/judgments.rs lists them (the readers add the partition key at the end), the
+    """A data set's columns as src/store/judgments/columns.rs lists them (the readers add the partition key at the end), the
     column of the answer, and that of the option shown first."""
 
     columns: list[tuple[str, str]]
