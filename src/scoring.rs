@@ -225,7 +225,12 @@ mod tests {
     }
 
     fn question(options: &[&[u32]]) -> Question {
-        Question { prompt: vec![1], options: options.iter().map(|o| o.to_vec()).collect(), closed: false }
+        Question {
+            prompt: vec![1],
+            source_len: 0,
+            options: options.iter().map(|o| o.to_vec()).collect(),
+            closed: false,
+        }
     }
 
     #[test]

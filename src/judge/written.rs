@@ -11,7 +11,7 @@ use crate::judge::{Asking, short};
 use crate::judgments::{Answer, Judgment, ModelScores};
 use crate::presentations::Presentation;
 use crate::prompts::plan::PlanSize;
-use crate::prompts::tokens::TokenId;
+use crate::prompts::tokens::PromptTokens;
 use crate::scoring::Decision;
 use crate::seed::Streams;
 
@@ -21,11 +21,11 @@ impl Asking<'_> {
         &self,
         presentations: &[Presentation],
         settings: &GenerationSettings,
-    ) -> Result<Vec<Vec<TokenId>>> {
+    ) -> Result<Vec<PromptTokens>> {
         let one = |presentation: &Presentation| {
             let prompt = self.tokenizer.prompt(&self.text(presentation))?;
             // The last token of an answer is read off the one before it.
-            let needed = prompt.len() + settings.max_new_tokens - 1;
+            let needed = prompt.tokens.len() + settings.max_new_tokens - 1;
             match self.context_tokens {
                 Some(available) if needed > available => {
                     Err(Error::ContextLength { what: presentation.shown(self.concepts), needed, available })
@@ -40,7 +40,7 @@ impl Asking<'_> {
     pub(super) fn write(
         &self,
         model: &mut dyn LanguageModel,
-        (presentations, prompts): (&[Presentation], &[Vec<TokenId>]),
+        (presentations, prompts): (&[Presentation], &[PromptTokens]),
         settings: &GenerationSettings,
         mut progress: impl FnMut(usize),
     ) -> Result<(Vec<Written>, PlanSize)> {
@@ -65,7 +65,7 @@ impl Asking<'_> {
     pub(super) fn written_judgments(
         &self,
         presentations: &[Presentation],
-        prompts: &[Vec<TokenId>],
+        prompts: &[PromptTokens],
         written: &[Written],
     ) -> Result<Vec<Judgment>> {
         let repeats = usize::from(self.settings.repeats);
@@ -91,7 +91,7 @@ impl Asking<'_> {
                     top_log_prob: written.top.log_prob,
                     n_chars: options.iter().map(|name| short(name.chars().count())).collect(),
                     n_bytes: options.iter().map(|name| short(name.len())).collect(),
-                    n_prompt_tokens: prompt.len() as i32,
+                    n_prompt_tokens: prompt.tokens.len() as i32,
                 }),
             })
         };
