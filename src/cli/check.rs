@@ -9,6 +9,7 @@ use alike::engine::provider::ExecutionProvider;
 use alike::engine::signature::CacheShape;
 use alike::engine::{evaluate, session::OnnxModel};
 use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity, plan};
+use alike::presentations::Presentation;
 use alike::prompts::plan::Reuse;
 use alike::prompts::template::{Style, Wording};
 use alike::prompts::tokens::{Close, PromptTokenizer, Question};
@@ -82,6 +83,7 @@ pub(crate) fn run(args: &CheckArgs, common: &Common) -> anyhow::Result<()> {
     print_forms(&mut model, &opened.tokenizer, &text, name(example.first))?;
     let options = sample.iter().flat_map(|t| [t.first, t.second]);
     let mut judge = Judge::new(&mut model, &opened.tokenizer, &concepts, &settings, options)?;
+    let sample: Vec<Presentation> = sample.iter().copied().map(Presentation::Anchored).collect();
     let log_probs = judge.log_probs(&sample, Reuse::Trie)?;
     print_parity("sharing prefixes against whole prompts", &log_probs, &judge.log_probs(&sample, Reuse::Off)?);
     let exact = judge.log_probs(&sample, Reuse::Question)?;
@@ -95,7 +97,7 @@ pub(crate) fn run(args: &CheckArgs, common: &Common) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_parity(what: &str, one: &[[f64; 2]], other: &[[f64; 2]]) {
+fn print_parity(what: &str, one: &[Vec<f64>], other: &[Vec<f64>]) {
     let Parity { n, max_nats, mean_nats, flips } = Parity::between(one, other);
     println!(
         "parity     {what}, {n} presentations: max {max_nats:.1e}, mean {mean_nats:.1e} nats, {flips} choices differ"

@@ -13,6 +13,7 @@ use alike::error::Error;
 use alike::judge::plan;
 use alike::model_folder::{ModelFolder, file_digest};
 use alike::multiple_choice::{Accuracy, Request, Rule, ScoreSettings, Scored, Scorer};
+use alike::presentations::Task;
 use alike::prompts::plan::PlanSize;
 use alike::prompts::template::{Style, Wording};
 use alike::prompts::tokens::{Close, PromptTokenizer, TokenId};
@@ -99,7 +100,8 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> anyhow::Result<()> {
     }
     let folder_name = || args.model.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
     let label = args.label.clone().or_else(folder_name).unwrap_or_default();
-    let unworded = Wording { system: String::new(), question: String::new(), examples: Vec::new() };
+    let unworded =
+        Wording { task: Task::default(), system: String::new(), question: String::new(), examples: Vec::new() };
     let opened = open(&args.model, args.style, &unworded, common)?;
     let device = args.device.over(Device::default());
     let settings = ScoreSettings {

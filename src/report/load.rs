@@ -56,12 +56,13 @@ pub fn load(folder: &StudyFolder) -> Result<ReportData> {
     }
     let concepts = match embeddings.first() {
         Some((.., embedding)) => Concepts::new(embedding.concepts())?,
-        None => return Err(missing("a respondent", folder.judgments())),
+        None => return Err(missing("a respondent", folder.judgments(study.triplets.task))),
     };
     let mut provenance = vec![
         ("study".to_owned(), study.study.name.clone()),
         ("seed".to_owned(), study.study.seed.to_string()),
         ("alike".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("task".to_owned(), study.triplets.task.name().to_owned()),
         ("wording".to_owned(), study.wording()?.question),
         ("system text".to_owned(), study.wording()?.system),
     ];
@@ -80,6 +81,7 @@ pub fn load(folder: &StudyFolder) -> Result<ReportData> {
     Ok(ReportData {
         title: study.report.title.clone(),
         study: study.study.name.clone(),
+        task: study.triplets.task,
         n_triplets: triplets.len(),
         concepts: concepts
             .iter()
@@ -135,8 +137,9 @@ impl Loader<'_> {
     }
 
     fn quality(&self, label: &str, concepts: &Concepts) -> Result<Quality> {
-        let judgments = store::judgments::read(&self.folder.judgments(), label, concepts)?;
-        Ok(quality(&judgments, concepts.len(), |id| concepts.name(id).to_owned()))
+        let task = self.study.triplets.task;
+        let judgments = store::judgments::read(&self.folder.judgments(task), task, label, concepts)?;
+        Ok(quality(task, &judgments, concepts.len(), |id| concepts.name(id).to_owned()))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::numbers::{count, decimals, p_value};
 use super::svg::shorten;
 use super::{Kind, ReportData, fits, kind_of, preferred_fit, ranked};
+use crate::presentations::Task;
 use crate::store::alignment::AlignmentRow;
 
 /// Above this p, alignment counts as chance.
@@ -113,8 +114,12 @@ fn opening(data: &ReportData) -> String {
         name(&data.reference)
     };
     let (triplets, concepts) = (count(data.n_triplets), count(data.concepts.len()));
+    let kind = match data.task {
+        Task::Anchored => "",
+        Task::OddOneOut => "odd-one-out ",
+    };
     format!(
-        "{triplets} triplets over {concepts} concepts were answered by {all}, \
+        "{triplets} {kind}triplets over {concepts} concepts were answered by {all}, \
          and the answers compared with {reference}."
     )
 }
@@ -188,9 +193,13 @@ const FORCED_MASS: f64 = 0.1;
 fn forced(data: &ReportData, row: &AlignmentRow) -> Option<String> {
     let respondent = data.respondents.iter().find(|one| one.label == row.respondent)?;
     let mass = respondent.quality.median_choice_mass.filter(|mass| *mass < FORCED_MASS)?;
+    let (options, of) = match data.task {
+        Task::Anchored => ("two options", "more probable of two"),
+        Task::OddOneOut => ("three concepts", "most probable of three"),
+    };
     Some(format!(
-        " Left free it would hardly ever have named one of the two options (median probability {}): its choices are the \
-         more probable of two answers it would not have given.",
+        " Left free it would hardly ever have named one of the {options} (median probability {}): its choices are the \
+         {of} answers it would not have given.",
         decimals(Some(mass), 4)
     ))
 }

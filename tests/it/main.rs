@@ -10,6 +10,7 @@ mod embedding;
 mod found_folders;
 mod human;
 mod models;
+mod odd_one_out;
 mod plan;
 mod score;
 mod sources;

@@ -48,6 +48,8 @@ fn the_line_is_straight() {
         let line = [
             "concepts",
             "triplets",
+            "odd_one_out",
+            "presentations",
             "prompts",
             "engine",
             "generation",
@@ -64,8 +66,19 @@ fn the_line_is_straight() {
     for file in sources() {
         let name = file.strip_prefix(path("src")).unwrap().to_str().unwrap().to_owned();
         let module = name.split(['/', '.']).next().unwrap();
-        let before_files =
-            ["concepts", "triplets", "prompts", "engine", "generation", "scoring", "answers", "embedding", "alignment"];
+        let before_files = [
+            "concepts",
+            "triplets",
+            "odd_one_out",
+            "presentations",
+            "prompts",
+            "engine",
+            "generation",
+            "scoring",
+            "answers",
+            "embedding",
+            "alignment",
+        ];
         if !before_files.contains(&module) {
             continue;
         }
