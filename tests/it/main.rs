@@ -13,4 +13,6 @@ mod plan;
 mod score;
 mod sources;
 mod study;
+mod suite;
 mod support;
+mod templates;
