@@ -14,7 +14,7 @@ from . import ExportError
 
 # f32 against f64 over 30 layers differs by about 1e-4. A wrong graph is off by 0.1 or more.
 MAX_LOGIT_DIFFERENCE = 5e-4
-MAX_LOG_PROB_ERROR = 2e-6  # what f32 keeps of a number near -20
+MAX_LOG_PROB_ERROR = 2e-6  # what f32 keeps of a number near -20, and as much again of larger ones
 LENGTH = 37
 CUTS = (24, 36)  # a prefix, a continuation, and one token by itself: kernels differ by length
 TREE_PAST, TREE_BRANCH = 10, 6  # tokens in the pool, and in the shorter branch
@@ -133,20 +133,31 @@ def _score(session, ids, past, pool, parents=None, scores=True):
         if parent >= 0:
             sees[token] = sees[parent]
         sees[token, past_len + token] = True
-    scored = np.argwhere(np.ones_like(ids)) if scores else np.empty((0, 2), dtype=np.int64)
-    wanted = np.stack([np.arange(len(scored)), ids[tuple(scored.T)]], axis=1)
-    feeds = {"input_ids": ids, "past_tokens": past, "scored": scored, "wanted": wanted, **pool.arrays,
+    feeds = {"input_ids": ids, "past_tokens": past, **pool.arrays,
              "position_ids": np.tile(sees.sum(axis=1) - 1, (len(ids), 1)),
              "attention_mask": np.tile(sees, (len(ids), 1, 1))}
     if any(i.name == "attention_mask" and i.type == "tensor(int64)" for i in session.get_inputs()):
         feeds["attention_mask"] = np.ones((len(ids), past_len + seq_len), dtype=np.int64)  # the chain variant
-    outputs = run_session(session, feeds)
+    return score_all(session, feeds, ids, scores)
+
+
+def score_all(session: InferenceSession, feeds: dict[str, np.ndarray], ids: np.ndarray, scores: bool = True) -> dict:
+    """A pass of a graph in the scoring layout, with every token of `ids [batch, seq]` scored, or none.
+
+    The outputs by name, `logits` as `[batch, seq, vocab]`, or None where nothing is scored.
+
+    # Errors
+    ExportError when log-probabilities are not those of the logits.
+    """
+    scored = np.argwhere(np.ones_like(ids)) if scores else np.empty((0, 2), dtype=np.int64)
+    wanted = np.stack([np.arange(len(scored)), ids[tuple(scored.T)]], axis=1)
+    outputs = run_session(session, {**feeds, "scored": scored, "wanted": wanted})
     logits = outputs["logits"].astype(np.float64)
     log_probs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
     expected = {"log_probs": log_probs[tuple(wanted.T)],
                 "top_log_probs": log_probs.max(-1), "top_ids": logits.argmax(-1)}
     for name, value in expected.items():
-        if not np.allclose(outputs[name], value, rtol=0, atol=MAX_LOG_PROB_ERROR):
+        if not np.allclose(outputs[name], value, rtol=1e-7, atol=MAX_LOG_PROB_ERROR):
             raise ExportError(f"{name} does not follow from logits")
     outputs["logits"] = outputs["logits"].reshape(*ids.shape, -1) if scores else None
     return outputs

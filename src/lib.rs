@@ -16,7 +16,7 @@
 //! use alike::prompts::tokens::Question;
 //! use alike::scoring::ChoiceScores;
 //!
-//! let question = Question { prompt: vec![1, 2, 3], options: vec![vec![7], vec![8, 9]], closed: false };
+//! let question = Question { prompt: vec![1, 2, 3], source_len: 0, options: vec![vec![7], vec![8, 9]], closed: false };
 //! let questions = [question];
 //! let plan = Plan::new(&questions, Reuse::Trie, Strategy::Tree, Budget { batch_tokens: 64, cache_tokens: 1024 });
 //! let evaluation = evaluate(&mut ScriptedModel::new(16), &plan, |_| {})?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::engine::graph_file::GraphPorts;
 use crate::engine::signature::{CacheShape, Stated};
 use crate::error::{Error, Result};
 use crate::generation::settings::ModelGeneration;
@@ -31,6 +32,8 @@ pub struct ModelFolder {
     pub chat_template_text: Option<String>,
     /// The end-of-sequence token.
     pub eos: Option<TokenId>,
+    /// The token that the decoder of an encoder–decoder begins with.
+    pub decoder_start: Option<TokenId>,
     /// How the model answers when it is left free.
     pub generation: ModelGeneration,
     /// Special tokens that `tokenizer_config.json` names, as (`bos_token`, its text).
@@ -60,24 +63,38 @@ pub struct Flops {
 const MAX_JSON_BYTES: u64 = 200 << 20;
 
 impl ModelFolder {
-    /// Reads a folder with `model.onnx` (or `onnx/model.onnx`) and `tokenizer.json`.
+    /// Reads a folder with `model.onnx` (or `onnx/model.onnx`, or what `genai_config.json` names) and `tokenizer.json`; or
+    /// the folder of a graph that is named itself, such as `DIR/onnx/model_q4.onnx`.
     ///
     /// # Errors
     /// [`Error::Missing`] and [`Error::Format`] naming the file; [`Error::Template`] for a template that does not compile.
     pub fn open(path: &Path) -> Result<Self> {
-        let missing = |what: &'static str, path: PathBuf| Error::Missing {
-            what,
-            path,
-            hint: "give the folder that holds model.onnx and tokenizer.json; `make setup` builds the demo's".into(),
+        let (root, graph) = if path.is_file() {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let inner = folder.ends_with("onnx") && !folder.join("tokenizer.json").is_file();
+            (if inner { folder.parent().unwrap_or(folder) } else { folder }, Some(path.to_owned()))
+        } else {
+            (path, None)
         };
+        Self::open_root(root, graph)
+    }
+
+    fn open_root(path: &Path, graph: Option<PathBuf>) -> Result<Self> {
+        let missing = |what: &'static str, path: PathBuf, hint: &str| Error::Missing { what, path, hint: hint.into() };
         if !path.is_dir() {
-            return Err(missing("the model folder", path.into()));
+            return Err(missing("the model folder", path.into(), HINT));
         }
-        let graph = ["model.onnx", "onnx/model.onnx"].map(|name| path.join(name)).into_iter().find(|p| p.is_file());
-        let graph = graph.ok_or_else(|| missing("the model graph", path.join("model.onnx")))?;
+        let genai = read_json(&path.join("genai_config.json"))?.unwrap_or(Value::Null);
+        let decoder = &genai["model"]["decoder"];
+        let usual = ["model.onnx", "onnx/model.onnx", decoder["filename"].as_str().unwrap_or("model.onnx")];
+        let usual = || usual.map(|name| path.join(name)).into_iter().find(|p| p.is_file());
+        let graph = match graph.or_else(usual) {
+            Some(graph) => graph,
+            None => return Err(missing("the model graph", path.join("model.onnx"), &hint_of_graphs(path)?)),
+        };
         let tokenizer = path.join("tokenizer.json");
         if !tokenizer.is_file() {
-            return Err(missing("the tokenizer", tokenizer));
+            return Err(missing("the tokenizer", tokenizer, HINT));
         }
 
         let tokenizer_config = read_json(&path.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
@@ -103,6 +120,8 @@ impl ModelFolder {
             .transpose()?;
 
         let eos = [&generation["eos_token_id"], &config["eos_token_id"]].into_iter().find_map(first_id);
+        let starts = [&generation["decoder_start_token_id"], &config["decoder_start_token_id"]];
+        let decoder_start = starts.into_iter().find_map(first_id).filter(|_| config["is_encoder_decoder"] == true);
         let style = alike["style"].as_str().map(str::parse).transpose()?;
         let number = |name: &str| config[name].as_u64().and_then(|n| usize::try_from(n).ok());
         let n_heads = number("num_key_value_heads").or(number("num_attention_heads"));
@@ -110,16 +129,20 @@ impl ModelFolder {
             .or_else(|| Some(number("hidden_size")? / number("num_attention_heads").filter(|heads| *heads > 0)?));
         let cache = number("num_hidden_layers").zip(n_heads).zip(head_dim);
         let cache = cache.map(|((n_layers, n_heads), head_dim)| CacheShape { n_layers, n_heads, head_dim });
+        let of_genai = |name: &str| decoder[name].as_u64().and_then(|n| usize::try_from(n).ok());
+        let of_genai = of_genai("num_hidden_layers").zip(of_genai("num_key_value_heads")).zip(of_genai("head_size"));
+        let of_genai = of_genai.map(|((n_layers, n_heads), head_dim)| CacheShape { n_layers, n_heads, head_dim });
         let checksums = alike["files"].as_object().into_iter().flatten();
         Ok(Self {
             style,
             chat_template,
             chat_template_text,
             eos,
+            decoder_start,
             generation: ModelGeneration::read(&generation),
             special_tokens,
             precision: alike["precision"].as_str().unwrap_or("unknown").to_owned(),
-            stated: Stated { cache, vocab_size: number("vocab_size") },
+            stated: Stated { cache: cache.or(of_genai), vocab_size: number("vocab_size") },
             flops: cache.and_then(|cache| flops(&config, cache)),
             context_tokens: number("max_position_embeddings"),
             checksums: checksums.filter_map(|(name, sha)| Some((name.clone(), sha.as_str()?.to_owned()))).collect(),
@@ -144,16 +167,8 @@ impl ModelFolder {
     /// # Errors
     /// [`Error::Format`] when `alike.json` states another checksum: the file is damaged or was replaced.
     pub fn digests(&self) -> Result<BTreeMap<String, String>> {
-        let folder = self.graph.parent().unwrap_or(&self.path);
-        let mut files: Vec<PathBuf> = Vec::new();
-        for entry in fs_err::read_dir(folder)? {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            if name.starts_with("model.onnx") {
-                files.push(path);
-            }
-        }
-        files.sort();
+        let mut files = vec![self.graph.clone()];
+        files.extend(GraphPorts::read(&self.graph)?.weights(&self.graph)?);
         files.push(self.tokenizer.clone());
         let mut digests = BTreeMap::new();
         for file in files {
@@ -175,6 +190,27 @@ impl ModelFolder {
         }
         Ok(digests)
     }
+}
+
+const HINT: &str = "give the folder that holds model.onnx and tokenizer.json; `make setup` builds the demo's";
+
+/// What to do in a folder without a graph by one of the usual names.
+fn hint_of_graphs(path: &Path) -> Result<String> {
+    if path.join("encoder_model.onnx").is_file() {
+        let hint =
+            "an encoder–decoder in several files is not understood; export it from its checkpoint: `make export`";
+        return Ok(hint.to_owned());
+    }
+    let mut graphs = Vec::new();
+    for folder in [path.to_owned(), path.join("onnx")].iter().filter(|folder| folder.is_dir()) {
+        for entry in fs_err::read_dir(folder)? {
+            graphs.push(entry?.path());
+        }
+    }
+    graphs.retain(|file| file.extension().is_some_and(|ending| ending == "onnx"));
+    graphs.sort();
+    let graphs: Vec<String> = graphs.iter().map(|file| file.display().to_string()).collect();
+    Ok(if graphs.is_empty() { HINT.to_owned() } else { format!("name one of its graphs: {}", graphs.join(", ")) })
 }
 
 /// sha256 of a file, as hexadecimal text.

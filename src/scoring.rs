@@ -208,7 +208,7 @@ mod tests {
     }
 
     fn question(first: &[u32], second: &[u32]) -> Question {
-        Question { prompt: vec![1], options: vec![first.to_vec(), second.to_vec()], closed: false }
+        Question { prompt: vec![1], source_len: 0, options: vec![first.to_vec(), second.to_vec()], closed: false }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use alike::concepts::Concepts;
 use alike::config::DEFAULT_BATCH_TOKENS;
 use alike::engine::LanguageModel;
 use alike::engine::provider::ExecutionProvider;
+use alike::engine::signature::CacheShape;
 use alike::engine::{evaluate, session::OnnxModel};
 use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity, plan};
 use alike::prompts::plan::Reuse;
@@ -121,9 +122,11 @@ fn print_graph(model: &OnnxModel) {
         "graph      past {:?}, mask {:?}, gives {:?}, vocabulary {}",
         signature.past, signature.mask, signature.scores, signature.vocab_size
     );
-    if let Some(cache) = signature.cache {
-        let (layers, heads, dim) = (cache.n_layers, cache.n_heads, cache.head_dim);
-        println!("cache      {layers} layers × {heads} heads × {dim}, {} bytes a token", cache.bytes_per_token());
+    let slot_bytes = info.slot_bytes;
+    if let Some(CacheShape { n_layers, n_heads, head_dim }) = signature.cache {
+        println!("pool       {n_layers} layers × {n_heads} heads × {head_dim}, {slot_bytes} bytes a token");
+    } else if let Some(pool) = &signature.pool {
+        println!("pool       {} tensors, {slot_bytes} bytes a state", pool.widths.len());
     }
     println!("strategy   {}: {}", info.strategy, signature.reason());
     println!("precision  {}", info.precision);
@@ -193,7 +196,7 @@ fn print_forms(model: &mut OnnxModel, tokenizer: &PromptTokenizer, text: &str, o
     let forms: Vec<&str> = forms.iter().map(String::as_str).collect();
     let question = tokenizer.question(text, &forms, Close::Never)?;
     let info = model.info();
-    let plan = plan(&[question], Reuse::Trie, info.strategy, DEFAULT_BATCH_TOKENS, info.kv_bytes_per_token);
+    let plan = plan(&[question], Reuse::Trie, info.strategy, DEFAULT_BATCH_TOKENS, info.slot_bytes);
     let evaluation = evaluate(model, &plan, |_| {})?;
     let log_probs: Vec<f64> = plan.slots[0]
         .iter()

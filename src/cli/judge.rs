@@ -10,7 +10,7 @@ use alike::engine::LanguageModel;
 use alike::engine::graph_file::GraphPorts;
 use alike::engine::provider::Runtime;
 use alike::engine::session::{OnnxModel, SessionSettings};
-use alike::engine::signature::Signature;
+use alike::engine::signature::{Pool, Signature};
 use alike::error::Error;
 use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity, plan, questions};
 use alike::judgments::{Judgment, OrderTally};
@@ -269,7 +269,10 @@ pub(crate) fn open(model: &Path, style: Option<Style>, wording: &Wording, common
     if matches!(frame.system, SystemText::Folded | SystemText::Dropped) {
         tracing::warn!("{}: the system text is {}", model.display(), frame.system.describe());
     }
-    let tokenizer = PromptTokenizer::new(&folder.tokenizer, frame, folder.eos)?;
+    let mut tokenizer = PromptTokenizer::new(&folder.tokenizer, frame, folder.eos)?;
+    if let Some(start) = folder.decoder_start {
+        tokenizer = tokenizer.for_decoder(start);
+    }
     Ok(Opened { folder, runtime, tokenizer, style })
 }
 
@@ -302,6 +305,15 @@ impl Opened {
         };
         let model = OnnxModel::open(&self.folder.graph, self.runtime, &settings)
             .with_context(|| format!("opening the model in {}", self.folder.path.display()))?;
+        if model.signature().encoder && self.folder.decoder_start.is_none() {
+            let (path, found) = (self.folder.path.join("config.json"), "no `decoder_start_token_id`".into());
+            return Err(Error::Format {
+                path,
+                found,
+                expected: "what an encoder–decoder begins its answer with".into(),
+            }
+            .into());
+        }
         // The config may be silent, the graph never is.
         self.tokenizer.check_vocabulary(model.info().vocab_size)?;
         Ok(model)
@@ -459,11 +471,11 @@ fn print_plan(job: &Job<'_>, common: &Common) -> anyhow::Result<()> {
     let settings = settings(job, wording, &opened)?;
     let (folder, target) = (&opened.folder, &job.target);
     let signature = Signature::read(&folder.graph, &GraphPorts::read(&folder.graph)?, folder.stated)?;
-    let (strategy, kv_bytes) = (signature.strategy(), signature.cache.map_or(0, |c| c.bytes_per_token()));
+    let (strategy, slot_bytes) = (signature.strategy(), signature.pool.as_ref().map_or(0, Pool::slot_bytes));
     let of_part = |triplets: &[Triplet]| -> alike::Result<PlanSize> {
         let asked = questions(triplets, &opened.tokenizer, target.concepts, &settings, folder.context_tokens)?;
         let asked: Vec<Question> = asked.into_iter().map(|asked| asked.question).collect();
-        Ok(plan(&asked, settings.reuse, strategy, settings.batch_tokens, kv_bytes).size)
+        Ok(plan(&asked, settings.reuse, strategy, settings.batch_tokens, slot_bytes).size)
     };
     let sizes = target.triplets.par_chunks(target.part_rows).map(of_part);
     let size = sizes.try_reduce(PlanSize::default, |a, b| Ok(a.plus(b)))?;

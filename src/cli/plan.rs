@@ -1,6 +1,6 @@
 //! What a plan would cost, for `--dry-run`.
 
-use alike::engine::signature::Signature;
+use alike::engine::signature::{Pool, Signature};
 use alike::model_folder::Flops;
 use alike::prompts::plan::PlanSize;
 
@@ -23,7 +23,7 @@ impl PlanReport<'_> {
     pub(crate) fn print(&self, common: &Common) {
         let Self { label, what, n, n_parts, size, signature, flops } = self;
         let strategy = signature.strategy();
-        let cache_bytes = size.cache_tokens * signature.cache.map_or(0, |c| c.bytes_per_token());
+        let cache_bytes = size.cache_tokens * signature.pool.as_ref().map_or(0, Pool::slot_bytes);
         let flops =
             flops.map(|f| f.per_token * size.computed_tokens as f64 + f.per_scored * size.scored_positions as f64);
         if common.json {
@@ -46,7 +46,7 @@ impl PlanReport<'_> {
         line("positions through the head", size.scored_positions, "");
         let mean = size.computed_tokens as f64 / size.passes as f64;
         println!("  {:<40}{:>14}  {mean:8.1} tokens each", "passes", size.passes);
-        println!("  {:<40}{:>10} MiB", "keys and values, at most", cache_bytes >> 20);
+        println!("  {:<40}{:>10} MiB", "pool of what later passes continue", cache_bytes >> 20);
         if let Some(flops) = flops {
             println!("  {:<40}{:>9.3} TFLOP  {:8.2} GFLOP a {what}", "arithmetic", flops / 1e12, flops / 1e9 / each);
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use alike::engine::LanguageModel;
 use alike::engine::graph_file::GraphPorts;
-use alike::engine::signature::Signature;
+use alike::engine::signature::{Pool, Signature};
 use alike::error::Error;
 use alike::judge::plan;
 use alike::model_folder::{ModelFolder, file_digest};
@@ -259,10 +259,10 @@ fn print_plan(
 ) -> anyhow::Result<()> {
     let folder = &opened.folder;
     let signature = Signature::read(&folder.graph, &GraphPorts::read(&folder.graph)?, folder.stated)?;
-    let (strategy, kv_bytes) = (signature.strategy(), signature.cache.map_or(0, |c| c.bytes_per_token()));
+    let (strategy, slot_bytes) = (signature.strategy(), signature.pool.as_ref().map_or(0, Pool::slot_bytes));
     let ScoreSettings { reuse, batch_tokens, .. } = *scorer.settings;
     let (mut size, mut n_parts) = (PlanSize::default(), 0);
-    for part in scorer.parts(requests_of(args)?, |asked| plan(asked, reuse, strategy, batch_tokens, kv_bytes)) {
+    for part in scorer.parts(requests_of(args)?, |asked| plan(asked, reuse, strategy, batch_tokens, slot_bytes)) {
         size = size.plus(part?.size());
         n_parts += 1;
     }

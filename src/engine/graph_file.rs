@@ -1,16 +1,49 @@
-//! What an ONNX file says about its graph, read without the runtime: inputs, outputs, operators.
+//! What an ONNX file says about its graph, read without the runtime: inputs, outputs, operators, files of weights.
 //!
 //! Only these few fields of the protobuf message are looked at; everything else, weights above all, is skipped unread.
 //! Field numbers: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
 
 use std::collections::BTreeSet;
 use std::io::{BufReader, Read, Seek};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
-use crate::engine::signature::{Element, Port};
 use crate::error::{Error, Result};
 
-/// Inputs and outputs of a graph, and the operators in it.
+/// Element types that matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// 64-bit integer.
+    I64,
+    /// 32-bit float.
+    F32,
+    /// Truth value.
+    Bool,
+    /// Any other type.
+    Other,
+}
+
+/// A named input or output; -1 stands for a dimension that is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its element type.
+    pub element: Element,
+    /// The type as the runtime prints it, for messages.
+    pub type_name: String,
+    /// Its shape.
+    pub shape: Vec<i64>,
+}
+
+impl Port {
+    /// Type and shape, for messages.
+    pub(crate) fn described(&self) -> String {
+        let dims: Vec<String> = self.shape.iter().map(|d| if *d < 0 { "?".into() } else { d.to_string() }).collect();
+        format!("{} [{}]", self.type_name, dims.join(", "))
+    }
+}
+
+/// Inputs and outputs of a graph, the operators in it, and where its weights are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GraphPorts {
     /// What it takes.
@@ -19,6 +52,8 @@ pub struct GraphPorts {
     pub outputs: Vec<Port>,
     /// Types of its nodes.
     pub operators: BTreeSet<String>,
+    /// Files that hold initializers, by paths relative to the graph's folder.
+    pub external_data: BTreeSet<String>,
 }
 
 impl GraphPorts {
@@ -42,6 +77,26 @@ impl GraphPorts {
         Err(Error::Format { path: path.into(), found: problem, expected: "an ONNX model".into() })
     }
 
+    /// The files that hold weights beside the graph at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a file outside the graph's folder, [`Error::Missing`] for one that is not there.
+    pub fn weights(&self, path: &Path) -> Result<Vec<PathBuf>> {
+        let file = |name: &String| {
+            if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+                let expected = "weights in the graph's own folder".into();
+                return Err(Error::Format { path: path.into(), found: format!("weights in {name:?}"), expected });
+            }
+            let file = path.with_file_name(name);
+            if !file.is_file() {
+                let hint = format!("{} keeps its weights there; copy both", path.display());
+                return Err(Error::Missing { what: "the model's weights file", path: file, hint });
+            }
+            Ok(file)
+        };
+        self.external_data.iter().map(file).collect()
+    }
+
     fn read_graph(&mut self, field: u64, graph: &mut Message<'_>) -> std::io::Result<bool> {
         match field {
             1 => graph.message(&mut |field, node| {
@@ -49,6 +104,21 @@ impl GraphPorts {
                     self.operators.insert(node.text()?);
                 }
                 Ok(field == 4)
+            }),
+            5 => graph.message(&mut |field, tensor| {
+                if field != 13 {
+                    return Ok(false);
+                }
+                let (mut is_location, mut value) = (false, String::new());
+                let read = tensor.message(&mut |field, entry| match field {
+                    1 => entry.text().map(|key| is_location = key == "location").map(|()| true),
+                    2 => entry.text().map(|text| value = text).map(|()| true),
+                    _ => Ok(false),
+                })?;
+                if is_location {
+                    self.external_data.insert(value);
+                }
+                Ok(read)
             }),
             11 | 12 => {
                 let mut port = Port {
@@ -200,13 +270,33 @@ mod tests {
         assert!(read(b"<html>").contains("expected an ONNX model"));
         // A graph that says it is longer than the file.
         assert!(read(&[0x3a, 0x7f, 0x0a]).contains("expected an ONNX model"));
-        // A node, then an input `x` without a type.
-        let graph = [0x0a, 4, 0x22, 2, b'O', b'p', 0x5a, 3, 0x0a, 1, b'x'];
-        let mut model = vec![0x3a, 11];
-        model.extend(graph);
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs_err::write(file.path(), model).unwrap();
-        let ports = GraphPorts::read(file.path()).unwrap();
-        assert_eq!((ports.inputs[0].name.as_str(), ports.operators.first().map(String::as_str)), ("x", Some("Op")));
+    }
+
+    /// A field that holds bytes.
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat()
+    }
+
+    #[test]
+    fn nodes_inputs_and_files_of_weights_are_read() {
+        let weights_in = |name: &str| {
+            let entry = [field(1, b"location"), field(2, name.as_bytes())].concat();
+            let offset = [field(1, b"offset"), field(2, b"64")].concat();
+            let tensor = field(5, &[field(13, &offset), field(13, &entry)].concat());
+            // An input `x` without a type.
+            let graph = [field(1, &field(4, b"Op")), tensor, field(11, &field(1, b"x"))].concat();
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("model.onnx");
+            fs_err::write(&path, field(7, &graph)).unwrap();
+            fs_err::write(folder.path().join("w.data"), "").unwrap();
+            let ports = GraphPorts::read(&path).unwrap();
+            assert_eq!((ports.inputs[0].name.as_str(), ports.operators.first().map(String::as_str)), ("x", Some("Op")));
+            ports.weights(&path).map(|files| files.len()).map_err(|e| e.to_string())
+        };
+        assert_eq!(weights_in("w.data"), Ok(1));
+        assert!(weights_in("v.data").unwrap_err().contains("v.data"));
+        for outside in ["../w.data", "/etc/passwd", "a/../../w.data"] {
+            assert!(weights_in(outside).unwrap_err().contains("expected weights in the graph's own folder"));
+        }
     }
 }

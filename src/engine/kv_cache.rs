@@ -1,4 +1,4 @@
-//! The pool of keys and values: one slot for every token that later passes continue.
+//! The pool: a slot for every token, or state, that later passes continue.
 
 use ort::memory::AllocationDevice;
 use ort::session::SessionInputValue;
@@ -8,12 +8,12 @@ use rayon::prelude::*;
 use crate::engine::provider::runtime_error;
 use crate::engine::signature::CacheShape;
 use crate::error::Result;
-use crate::prompts::plan::Pass;
+use crate::prompts::pass::Pass;
 
-/// Keys and values of one layer each, key first: `2 · n_layers` of `[slots, heads · head_dim]`.
+/// Keys and values of one layer each, key first, `[slots, heads · head_dim]`; or states, `[slots, width]`.
 #[derive(Debug)]
 pub(crate) struct KvCache {
-    shape: CacheShape,
+    widths: Vec<usize>,
     n_slots: usize,
     pool: Vec<Vec<f32>>,
     copy: Option<DeviceCopy>,
@@ -30,19 +30,19 @@ struct DeviceCopy {
 
 impl KvCache {
     /// `gpu` is the device that the graph runs on, if it is one.
-    pub(crate) fn new(shape: CacheShape, gpu: Option<i32>) -> Self {
+    pub(crate) fn new(widths: Vec<usize>, gpu: Option<i32>) -> Self {
         let copy = gpu.map(|device| DeviceCopy { device, tensors: Vec::new(), valid: 0 });
-        let mut cache = Self { shape, n_slots: 0, pool: vec![Vec::new(); 2 * shape.n_layers], copy };
+        let mut cache = Self { n_slots: 0, pool: vec![Vec::new(); widths.len()], widths, copy };
         cache.resize(1);
         cache
     }
 
-    /// Makes room for so many tokens; what was there is forgotten. A runtime may refuse a tensor without elements, so
-    /// there is always one slot.
+    /// Makes room for so many slots; what was there is forgotten. A runtime may refuse a tensor without elements, so
+    /// there is always one slot, and nothing has ever been written to the first state's.
     pub(crate) fn resize(&mut self, n_slots: usize) {
         self.n_slots = n_slots.max(1);
-        let len = self.n_slots * self.shape.per_token();
-        for values in &mut self.pool {
+        for (values, width) in self.pool.iter_mut().zip(&self.widths) {
+            let len = self.n_slots * width;
             // A smaller plan gives memory back.
             if values.capacity() > 2 * len {
                 *values = Vec::new();
@@ -56,9 +56,12 @@ impl KvCache {
 
     /// The whole pool, as a graph that gathers slots itself takes it: on the CPU nothing is copied.
     pub(crate) fn inputs(&mut self, pass: &Pass) -> Result<Vec<SessionInputValue<'_>>> {
-        let dims = [self.n_slots, self.shape.per_token()];
         let fail = |e: ort::Error| runtime_error("passing the cache", &e);
-        let views = self.pool.iter().map(|values| TensorRef::from_array_view((dims, values.as_slice())).map_err(fail));
+        let n_slots = self.n_slots;
+        let views =
+            self.pool.iter().zip(&self.widths).map(|(values, width)| {
+                TensorRef::from_array_view(([n_slots, *width], values.as_slice())).map_err(fail)
+            });
         let Some(copy) = &mut self.copy else {
             return views.map(|view| Ok(view?.into())).collect();
         };
@@ -72,8 +75,8 @@ impl KvCache {
     }
 
     /// The past of every row, `[rows, heads, past_len, head_dim]`: for graphs that cannot gather slots themselves.
-    pub(crate) fn gathered(&self, pass: &Pass) -> Result<Vec<Tensor<f32>>> {
-        let CacheShape { n_heads, head_dim, .. } = self.shape;
+    pub(crate) fn gathered(&self, shape: CacheShape, pass: &Pass) -> Result<Vec<Tensor<f32>>> {
+        let CacheShape { n_heads, head_dim, .. } = shape;
         let dims = [pass.n_rows(), n_heads, pass.past_len, head_dim];
         let gather = |values: &Vec<f32>| {
             let mut data = Vec::with_capacity(dims.iter().product());
@@ -92,9 +95,10 @@ impl KvCache {
         self.pool.par_iter().map(gather).collect()
     }
 
-    /// Puts new tokens into their slots: `values` is `[rows, new_len, heads · head_dim]` of one layer's keys or values.
+    /// Puts new tokens, or the states of rows, into their slots: `values` is `[rows, new_len, heads · head_dim]` of one
+    /// layer's keys or values, or `[rows, width]`.
     pub(crate) fn store(&mut self, half: usize, first_slot: usize, values: &[f32]) {
-        let start = first_slot * self.shape.per_token();
+        let start = first_slot * self.widths[half];
         if let Some(copy) = &mut self.copy {
             copy.valid = copy.valid.min(first_slot);
         }
@@ -102,8 +106,15 @@ impl KvCache {
     }
 
     /// The same from `[rows, heads, past_len + new_len, head_dim]`, of which the past is there already.
-    pub(crate) fn store_last(&mut self, half: usize, first_slot: usize, pass: &Pass, values: &[f32]) {
-        let CacheShape { n_heads, head_dim, .. } = self.shape;
+    pub(crate) fn store_last(
+        &mut self,
+        shape: CacheShape,
+        half: usize,
+        first_slot: usize,
+        pass: &Pass,
+        values: &[f32],
+    ) {
+        let CacheShape { n_heads, head_dim, .. } = shape;
         let total_len = pass.past_len + pass.new_len;
         for row in 0..pass.n_rows() {
             for head in 0..n_heads {

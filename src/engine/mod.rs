@@ -12,7 +12,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::prompts::plan::{Pass, Plan, Strategy};
+use crate::prompts::pass::Pass;
+use crate::prompts::plan::{Plan, Strategy};
 use crate::prompts::tokens::TokenId;
 
 /// What a model reports about itself, for plans, manifests and people.
@@ -22,8 +23,8 @@ pub struct ModelInfo {
     pub vocab_size: usize,
     /// Longest sequence, in tokens, where it is known.
     pub context_tokens: Option<usize>,
-    /// Bytes of key-value cache for one token.
-    pub kv_bytes_per_token: usize,
+    /// Bytes of a slot of the pool: a token's keys and values, or a state.
+    pub slot_bytes: usize,
     /// Whether prefixes can be shared.
     pub strategy: Strategy,
     /// Execution provider.
@@ -59,10 +60,10 @@ pub trait LanguageModel {
     /// What it is.
     fn info(&self) -> &ModelInfo;
 
-    /// Makes a pool for the keys and values of so many tokens; what was in it is forgotten.
-    fn begin(&mut self, cache_tokens: usize);
+    /// Makes a pool of so many slots; what was in it is forgotten.
+    fn begin(&mut self, n_slots: usize);
 
-    /// Runs a pass, and puts its keys and values into the pool where it says so.
+    /// Runs a pass, and puts its keys and values, or its rows' states, into the pool where it says so.
     ///
     /// # Errors
     /// [`Error::Runtime`] when the runtime fails.
@@ -192,7 +193,12 @@ mod tests {
     const BUDGET: Budget = Budget { batch_tokens: 512, cache_tokens: 640 };
 
     fn question(prompt: &[TokenId], options: [&[TokenId]; 2]) -> Question {
-        Question { prompt: prompt.to_vec(), options: options.map(<[TokenId]>::to_vec).to_vec(), closed: false }
+        Question {
+            prompt: prompt.to_vec(),
+            source_len: 0,
+            options: options.map(<[TokenId]>::to_vec).to_vec(),
+            closed: false,
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::{LanguageModel, ModelInfo, PassOutput, Top};
 use crate::error::Result;
-use crate::prompts::plan::{Pass, Strategy};
+use crate::prompts::pass::{Pass, Slot};
+use crate::prompts::plan::Strategy;
 use crate::prompts::tokens::TokenId;
 
 /// A scripted language model.
@@ -15,18 +16,23 @@ use crate::prompts::tokens::TokenId;
 #[derive(Debug)]
 pub struct ScriptedModel {
     info: ModelInfo,
-    /// The token in each slot of the pool.
-    pool: Vec<TokenId>,
+    /// The sequence up to the token, or state, in each slot of the pool; `None` where nothing was put.
+    pool: Vec<Option<Vec<TokenId>>>,
 }
 
 impl ScriptedModel {
-    /// A model over `vocab_size` tokens.
+    /// A model over `vocab_size` tokens, that takes trees.
     pub fn new(vocab_size: usize) -> Self {
+        Self::of(vocab_size, Strategy::Tree)
+    }
+
+    /// A model over `vocab_size` tokens.
+    pub fn of(vocab_size: usize, strategy: Strategy) -> Self {
         let info = ModelInfo {
             vocab_size,
             context_tokens: None,
-            kv_bytes_per_token: 4,
-            strategy: Strategy::Tree,
+            slot_bytes: 4,
+            strategy,
             provider: "scripted".into(),
             precision: "fp32".into(),
             runtime: "none".into(),
@@ -54,17 +60,26 @@ impl LanguageModel for ScriptedModel {
         &self.info
     }
 
-    fn begin(&mut self, cache_tokens: usize) {
-        self.pool = vec![TokenId::MAX; cache_tokens];
+    fn begin(&mut self, n_slots: usize) {
+        self.pool = vec![None; n_slots.max(1)];
+        if self.info.strategy.slot() == Slot::State {
+            self.pool[0] = Some(Vec::new());
+        }
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "log-probabilities are f32 at the model border")]
     fn run(&mut self, pass: &Pass) -> Result<PassOutput> {
+        assert_eq!(pass.slot, self.info.strategy.slot(), "a pass for this kind of model");
         // What a token sees is what the mask says, in the order of positions, as in a real model.
         let (positions, mask, width) = (pass.positions(), pass.mask(), pass.past_len + pass.new_len);
+        let known = |slot: usize| self.pool[slot].as_ref().expect("a slot that was put");
         let sequence = |row: usize, at: usize| -> Vec<TokenId> {
             let of_row = row * pass.new_len;
-            let past = (0..pass.past_len).map(|i| (i, self.pool[pass.past[row * pass.past_len + i]]));
+            if pass.slot == Slot::State {
+                return [known(pass.past[row]), &pass.tokens[of_row..=of_row + at]].concat();
+            }
+            let last = |slot: usize| *known(slot).last().expect("a slot holds a token");
+            let past = (0..pass.past_len).map(|i| (i, last(pass.past[row * pass.past_len + i])));
             let new = (0..pass.new_len).map(|i| (positions[of_row + i], pass.tokens[of_row + i]));
             let seen = &mask[(of_row + at) * width..(of_row + at + 1) * width];
             let mut tokens: Vec<_> = past.chain(new).zip(seen).filter(|(_, seen)| **seen).map(|(t, _)| t).collect();
@@ -82,8 +97,13 @@ impl LanguageModel for ScriptedModel {
             })
             .collect();
         let logits = if pass.logits { scored.iter().flatten().map(|l| *l as f32).collect() } else { Vec::new() };
-        if let Some(slot) = pass.keep {
-            self.pool[slot..slot + pass.tokens.len()].copy_from_slice(&pass.tokens);
+        if let Some(first) = pass.keep {
+            let rows_and_ends: Vec<(usize, usize)> = match pass.slot {
+                Slot::State => (0..pass.n_rows()).map(|row| (row, pass.new_len - 1)).collect(),
+                Slot::Token => (0..pass.tokens.len()).map(|i| (i / pass.new_len, i % pass.new_len)).collect(),
+            };
+            let kept: Vec<Vec<TokenId>> = rows_and_ends.into_iter().map(|(row, at)| sequence(row, at)).collect();
+            kept.into_iter().enumerate().for_each(|(i, sequence)| self.pool[first + i] = Some(sequence));
         }
         Ok(PassOutput { log_probs, tops, logits })
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ndarray::{Array, Array2, Array3, ArrayView1, ArrayView3, Dimension, Ix3, ShapeError, s};
+use ndarray::{Array, Array1, Array2, Array3, ArrayView1, ArrayView3, Dimension, Ix3, arr0, s};
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
@@ -13,10 +13,10 @@ use rayon::prelude::*;
 use crate::engine::graph_file::GraphPorts;
 use crate::engine::kv_cache::KvCache;
 use crate::engine::provider::{ExecutionProvider, Gpu, Runtime, Shapes, runtime_error};
-use crate::engine::signature::{MaskInput, PastInput, Scores, Signature, Stated};
+use crate::engine::signature::{MaskInput, PastInput, Pool, Scores, Signature, Stated};
 use crate::engine::{LanguageModel, ModelInfo, PassOutput, Top};
 use crate::error::{Error, Result};
-use crate::prompts::plan::Pass;
+use crate::prompts::pass::Pass;
 
 /// How a session is opened.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,8 +45,6 @@ pub struct OnnxModel {
     signature: Signature,
     info: ModelInfo,
     cache: Option<KvCache>,
-    present_names: Vec<String>,
-    past_names: Vec<String>,
     running: Duration,
 }
 
@@ -64,7 +62,9 @@ impl OnnxModel {
             });
         }
         // Before the weights are read, which takes time.
-        let signature = Signature::read(graph, &GraphPorts::read(graph)?, settings.stated)?;
+        let ports = GraphPorts::read(graph)?;
+        ports.weights(graph)?;
+        let signature = Signature::read(graph, &ports, settings.stated)?;
         let doing = format!("opening {}", graph.display());
         let fail = |e: &ort::Error| runtime_error(&doing, e);
         let mut builder = Session::builder(&runtime.environment).map_err(|e| fail(&e))?;
@@ -82,23 +82,16 @@ impl OnnxModel {
         let info = ModelInfo {
             vocab_size: signature.vocab_size,
             context_tokens: settings.context_tokens,
-            kv_bytes_per_token: signature.cache.map_or(0, |c| c.bytes_per_token()),
+            slot_bytes: signature.pool.as_ref().map_or(0, Pool::slot_bytes),
             strategy: signature.strategy(),
             provider: settings.provider.to_string(),
             precision: settings.precision.clone(),
             runtime: runtime.version(),
         };
-        let n_layers = signature.cache.map_or(0, |c| c.n_layers);
-        let names = |side: &str| -> Vec<String> {
-            (0..n_layers).flat_map(|layer| ["key", "value"].map(|half| format!("{side}.{layer}.{half}"))).collect()
-        };
+        let gpu = (settings.provider != ExecutionProvider::Cpu).then_some(settings.gpu.device);
         Ok(Self {
-            cache: signature.cache.map(|shape| {
-                KvCache::new(shape, (settings.provider != ExecutionProvider::Cpu).then_some(settings.gpu.device))
-            }),
+            cache: signature.pool.as_ref().map(|pool| KvCache::new(pool.widths.clone(), gpu)),
             provider: settings.provider,
-            present_names: names("present"),
-            past_names: names("past_key_values"),
             running: Duration::ZERO,
             session,
             signature,
@@ -127,53 +120,73 @@ impl LanguageModel for OnnxModel {
         let signature = &self.signature;
         // TensorRT takes no empty tensor: a pass without a past gets one token that nothing sees.
         let unseen = usize::from(
-            pass.past_len == 0 && self.provider == ExecutionProvider::TensorRt && signature.mask == MaskInput::Seen,
+            pass.past_len == 0
+                && self.provider == ExecutionProvider::TensorRt
+                && signature.past == Some(PastInput::Slots)
+                && signature.mask == MaskInput::Seen,
         );
-        let (n_rows, past_len) = (pass.n_rows(), pass.past_len + unseen);
+        let (n_rows, past_len, source_len) = (pass.n_rows(), pass.past_len + unseen, pass.source_len);
         let total_len = past_len + pass.new_len;
-        let by_token = |values: Vec<i64>| Array2::from_shape_vec((n_rows, pass.new_len), values);
+        let by_token = |values: Vec<i64>| {
+            Array2::from_shape_vec((n_rows, pass.new_len), values).expect("a pass holds rows of equal length")
+        };
         let ids = by_token(pass.tokens.iter().map(|id| i64::from(*id)).collect());
-        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = vec![("input_ids".into(), tensor(ids)?.into())];
+        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::new();
+        if signature.encoder {
+            inputs.push(("input_ids".into(), tensor(ids.slice(s![.., ..source_len]).to_owned())?.into()));
+            inputs.push(("decoder_input_ids".into(), tensor(ids.slice(s![.., source_len..]).to_owned())?.into()));
+        } else {
+            inputs.push(("input_ids".into(), tensor(ids)?.into()));
+        }
         match signature.mask {
             MaskInput::None => {}
             MaskInput::Padding => {
-                inputs.push(("attention_mask".into(), tensor(Ok(Array2::<i64>::ones((n_rows, total_len))))?.into()));
+                inputs.push(("attention_mask".into(), tensor(Array2::<i64>::ones((n_rows, total_len)))?.into()));
             }
             MaskInput::Seen => {
                 let mut mask = Array3::from_elem((n_rows, pass.new_len, total_len), false);
                 let seen = Array3::from_shape_vec((n_rows, pass.new_len, total_len - unseen), pass.mask());
                 mask.slice_mut(s![.., .., unseen..]).assign(&seen.expect("a pass holds rows of equal length"));
-                inputs.push(("attention_mask".into(), tensor(Ok(mask))?.into()));
+                let of_decoder = mask.slice(s![.., source_len.., source_len..]).to_owned();
+                inputs.push(("attention_mask".into(), tensor(of_decoder)?.into()));
             }
         }
         if signature.position_ids {
-            let positions = pass.positions().into_iter().map(int).collect();
-            inputs.push(("position_ids".into(), tensor(by_token(positions))?.into()));
+            let positions = by_token(pass.positions().into_iter().map(int).collect()) - int(source_len);
+            inputs.push(("position_ids".into(), tensor(positions.slice(s![.., source_len..]).to_owned())?.into()));
         }
-        match (&mut self.cache, signature.past) {
-            (Some(cache), Some(PastInput::Slots)) => {
-                let slots = match unseen {
-                    0 => Array2::from_shape_vec((n_rows, past_len), pass.past.iter().map(|s| int(*s)).collect()),
-                    _ => Ok(Array2::zeros((n_rows, past_len))),
-                };
-                inputs.push(("past_tokens".into(), tensor(slots)?.into()));
-                let pool = self.past_names.iter().zip(cache.inputs(pass)?);
-                inputs.extend(pool.map(|(name, value)| (name.as_str().into(), value)));
-            }
-            (Some(cache), _) => {
-                let rows = self.past_names.iter().zip(cache.gathered(pass)?);
-                inputs.extend(rows.map(|(name, tensor)| (name.as_str().into(), tensor.into())));
-            }
-            (None, _) => {}
+        if let Some(name) = signature.logits_to_keep {
+            inputs.push((name.into(), tensor(arr0(0_i64))?.into()));
+        }
+        if let (Some(cache), Some(pool), Some(past)) = (&mut self.cache, &signature.pool, signature.past) {
+            let slots: Vec<i64> =
+                if unseen > 0 { vec![0; n_rows] } else { pass.past.iter().map(|s| int(*s)).collect() };
+            let values: Vec<SessionInputValue<'_>> = match (past, signature.cache) {
+                (PastInput::Rows, Some(shape)) => {
+                    cache.gathered(shape, pass)?.into_iter().map(SessionInputValue::from).collect()
+                }
+                (PastInput::States, _) => {
+                    inputs.push(("past_states".into(), tensor(Array1::from(slots))?.into()));
+                    cache.inputs(pass)?
+                }
+                _ => {
+                    let slots = Array2::from_shape_vec((n_rows, past_len), slots);
+                    let slots = slots.expect("a pass holds rows of equal length");
+                    inputs.push(("past_tokens".into(), tensor(slots)?.into()));
+                    cache.inputs(pass)?
+                }
+            };
+            inputs.extend(pool.past.iter().zip(values).map(|(name, value)| (name.as_str().into(), value)));
         }
         let mut results = match self.signature.scores {
             Scores::LogProbs => {
                 // The head's product has a row for each scored position: never a single one, which another kernel would
                 // round otherwise, and never none, of which runtimes think differently.
-                let scored = at_least(2, &pass.scored, (0, 0));
-                let wanted: Vec<_> = pass.wanted.iter().map(|w| (w.scored, w.token as usize)).collect();
-                inputs.push(("scored".into(), tensor(Ok(pairs(&scored)))?.into()));
-                inputs.push(("wanted".into(), tensor(Ok(pairs(&at_least(1, &wanted, (0, 0)))))?.into()));
+                let of_decoder = |&(row, at): &(usize, usize)| (row, at - source_len);
+                let scored = at_least(2, pass.scored.iter().map(of_decoder), (0, 0));
+                let wanted = at_least(1, pass.wanted.iter().map(|w| (w.scored, w.token as usize)), (0, 0));
+                inputs.push(("scored".into(), tensor(pairs(&scored))?.into()));
+                inputs.push(("wanted".into(), tensor(pairs(&wanted))?.into()));
                 vec!["log_probs", "top_ids", "top_log_probs"]
             }
             Scores::Logits => vec!["logits"],
@@ -181,7 +194,8 @@ impl LanguageModel for OnnxModel {
         if pass.logits && self.signature.scores == Scores::LogProbs {
             results.push("logits");
         }
-        let options = select(&results, &self.present_names, pass.keep.is_some())?;
+        let present = signature.pool.as_ref().filter(|_| pass.keep.is_some()).map_or(&[][..], |pool| &pool.present);
+        let options = select(&results, present)?;
         let started = Instant::now();
         let outputs = self.session.run_with_options(inputs, &options).map_err(|e| run_error(&e, pass))?;
         self.running += started.elapsed();
@@ -191,11 +205,11 @@ impl LanguageModel for OnnxModel {
             Scores::Logits => read_logits(&outputs, pass, self.signature.vocab_size)?,
         };
         if let (Some(cache), Some(first_slot)) = (&mut self.cache, pass.keep) {
-            for (half, name) in self.present_names.iter().enumerate() {
+            for (half, name) in present.iter().enumerate() {
                 let values = floats(&outputs[name.as_str()])?;
-                match self.signature.past {
-                    Some(PastInput::Slots) => cache.store(half, first_slot, values),
-                    _ => cache.store_last(half, first_slot, pass, values),
+                match (self.signature.past, self.signature.cache) {
+                    (Some(PastInput::Rows), Some(shape)) => cache.store_last(shape, half, first_slot, pass, values),
+                    _ => cache.store(half, first_slot, values),
                 }
             }
         }
@@ -249,8 +263,8 @@ fn read_logits(outputs: &SessionOutputs<'_>, pass: &Pass, vocab_size: usize) -> 
     Ok(PassOutput { log_probs, tops, logits })
 }
 
-fn at_least(n: usize, values: &[(usize, usize)], filler: (usize, usize)) -> Vec<(usize, usize)> {
-    let mut values = values.to_vec();
+fn at_least(n: usize, values: impl Iterator<Item = (usize, usize)>, filler: (usize, usize)) -> Vec<(usize, usize)> {
+    let mut values: Vec<_> = values.collect();
     values.resize(values.len().max(n), filler);
     values
 }
@@ -301,20 +315,17 @@ fn int(value: usize) -> i64 {
     i64::try_from(value).expect("indices and token ids are small")
 }
 
-fn tensor<T, D>(array: std::result::Result<Array<T, D>, ShapeError>) -> Result<Tensor<T>>
+fn tensor<T, D>(array: Array<T, D>) -> Result<Tensor<T>>
 where
     T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,
     D: Dimension + 'static,
 {
-    Tensor::from_array(array.expect("a pass holds rows of equal length"))
-        .map_err(|e| runtime_error("making an input", &e))
+    Tensor::from_array(array).map_err(|e| runtime_error("making an input", &e))
 }
 
-fn select(results: &[&str], present: &[String], keep: bool) -> Result<RunOptions<ort::session::HasSelectedOutputs>> {
-    let mut outputs = results.iter().fold(OutputSelector::no_default(), |selector, name| selector.with(*name));
-    if keep {
-        outputs = present.iter().fold(outputs, |selector, name| selector.with(name.as_str()));
-    }
+fn select(results: &[&str], present: &[String]) -> Result<RunOptions<ort::session::HasSelectedOutputs>> {
+    let names = results.iter().copied().chain(present.iter().map(String::as_str));
+    let outputs = names.fold(OutputSelector::no_default(), |selector, name| selector.with(name));
     let options = RunOptions::new().map_err(|e| runtime_error("setting run options", &e))?;
     Ok(options.with_outputs(outputs))
 }

@@ -2,35 +2,9 @@
 
 use std::path::Path;
 
-use crate::engine::graph_file::GraphPorts;
+use crate::engine::graph_file::{Element, GraphPorts, Port};
 use crate::error::{Error, Result};
 use crate::prompts::plan::Strategy;
-
-/// Element types that matter here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Element {
-    /// 64-bit integer.
-    I64,
-    /// 32-bit float.
-    F32,
-    /// Truth value.
-    Bool,
-    /// Any other type.
-    Other,
-}
-
-/// A named input or output; -1 stands for a dimension that is free.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Port {
-    /// Its name.
-    pub name: String,
-    /// Its element type.
-    pub element: Element,
-    /// The type as the runtime prints it, for messages.
-    pub type_name: String,
-    /// Its shape.
-    pub shape: Vec<i64>,
-}
 
 /// How a graph takes the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +13,8 @@ pub enum PastInput {
     Slots,
     /// Keys and values of every row, gathered by the host.
     Rows,
+    /// `past_states` names the slots of a pool of states, which the graph gathers itself.
+    States,
 }
 
 /// How a graph is told what a token sees.
@@ -77,26 +53,55 @@ impl CacheShape {
     pub fn per_token(&self) -> usize {
         self.n_heads * self.head_dim
     }
+}
 
-    /// Bytes of the whole cache for one token.
-    pub fn bytes_per_token(&self) -> usize {
-        2 * self.n_layers * self.per_token() * size_of::<f32>()
+/// What the pool holds: a tensor `[slots, width]` for each of its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// The graph's inputs, in order.
+    pub past: Vec<String>,
+    /// Its outputs, in the same order.
+    pub present: Vec<String>,
+    /// f32 values of one slot of each.
+    pub widths: Vec<usize>,
+}
+
+impl Pool {
+    /// Keys and values of every layer, a token in a slot.
+    fn of_tokens(shape: CacheShape) -> Self {
+        let names = |side: &str| -> Vec<String> {
+            let of_layer = |layer| ["key", "value"].map(|half| format!("{side}.{layer}.{half}"));
+            (0..shape.n_layers).flat_map(of_layer).collect()
+        };
+        let widths = vec![shape.per_token(); 2 * shape.n_layers];
+        Self { past: names("past_key_values"), present: names("present"), widths }
+    }
+
+    /// Bytes of one slot.
+    pub fn slot_bytes(&self) -> usize {
+        self.widths.iter().sum::<usize>() * size_of::<f32>()
     }
 }
 
 /// A graph that the engine can run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
+    /// Whether it has an encoder, which reads `input_ids`; the decoder then reads `decoder_input_ids`.
+    pub encoder: bool,
     /// How it takes the past; `None` when it takes none.
     pub past: Option<PastInput>,
     /// How it is told what a token sees.
     pub mask: MaskInput,
     /// Whether there is a `position_ids` input.
     pub position_ids: bool,
+    /// Name of the input that says how many positions, counted from the end, pass through the head; 0 is all.
+    pub logits_to_keep: Option<&'static str>,
     /// What it gives back.
     pub scores: Scores,
-    /// Shape of its cache, where it takes a past.
+    /// Shape of its keys and values, where it takes some.
     pub cache: Option<CacheShape>,
+    /// What the pool holds, where it takes a past.
+    pub pool: Option<Pool>,
     /// Size of the vocabulary.
     pub vocab_size: usize,
     /// Whether it holds `GroupQueryAttention` nodes.
@@ -121,6 +126,10 @@ impl Signature {
         let reader = Reader { path, inputs: &graph.inputs, outputs: &graph.outputs };
         let has = |name: &str| graph.inputs.iter().any(|p| p.name == name);
         reader.input("input_ids", Element::I64, 2)?;
+        let encoder = has("decoder_input_ids");
+        if encoder {
+            reader.input("decoder_input_ids", Element::I64, 2)?;
+        }
         let position_ids = has("position_ids");
         if position_ids {
             reader.input("position_ids", Element::I64, 2)?;
@@ -148,7 +157,14 @@ impl Signature {
         let vocab_size = vocab_size
             .ok_or_else(|| reader.wrong("output", "logits", &logits.described(), "a fixed vocabulary size"))?;
 
-        let (past, cache) = if has("past_tokens") {
+        if encoder && (scores, mask) != (Scores::LogProbs, MaskInput::Seen) {
+            let expected = "the scoring layout, with `scored`, `wanted` and a bool `attention_mask` for the decoder";
+            return Err(reader.wrong("input", "decoder_input_ids", "of an encoder–decoder", expected));
+        }
+        let (past, cache) = if has("past_states") {
+            reader.input("past_states", Element::I64, 1)?;
+            (Some(PastInput::States), None)
+        } else if has("past_tokens") {
             reader.input("past_tokens", Element::I64, 2)?;
             let cache = reader.cache(2, 3, None)?;
             let missing = || reader.wrong("input", "past_key_values.0.key", "missing", "a pool of keys and values");
@@ -157,8 +173,26 @@ impl Signature {
             let cache = reader.cache(4, 4, stated.cache)?;
             (cache.map(|_| PastInput::Rows), cache)
         };
-        const KNOWN: [&str; 6] = ["input_ids", "attention_mask", "position_ids", "past_tokens", "scored", "wanted"];
-        let known = |name: &str| KNOWN.contains(&name) || name.starts_with("past_key_values.");
+        let logits_to_keep = ["num_logits_to_keep", "logits_to_keep"].into_iter().find(|name| has(name));
+        if let Some(name) = logits_to_keep {
+            reader.input(name, Element::I64, 0)?;
+        }
+        let pool = match past {
+            Some(PastInput::States) => Some(reader.states()?),
+            _ => cache.map(Pool::of_tokens),
+        };
+        const KNOWN: [&str; 8] = [
+            "input_ids",
+            "decoder_input_ids",
+            "attention_mask",
+            "position_ids",
+            "past_tokens",
+            "past_states",
+            "scored",
+            "wanted",
+        ];
+        let of_pool = |name: &str| pool.as_ref().is_some_and(|pool| pool.past.iter().any(|past| past == name));
+        let known = |name: &str| KNOWN.contains(&name) || of_pool(name) || logits_to_keep == Some(name);
         if let Some(port) = graph.inputs.iter().find(|p| !known(&p.name)) {
             return Err(reader.wrong(
                 "input",
@@ -168,13 +202,26 @@ impl Signature {
             ));
         }
         let grouped_query_op = graph.operators.contains("GroupQueryAttention");
-        Ok(Self { past, mask, position_ids, scores, cache, vocab_size, grouped_query_op })
+        Ok(Self {
+            encoder,
+            past,
+            mask,
+            position_ids,
+            logits_to_keep,
+            scores,
+            cache,
+            pool,
+            vocab_size,
+            grouped_query_op,
+        })
     }
 
     /// How prefixes are shared.
     pub fn strategy(&self) -> Strategy {
         match (self.past, self.mask) {
+            (None, _) if self.encoder => Strategy::EncoderOnce,
             (None, _) => Strategy::None,
+            (Some(PastInput::States), _) => Strategy::State,
             (Some(_), _) if self.grouped_query_op => Strategy::Step,
             (Some(_), MaskInput::Seen) => Strategy::Tree,
             (Some(_), _) => Strategy::SharedPast,
@@ -193,15 +240,12 @@ impl Signature {
             Strategy::Step => {
                 "`GroupQueryAttention` takes several tokens only in a single row, so rows continue shared prefixes token by token (`python -m export optimize` replaces it)"
             }
+            Strategy::State => "the graph takes the state of a prefix, so rows continue the states of shared prefixes",
+            Strategy::EncoderOnce => {
+                "the encoder reads whole prompts, so each is read once, and the decoder branches into all options"
+            }
             Strategy::None => "the graph takes no `past_key_values`: every prompt is computed whole",
         }
-    }
-}
-
-impl Port {
-    fn described(&self) -> String {
-        let dims: Vec<String> = self.shape.iter().map(|d| if *d < 0 { "?".into() } else { d.to_string() }).collect();
-        format!("{} [{}]", self.type_name, dims.join(", "))
     }
 }
 
@@ -243,6 +287,26 @@ impl Reader<'_> {
 
     fn output(&self, name: &str, element: Element, rank: usize) -> Result<&Port> {
         self.port("output", name, element, rank)
+    }
+
+    /// The pool of states by its inputs, `[slots, width]` each.
+    fn states(&self) -> Result<Pool> {
+        let mut pool = Pool { past: Vec::new(), present: Vec::new(), widths: Vec::new() };
+        for port in self.inputs.iter().filter(|port| port.name.starts_with("past_state.")) {
+            self.input(&port.name, Element::F32, 2)?;
+            let width = usize::try_from(port.shape[1]).ok();
+            let expected = "float32 [slots, width] with a fixed width";
+            let width = width.ok_or_else(|| self.wrong("input", &port.name, &port.described(), expected))?;
+            let present = port.name.replacen("past_", "present_", 1);
+            self.output(&present, Element::F32, 2)?;
+            pool.past.push(port.name.clone());
+            pool.present.push(present);
+            pool.widths.push(width);
+        }
+        if pool.past.is_empty() {
+            return Err(self.wrong("input", "past_state.0", "missing", "a pool of states"));
+        }
+        Ok(pool)
     }
 
     /// The cache by its inputs, of rank 4 `[rows, heads, past, head_dim]` or of rank 2 `[slots, heads · head_dim]`.
@@ -311,11 +375,42 @@ mod tests {
         assert_eq!((signature.past, signature.mask), (Some(PastInput::Rows), MaskInput::Padding));
         assert_eq!(signature.cache, Some(CacheShape { n_layers: 2, n_heads: 3, head_dim: 8 }));
         assert_eq!((signature.vocab_size, signature.strategy()), (50, Strategy::SharedPast));
-        assert_eq!(signature.cache.unwrap().bytes_per_token(), 2 * 2 * 24 * 4);
+        assert_eq!(signature.pool.unwrap().slot_bytes(), 2 * 2 * 24 * 4);
         graph.operators.insert("GroupQueryAttention".into());
         assert_eq!(read(&graph).unwrap().strategy(), Strategy::Step);
         graph.inputs.truncate(3);
         assert_eq!(read(&graph).unwrap().strategy(), Strategy::None);
+    }
+
+    #[test]
+    fn states_and_encoders_are_recognised() {
+        let results = || {
+            let ids = port("top_ids", Element::I64, &[-1]);
+            let log_probs = ["log_probs", "top_log_probs"].map(|name| port(name, Element::F32, &[-1]));
+            let logits = port("logits", Element::F32, &[-1, 50]);
+            [vec![logits, ids], log_probs.to_vec()].concat()
+        };
+        let ints = |names: &[&str]| names.iter().map(|name| port(name, Element::I64, &[-1, -1])).collect::<Vec<_>>();
+        let mut inputs = ints(&["input_ids", "scored", "wanted"]);
+        let mut outputs = results();
+        inputs.push(port("past_states", Element::I64, &[-1]));
+        for (name, width) in [("0.conv", 12), ("0.ssm", 32)] {
+            inputs.push(port(&format!("past_state.{name}"), Element::F32, &[-1, width]));
+            outputs.push(port(&format!("present_state.{name}"), Element::F32, &[-1, width]));
+        }
+        let mut graph = GraphPorts { inputs, outputs, ..GraphPorts::default() };
+        let signature = read(&graph).unwrap();
+        assert_eq!((signature.strategy(), signature.cache), (Strategy::State, None));
+        let pool = signature.pool.unwrap();
+        assert_eq!((pool.slot_bytes(), &*pool.present[1]), (4 * 44, "present_state.0.ssm"));
+        graph.inputs.last_mut().unwrap().shape[1] = -1;
+        assert!(read(&graph).unwrap_err().to_string().contains("a fixed width"));
+
+        let mut inputs = ints(&["input_ids", "decoder_input_ids", "position_ids", "scored", "wanted"]);
+        inputs.push(port("attention_mask", Element::Bool, &[-1, -1, -1]));
+        let graph = GraphPorts { inputs, outputs: results(), ..GraphPorts::default() };
+        let signature = read(&graph).unwrap();
+        assert_eq!((signature.strategy(), signature.pool), (Strategy::EncoderOnce, None));
     }
 
     #[test]
@@ -335,6 +430,8 @@ mod tests {
         assert!(narrow.contains("`position_ids` is int32 [?, ?], expected int64 of rank 2"));
         let extra = message(|inputs| inputs.push(port("use_cache_branch", Element::Other, &[1])));
         assert!(extra.contains("use_cache_branch"));
+        let decoder = message(|inputs| inputs.push(port("decoder_input_ids", Element::I64, &[-1, -1])));
+        assert!(decoder.contains("`decoder_input_ids` is of an encoder–decoder, expected the scoring layout"));
         assert!(message(|inputs| inputs[5].shape[1] = 4).contains("the same in every layer"));
     }
 }

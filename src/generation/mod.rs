@@ -15,9 +15,10 @@ use crate::engine::{LanguageModel, ModelInfo, PassOutput, Top, run};
 use crate::error::{Error, Result};
 use crate::generation::next_token::sampled;
 use crate::generation::settings::GenerationSettings;
-use crate::prompts::plan::{Budget, Pass, PlanSize, Reuse};
+use crate::prompts::pass::{Pass, Slot};
+use crate::prompts::plan::{Budget, PlanSize, Reuse};
 use crate::prompts::prefill::Prefill;
-use crate::prompts::tokens::TokenId;
+use crate::prompts::tokens::{PromptTokens, TokenId};
 
 /// An answer to be written.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub struct Written {
 /// prompt.
 pub fn generate(
     model: &mut dyn LanguageModel,
-    prompts: &[Vec<TokenId>],
+    prompts: &[PromptTokens],
     rows: Vec<Row>,
     settings: &GenerationSettings,
     (reuse, budget): (Reuse, Budget),
@@ -56,7 +57,7 @@ pub fn generate(
     let mut order: Vec<usize> = (0..rows.len()).collect();
     // Rows of equal length side by side make wide passes, prompts with the same beginning share it.
     order.sort_by_key(|row| {
-        let tokens = &prompts[rows[*row].prompt];
+        let tokens = &prompts[rows[*row].prompt].tokens;
         (tokens.len(), tokens, rows[*row].prompt, *row)
     });
     let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
@@ -97,7 +98,8 @@ struct Wave {
 /// What a row has written, and where its tokens lie.
 struct Writing {
     row: Row,
-    /// Slots of prompt and answer; empty where every step computes the whole sequence.
+    /// Slots of prompt and answer so far, or that of the state after them; empty where every step computes the whole
+    /// sequence.
     slots: Vec<usize>,
     tokens: Vec<TokenId>,
     top: Top,
@@ -107,7 +109,7 @@ struct Writing {
 impl Wave {
     fn plan(
         model: &dyn LanguageModel,
-        prompts: &[Vec<TokenId>],
+        prompts: &[PromptTokens],
         indices: &[usize],
         rows: &[Option<Row>],
         settings: &GenerationSettings,
@@ -116,14 +118,19 @@ impl Wave {
         let of_row = |row: &usize| rows[*row].as_ref().expect("a row is in one wave").prompt;
         let mut asked: Vec<usize> = indices.iter().map(of_row).collect();
         asked.dedup();
-        let texts: Vec<&[TokenId]> = asked.iter().map(|prompt| prompts[*prompt].as_slice()).collect();
+        let texts: Vec<&PromptTokens> = asked.iter().map(|prompt| &prompts[*prompt]).collect();
         let strategy = model.info().strategy;
         let prefill = Prefill::new(&texts, reuse, strategy, budget.batch_tokens, settings.wants_logits());
-        let mut lengths: Vec<usize> = texts.iter().map(|tokens| tokens.len()).collect();
+        let mut lengths: Vec<usize> = texts.iter().map(|text| text.tokens.len()).collect();
         lengths.dedup();
         // A pass of a single token has its row twice, which takes another slot: the last one of each length, or every one.
         let doubled = if budget.batch_tokens == 1 { indices.len() } else { lengths.len() };
-        let of_answers = (indices.len() + doubled) * (settings.max_new_tokens - 1);
+        let of_step = indices.len() + doubled;
+        // Tokens stay; of states, those of this step and of the one before.
+        let of_answers = match strategy.slot() {
+            Slot::Token => of_step * (settings.max_new_tokens - 1),
+            Slot::State => of_step * 2,
+        };
         let cache_tokens = if prefill.n_slots == 0 { 0 } else { prefill.n_slots + of_answers };
         Self { prefill, prompts: asked, cache_tokens }
     }
@@ -131,7 +138,7 @@ impl Wave {
     fn run(
         self,
         model: &mut dyn LanguageModel,
-        prompts: &[Vec<TokenId>],
+        prompts: &[PromptTokens],
         rows: Vec<Row>,
         settings: &GenerationSettings,
         batch_tokens: usize,
@@ -160,10 +167,15 @@ impl Wave {
                 Ok(())
             })?;
         }
+        let of_step = (cache_tokens - prefill.n_slots) / 2;
         let mut free = prefill.n_slots;
-        for _ in 1..settings.max_new_tokens {
+        for step in 1..settings.max_new_tokens {
+            if info.strategy.slot() == Slot::State {
+                free = prefill.n_slots + step % 2 * of_step;
+            }
             let live: Vec<usize> = (0..writing.len()).filter(|i| !writing[*i].stopped).collect();
-            for pass in passes(&live, &mut writing, prompts, settings, batch_tokens, &mut free) {
+            let slot = info.strategy.slot();
+            for pass in passes((&live, slot), &mut writing, prompts, settings, batch_tokens, &mut free) {
                 size.count(&pass);
                 run(model, &pass, &mut |part, output| {
                     let mut read = steps(part, &output);
@@ -205,7 +217,7 @@ impl Writing {
     fn write(
         &mut self,
         step: Step<'_>,
-        prompts: &[Vec<TokenId>],
+        prompts: &[PromptTokens],
         settings: &GenerationSettings,
         info: &ModelInfo,
     ) -> Result<()> {
@@ -222,7 +234,9 @@ impl Writing {
             if let Some(value) = step.logits.iter().find(|l| l.is_nan() || **l == f32::INFINITY) {
                 return Err(fault(*value));
             }
-            let before = prompts[self.row.prompt].iter().chain(&self.tokens).copied();
+            // transformers' penalty is about what the decoder has read.
+            let PromptTokens { tokens, source_len } = &prompts[self.row.prompt];
+            let before = tokens[*source_len..].iter().chain(&self.tokens).copied();
             // One number a step, wanted or not.
             let draw = self.row.rng.random::<f64>();
             sampled(step.logits, before, settings, draw)
@@ -241,52 +255,63 @@ impl Writing {
 /// The passes of one step: the last token of every row that goes on, rows of equal length together; or the whole sequence
 /// where nothing is kept.
 fn passes(
-    live: &[usize],
+    (live, slot): (&[usize], Slot),
     writing: &mut [Writing],
-    prompts: &[Vec<TokenId>],
+    prompts: &[PromptTokens],
     settings: &GenerationSettings,
     batch_tokens: usize,
     free: &mut usize,
 ) -> Vec<Pass> {
-    let mut lengths: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+    let mut lengths: BTreeMap<(usize, usize, usize), Vec<usize>> = BTreeMap::new();
     for &index in live {
         let Writing { row, slots, tokens, .. } = &writing[index];
-        let total_len = prompts[row.prompt].len() + tokens.len();
-        lengths.entry((slots.len(), total_len - slots.len())).or_default().push(index);
+        let PromptTokens { tokens: prompt, source_len } = &prompts[row.prompt];
+        let total_len = prompt.len() + tokens.len();
+        let shape = match slot {
+            Slot::State if !slots.is_empty() => (0, 1, 0),
+            _ => (slots.len(), total_len - slots.len(), *source_len),
+        };
+        lengths.entry(shape).or_default().push(index);
     }
     let mut passes = Vec::new();
-    for ((past_len, new_len), indices) in lengths {
+    for ((past_len, new_len, source_len), indices) in lengths {
         let most = (batch_tokens / new_len).max(1);
         let n_passes = indices.len().div_ceil(most);
         for rows in indices.chunks(indices.len().div_ceil(n_passes)) {
+            // Where slots are named, they are for all rows.
+            let kept = !writing[rows[0]].slots.is_empty();
             let mut pass = Pass {
                 past_len,
                 new_len,
                 tokens: Vec::with_capacity(rows.len() * new_len),
+                source_len,
+                slot,
                 follows: (0..rows.len()).flat_map(|_| 0..new_len).collect(),
                 past: Vec::with_capacity(rows.len() * past_len),
                 scored: (0..rows.len()).map(|row| (row, new_len - 1)).collect(),
                 wanted: Vec::new(),
                 tops: rows.iter().copied().enumerate().collect(),
-                keep: (past_len > 0).then_some(*free),
+                keep: kept.then_some(*free),
                 logits: settings.wants_logits(),
             };
             for (row, &index) in rows.iter().enumerate() {
                 let Writing { row: Row { prompt, .. }, slots, tokens, .. } = &mut writing[index];
-                pass.past.extend_from_slice(slots);
-                pass.tokens.extend(prompts[*prompt].iter().chain(tokens.iter()).skip(past_len));
-                if past_len > 0 {
+                let sequence = prompts[*prompt].tokens.iter().chain(tokens.iter());
+                let known = prompts[*prompt].tokens.len() + tokens.len() - new_len;
+                pass.tokens.extend(sequence.skip(known));
+                match slot {
+                    // Before all tokens.
+                    Slot::State if !kept => pass.past.push(0),
+                    Slot::State => pass.past.append(slots),
+                    Slot::Token => pass.past.extend_from_slice(slots),
+                }
+                if kept {
                     slots.push(*free + row);
                 }
             }
-            if pass.tokens.len() == 1 {
-                // See the plan: a product with a single row rounds otherwise.
-                pass.tokens.extend_from_within(..);
-                pass.follows.extend_from_within(..);
-                pass.past.extend_from_within(..);
-            }
-            if past_len > 0 {
-                *free += pass.tokens.len();
+            pass.double_single();
+            if kept {
+                *free += pass.slots(pass.n_rows());
             }
             passes.push(pass);
         }

@@ -1,13 +1,14 @@
 use super::*;
 use crate::engine::scripted::ScriptedModel;
 use crate::generation::settings::GenerationChoices;
+use crate::prompts::plan::Strategy;
 use crate::seed::Streams;
 
 const VOCAB: usize = 12;
 
-fn prompts() -> Vec<Vec<TokenId>> {
+fn prompts() -> Vec<PromptTokens> {
     let stem: Vec<TokenId> = (0..40).map(|i| i % 7).collect();
-    (0..30).map(|i| [&stem[..], &[i % 5, i % 3], &stem[..(i % 4) as usize]].concat()).collect()
+    (0..30).map(|i| [&stem[..], &[i % 5, i % 3], &stem[..(i % 4) as usize]].concat().into()).collect()
 }
 
 fn settings(do_sample: bool) -> GenerationSettings {
@@ -22,7 +23,18 @@ fn rows(n: usize, repeats: usize) -> Vec<Row> {
 }
 
 fn written(rows: Vec<Row>, settings: &GenerationSettings, reuse: Reuse, budget: Budget) -> Vec<Written> {
-    generate(&mut ScriptedModel::new(VOCAB), &prompts(), rows, settings, (reuse, budget), |_| {}).unwrap().0
+    written_by(Strategy::Tree, rows, settings, reuse, budget)
+}
+
+fn written_by(
+    strategy: Strategy,
+    rows: Vec<Row>,
+    settings: &GenerationSettings,
+    reuse: Reuse,
+    budget: Budget,
+) -> Vec<Written> {
+    let mut model = ScriptedModel::of(VOCAB, strategy);
+    generate(&mut model, &prompts(), rows, settings, (reuse, budget), |_| {}).unwrap().0
 }
 
 const BUDGET: Budget = Budget { batch_tokens: 64, cache_tokens: 2000 };
@@ -43,7 +55,10 @@ fn batches_caches_and_waves_change_nothing() {
         for (batch_tokens, cache_tokens) in [(64, 2000), (1, 2000), (7, 130), (64, 1)] {
             for reuse in [Reuse::Trie, Reuse::Question, Reuse::Off] {
                 let budget = Budget { batch_tokens, cache_tokens };
-                assert_eq!(written(rows(30, 3), &settings, reuse, budget), expected, "{budget:?} {reuse:?}");
+                for strategy in [Strategy::Tree, Strategy::Step, Strategy::State, Strategy::EncoderOnce] {
+                    let written = written_by(strategy, rows(30, 3), &settings, reuse, budget);
+                    assert_eq!(written, expected, "{strategy} {budget:?} {reuse:?}");
+                }
             }
         }
         let mut backwards = rows(30, 3);

@@ -19,7 +19,7 @@ use crate::pipeline::pipeline;
 use crate::prompts::forms::FormedQuestion;
 use crate::prompts::plan::{Budget, Plan, PlanSize, Reuse, Strategy};
 use crate::prompts::template::Wording;
-use crate::prompts::tokens::{Close, PromptTokenizer, Question, TokenId};
+use crate::prompts::tokens::{Close, PromptTokenizer, PromptTokens, Question};
 use crate::scoring::{Decision, ScoreKind};
 use crate::triplets::Triplet;
 
@@ -77,6 +77,10 @@ pub struct JudgeSettings {
 /// Bytes of key-value cache that may be alive at once. Judging keeps its memory whatever the number of triplets.
 const CACHE_BYTES: usize = 400 << 20;
 
+/// Slots whatever they take: the states of a large state-space model are tens of megabytes each, and passes of a few rows
+/// would cost more than memory.
+const MIN_SLOTS: usize = 64;
+
 /// How far reuse of prefixes changes the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Parity {
@@ -103,7 +107,7 @@ struct Asking<'a> {
     settings: &'a JudgeSettings,
     context_tokens: Option<usize>,
     strategy: Strategy,
-    kv_bytes_per_token: usize,
+    slot_bytes: usize,
     /// Log-probabilities after the neutral prompt of each concept.
     priors: BTreeMap<ConceptId, scored::Priors>,
 }
@@ -118,7 +122,7 @@ struct Asked<'t> {
 /// What the model is to do.
 enum Work {
     Score { questions: Vec<FormedQuestion>, plan: Plan },
-    Write { prompts: Vec<Vec<TokenId>> },
+    Write { prompts: Vec<PromptTokens> },
 }
 
 /// What it did.
@@ -146,7 +150,7 @@ impl<'a> Judge<'a> {
             settings,
             context_tokens: info.context_tokens,
             strategy: info.strategy,
-            kv_bytes_per_token: info.kv_bytes_per_token,
+            slot_bytes: info.slot_bytes,
             priors: BTreeMap::new(),
         };
         let mut ids: Vec<ConceptId> = options.into_iter().collect();
@@ -248,7 +252,7 @@ impl Asking<'_> {
     }
 
     fn budget(&self) -> Budget {
-        budget(self.settings.batch_tokens, self.kv_bytes_per_token)
+        budget(self.settings.batch_tokens, self.slot_bytes)
     }
 
     fn names(&self, triplet: Triplet) -> [&str; 3] {
@@ -328,19 +332,13 @@ fn short(length: usize) -> i16 {
     i16::try_from(length).unwrap_or(i16::MAX)
 }
 
-/// Plans questions for a model whose cache takes `kv_bytes_per_token`.
-pub fn plan(
-    questions: &[Question],
-    reuse: Reuse,
-    strategy: Strategy,
-    batch_tokens: usize,
-    kv_bytes_per_token: usize,
-) -> Plan {
-    Plan::new(questions, reuse, strategy, budget(batch_tokens, kv_bytes_per_token))
+/// Plans questions for a model, a slot of whose pool takes `slot_bytes`.
+pub fn plan(questions: &[Question], reuse: Reuse, strategy: Strategy, batch_tokens: usize, slot_bytes: usize) -> Plan {
+    Plan::new(questions, reuse, strategy, budget(batch_tokens, slot_bytes))
 }
 
-fn budget(batch_tokens: usize, kv_bytes_per_token: usize) -> Budget {
-    Budget { batch_tokens, cache_tokens: CACHE_BYTES / kv_bytes_per_token.max(1) }
+fn budget(batch_tokens: usize, slot_bytes: usize) -> Budget {
+    Budget { batch_tokens, cache_tokens: (CACHE_BYTES / slot_bytes.max(1)).max(MIN_SLOTS) }
 }
 
 fn shown(triplet: &Triplet, concepts: &Concepts) -> String {

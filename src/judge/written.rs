@@ -10,19 +10,19 @@ use crate::generation::{Row, Written, generate};
 use crate::judge::{Asking, short, shown};
 use crate::judgments::{Answer, Judgment, ModelScores};
 use crate::prompts::plan::PlanSize;
-use crate::prompts::tokens::TokenId;
+use crate::prompts::tokens::PromptTokens;
 use crate::scoring::Decision;
 use crate::seed::{Streams, judgment_key};
 use crate::triplets::Triplet;
 
 impl Asking<'_> {
     /// The prompts of some triplets, each with room for an answer.
-    pub(super) fn prompts(&self, triplets: &[Triplet], settings: &GenerationSettings) -> Result<Vec<Vec<TokenId>>> {
+    pub(super) fn prompts(&self, triplets: &[Triplet], settings: &GenerationSettings) -> Result<Vec<PromptTokens>> {
         let one = |triplet: &Triplet| {
             let [anchor, first, second] = self.names(*triplet);
             let prompt = self.tokenizer.prompt(&self.settings.wording.ask(anchor, first, second))?;
             // The last token of an answer is read off the one before it.
-            let needed = prompt.len() + settings.max_new_tokens - 1;
+            let needed = prompt.tokens.len() + settings.max_new_tokens - 1;
             match self.context_tokens {
                 Some(available) if needed > available => {
                     Err(Error::ContextLength { what: shown(triplet, self.concepts), needed, available })
@@ -37,7 +37,7 @@ impl Asking<'_> {
     pub(super) fn write(
         &self,
         model: &mut dyn LanguageModel,
-        (triplets, prompts): (&[Triplet], &[Vec<TokenId>]),
+        (triplets, prompts): (&[Triplet], &[PromptTokens]),
         settings: &GenerationSettings,
         mut progress: impl FnMut(usize),
     ) -> Result<(Vec<Written>, PlanSize)> {
@@ -62,7 +62,7 @@ impl Asking<'_> {
     pub(super) fn written_judgments(
         &self,
         triplets: &[Triplet],
-        prompts: &[Vec<TokenId>],
+        prompts: &[PromptTokens],
         written: &[Written],
     ) -> Result<Vec<Judgment>> {
         let repeats = usize::from(self.settings.repeats);
@@ -87,7 +87,7 @@ impl Asking<'_> {
                     top_log_prob: written.top.log_prob,
                     n_chars: [first, second].map(|name| short(name.chars().count())),
                     n_bytes: [first, second].map(|name| short(name.len())),
-                    n_prompt_tokens: prompt.len() as i32,
+                    n_prompt_tokens: prompt.tokens.len() as i32,
                 }),
             })
         };

@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::judge::plan;
 use crate::pipeline::pipeline;
 use crate::prompts::chat_template::ChatTemplate;
-use crate::prompts::plan::{Pass, Plan, PlanSize, Reuse};
+use crate::prompts::pass::Pass;
+use crate::prompts::plan::{Plan, PlanSize, Reuse};
 use crate::prompts::tokens::{Close, PromptTokenizer, Question, TokenId};
 
 pub(crate) use request::FIELDS;
@@ -171,7 +172,7 @@ impl Scorer<'_> {
         mut write: impl FnMut(Vec<Scored>) -> Result<()> + Send,
         mut progress: impl FnMut(usize),
     ) -> Result<PlanSize> {
-        let (strategy, kv_bytes) = (model.info().strategy, model.info().kv_bytes_per_token);
+        let (strategy, slot_bytes) = (model.info().strategy, model.info().slot_bytes);
         let ScoreSettings { reuse, batch_tokens, .. } = *self.settings;
         let mut size = PlanSize::default();
         let run = |part: &Part| {
@@ -187,7 +188,7 @@ impl Scorer<'_> {
                 other => other,
             })
         };
-        let parts = self.parts(requests, |questions| plan(questions, reuse, strategy, batch_tokens, kv_bytes));
+        let parts = self.parts(requests, |questions| plan(questions, reuse, strategy, batch_tokens, slot_bytes));
         pipeline(parts, run, |part, evaluation| write(part.scored(&evaluation, self.tokenizer)))?;
         Ok(size)
     }

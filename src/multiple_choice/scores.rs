@@ -189,7 +189,7 @@ mod tests {
         let fields = json!({"prompt": "Q", "choices": texts, "gold": gold});
         let request = Request::from_fields(fields.as_object().unwrap().clone(), 0, "r").unwrap();
         let options_ids = options.iter().map(|o| o.1.to_vec()).collect();
-        let question = Question { prompt: vec![1, 2], options: options_ids, closed: false };
+        let question = Question { prompt: vec![1, 2], source_len: 0, options: options_ids, closed: false };
         let top = (Top { token: 5, log_prob: -0.1 }, "x".to_owned());
         Scored::new(request, &question, options.iter().map(|o| o.2).collect(), 0, top)
     }

@@ -4,175 +4,21 @@
 //! (past, new) length make one pass, whichever branch of the trie they continue. There is no padding and no product with a
 //! single row, so that a row's numbers do not depend on its neighbours.
 //!
+//! Two kinds of model remember otherwise. A state-space model keeps one state for each row, whatever its length; a slot holds
+//! a state then. An encoder–decoder reads the whole prompt in its encoder, which nothing of another prompt can shorten: a row
+//! is a prompt with all its options, and nothing is kept.
+//!
 //! The plan is a function of the questions, the strategy and the budget alone, which is what makes results reproducible.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::prompts::tokens::{Question, TokenId};
-use crate::prompts::trie::{Node, PASS_COST_TOKENS, Rows, Trie, distinct_tokens, paths};
-
-/// How much is shared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reuse {
-    /// Shared prefixes are computed once.
-    #[default]
-    Trie,
-    /// The options of a question share its prompt; questions share nothing.
-    Question,
-    /// Every prompt with every option is computed from its first token: the reference for parity.
-    Off,
-}
-
-impl Reuse {
-    /// Its name in files and flags.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Trie => "trie",
-            Self::Question => "question",
-            Self::Off => "off",
-        }
-    }
-}
-
-/// What a graph can do with a past: read off its inputs and operators, never off the model's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Strategy {
-    /// Rows continue cached tokens and may branch: the graph takes a mask for every new token.
-    Tree,
-    /// Rows continue cached tokens and are chains.
-    SharedPast,
-    /// Rows continue cached tokens by one token at a time: `GroupQueryAttention` refuses several tokens in several rows.
-    Step,
-    /// No cache: every path is computed whole.
-    None,
-}
-
-impl std::fmt::Display for Strategy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Tree => "tree",
-            Self::SharedPast => "shared-past",
-            Self::Step => "step",
-            Self::None => "none",
-        })
-    }
-}
-
-/// Limits of a plan, in tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// New tokens in one pass.
-    pub batch_tokens: usize,
-    /// Tokens whose keys and values may be in the pool at once.
-    pub cache_tokens: usize,
-}
-
-/// A log-probability to be read off a pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
-    /// Index into [`Pass::scored`].
-    pub scored: usize,
-    /// The token whose log-probability is wanted.
-    pub token: TokenId,
-    /// Where it goes in [`Evaluation::log_probs`](crate::engine::Evaluation).
-    pub slot: usize,
-}
-
-/// One call of the model: rows of equal past and new length.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pass {
-    /// Tokens of every row that are in the pool already.
-    pub past_len: usize,
-    /// Tokens of every row that are computed now.
-    pub new_len: usize,
-    /// The new tokens, `[rows, new_len]` row by row.
-    pub tokens: Vec<TokenId>,
-    /// What each of them follows, `[rows, new_len]`: 0 the past, k the k-th new token of its row.
-    pub follows: Vec<usize>,
-    /// Slots of the past, `[rows, past_len]`.
-    pub past: Vec<usize>,
-    /// Positions that pass through the head, as (row, index among the new tokens), ascending.
-    pub scored: Vec<(usize, usize)>,
-    /// What is read there.
-    pub wanted: Vec<Wanted>,
-    /// Scored positions whose most probable token is wanted, with the index of the question.
-    pub tops: Vec<(usize, usize)>,
-    /// The slot of the first new token, the others behind it; `None` where nothing continues them.
-    pub keep: Option<usize>,
-    /// Whether the logits of the whole vocabulary are wanted at the scored positions.
-    pub logits: bool,
-}
-
-impl Pass {
-    /// Number of rows.
-    pub fn n_rows(&self) -> usize {
-        self.tokens.len() / self.new_len
-    }
-
-    /// Position of every new token in its sequence, `[rows, new_len]`.
-    pub fn positions(&self) -> Vec<usize> {
-        let mut positions = vec![0; self.tokens.len()];
-        for (row, follows) in self.follows.chunks(self.new_len).enumerate() {
-            let start = row * self.new_len;
-            for (index, follows) in follows.iter().enumerate() {
-                positions[start + index] = match follows {
-                    0 => self.past_len,
-                    k => positions[start + k - 1] + 1,
-                };
-            }
-        }
-        positions
-    }
-
-    /// What every new token sees, `[rows, new_len, past_len + new_len]`: the past, the tokens it follows, and itself.
-    pub fn mask(&self) -> Vec<bool> {
-        let width = self.past_len + self.new_len;
-        let mut mask = vec![false; self.tokens.len() * width];
-        for (row, follows) in self.follows.chunks(self.new_len).enumerate() {
-            let start = row * self.new_len;
-            for (index, follows) in follows.iter().enumerate() {
-                let (done, rest) = mask.split_at_mut((start + index) * width);
-                let own = &mut rest[..width];
-                match follows {
-                    0 => own[..self.past_len].fill(true),
-                    k => own.copy_from_slice(&done[(start + k - 1) * width..(start + k) * width]),
-                }
-                own[self.past_len + index] = true;
-            }
-        }
-        mask
-    }
-
-    /// The first and the second half of the rows; `None` for a single row.
-    pub fn halves(&self) -> Option<[Self; 2]> {
-        let (n_rows, new_len) = (self.n_rows(), self.new_len);
-        if n_rows < 2 {
-            return None;
-        }
-        let part = |rows: Range<usize>| {
-            let scored: Vec<usize> = (0..self.scored.len()).filter(|i| rows.contains(&self.scored[*i].0)).collect();
-            let moved = |i: usize| scored.binary_search(&i).ok();
-            Self {
-                past_len: self.past_len,
-                new_len,
-                tokens: self.tokens[rows.start * new_len..rows.end * new_len].to_vec(),
-                follows: self.follows[rows.start * new_len..rows.end * new_len].to_vec(),
-                past: self.past[rows.start * self.past_len..rows.end * self.past_len].to_vec(),
-                scored: scored.iter().map(|&i| (self.scored[i].0 - rows.start, self.scored[i].1)).collect(),
-                wanted: self.wanted.iter().filter_map(|w| Some(Wanted { scored: moved(w.scored)?, ..*w })).collect(),
-                tops: self.tops.iter().filter_map(|&(i, question)| Some((moved(i)?, question))).collect(),
-                keep: self.keep.map(|slot| slot + rows.start * new_len),
-                logits: self.logits,
-            }
-        };
-        Some([part(0..n_rows / 2), part(n_rows / 2..n_rows)])
-    }
-}
+use crate::prompts::cutter::Cutter;
+use crate::prompts::pass::Pass;
+pub use crate::prompts::strategy::{Budget, Reuse, Strategy};
+use crate::prompts::tokens::Question;
+use crate::prompts::trie::{Rows, Trie, distinct_tokens, paths};
 
 /// Sizes of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -187,7 +33,7 @@ pub struct PlanSize {
     pub scored_positions: usize,
     /// Number of passes.
     pub passes: usize,
-    /// Slots of the pool.
+    /// Slots of the pool: tokens, or states.
     pub cache_tokens: usize,
 }
 
@@ -229,21 +75,21 @@ impl Plan {
             distinct_tokens: distinct_tokens(&paths),
             ..PlanSize::default()
         };
+        if reuse == Reuse::Question || strategy == Strategy::EncoderOnce {
+            paths.sort_by_key(|path| path.question);
+        }
         let rows = match strategy {
             Strategy::Tree => Rows::Trees,
-            Strategy::SharedPast | Strategy::None => Rows::Chains,
             Strategy::Step => Rows::Steps,
+            _ => Rows::Chains,
         };
-        let trie = match reuse {
-            _ if strategy == Strategy::None => Trie::whole(&paths),
-            Reuse::Off => Trie::whole(&paths),
-            Reuse::Trie => Trie::grow(&paths, rows, |_, _| false),
-            Reuse::Question => {
-                paths.sort_by_key(|path| path.question);
-                Trie::grow(&paths, rows, |a, b| a.question != b.question)
-            }
+        let trie = match (strategy, reuse) {
+            (Strategy::None, _) | (_, Reuse::Off) => Trie::whole(&paths),
+            (Strategy::EncoderOnce, _) => Trie::of_questions(&paths),
+            (_, Reuse::Trie) => Trie::grow(&paths, rows, |_, _| false),
+            (_, Reuse::Question) => Trie::grow(&paths, rows, |a, b| a.question != b.question),
         };
-        let mut cutter = Cutter::new(&trie, rows, budget);
+        let mut cutter = Cutter::new(&trie, strategy, budget);
         cutter.run(&trie.roots);
         let passes = cutter.passes;
         size.passes = passes.len();
@@ -254,195 +100,16 @@ impl Plan {
     }
 }
 
-/// Cuts a trie into passes.
-pub(crate) struct Cutter<'a> {
-    trie: &'a Trie,
-    rows: Rows,
-    budget: Budget,
-    /// Tokens of each node and all below it that others continue.
-    continued: Vec<usize>,
-    /// The slot of each node's first token.
-    first_slot: Vec<usize>,
-    /// The first slot that is free, and the most there ever were.
-    free: usize,
-    pub(crate) n_slots: usize,
-    pub(crate) passes: Vec<Pass>,
-}
-
-impl<'a> Cutter<'a> {
-    pub(crate) fn new(trie: &'a Trie, rows: Rows, budget: Budget) -> Self {
-        let mut continued = vec![0; trie.nodes.len()];
-        for (index, node) in trie.nodes.iter().enumerate().rev() {
-            if !node.children.is_empty() {
-                continued[index] = node.tokens.len() + node.children.iter().map(|c| continued[*c]).sum::<usize>();
-            }
-        }
-        let first_slot = vec![0; trie.nodes.len()];
-        Self { trie, rows, budget, continued, first_slot, free: 0, n_slots: 0, passes: Vec::new() }
-    }
-
-    /// Runs nodes, whose pasts are in the pool, and everything below them. As many branches at a time as the pool holds: level
-    /// by level what is continued, so that cousins share passes; then all that ends, together.
-    fn run(&mut self, nodes: &[usize]) {
-        let mut rest = nodes;
-        while !rest.is_empty() {
-            let start = self.free;
-            let room = self.budget.cache_tokens.saturating_sub(start);
-            let mut total = 0;
-            let fitting = rest.iter().take_while(|node| {
-                total += self.continued[**node];
-                total <= room
-            });
-            let (now, later) = rest.split_at(fitting.count().max(1));
-            if self.continued[now[0]] > room {
-                self.compute(now, true);
-                self.run(&self.trie.nodes[now[0]].children);
-            } else {
-                self.run_together(now);
-            }
-            self.free = start;
-            rest = later;
-        }
-    }
-
-    fn run_together(&mut self, nodes: &[usize]) {
-        let (mut level, mut ends) = (nodes.to_vec(), Vec::new());
-        while !level.is_empty() {
-            let (continued, ended): (Vec<_>, Vec<_>) = level.into_iter().partition(|node| self.continued[*node] > 0);
-            ends.extend(ended);
-            self.compute(&continued, true);
-            level = continued.iter().flat_map(|node| &self.trie.nodes[*node].children).copied().collect();
-        }
-        self.compute(&ends, false);
-    }
-
-    /// Runs every node of a trie without edges, and keeps none.
-    pub(crate) fn run_once(&mut self) {
-        self.compute(&self.trie.roots, false);
-    }
-
-    /// Runs every node and keeps them all.
-    pub(crate) fn run_and_keep(&mut self) {
-        let mut level = self.trie.roots.clone();
-        while !level.is_empty() {
-            self.compute(&level, true);
-            level = level.iter().flat_map(|node| &self.trie.nodes[*node].children).copied().collect();
-        }
-    }
-
-    /// The slots of all tokens up to the last one of a node.
-    pub(crate) fn slots_of(&self, node: usize) -> Vec<usize> {
-        let mut slots: Vec<usize> = Vec::new();
-        let line: Vec<usize> = std::iter::successors(Some(node), |&i| self.trie.nodes[i].parent).collect();
-        for &index in line.iter().rev() {
-            slots.extend(self.first_slot[index]..self.first_slot[index] + self.trie.nodes[index].tokens.len());
-        }
-        slots
-    }
-
-    /// Passes for some nodes, rows of one shape in each.
-    fn compute(&mut self, nodes: &[usize], keep: bool) {
-        let mut shapes: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-        for &index in nodes {
-            let node = &self.trie.nodes[index];
-            shapes.entry((node.past_len + node.tokens.len(), node.past_len)).or_default().push(index);
-        }
-        if self.rows != Rows::Steps {
-            shapes = joined(shapes);
-        }
-        for ((total_len, past_len), nodes) in shapes {
-            let most = (self.budget.batch_tokens / (total_len - past_len)).max(1);
-            let n_passes = nodes.len().div_ceil(most);
-            for rows in nodes.chunks(nodes.len().div_ceil(n_passes)) {
-                self.pass(past_len, total_len - past_len, rows, keep);
-            }
-        }
-    }
-
-    fn pass(&mut self, past_len: usize, new_len: usize, nodes: &[usize], keep: bool) {
-        let mut pass = Pass {
-            past_len,
-            new_len,
-            tokens: Vec::with_capacity(nodes.len() * new_len),
-            follows: Vec::with_capacity(nodes.len() * new_len),
-            past: Vec::with_capacity(nodes.len() * past_len),
-            scored: Vec::new(),
-            wanted: Vec::new(),
-            tops: Vec::new(),
-            keep: keep.then_some(self.free),
-            logits: false,
-        };
-        for (row, &index) in nodes.iter().enumerate() {
-            let node = &self.trie.nodes[index];
-            let repeated = node.past_len - past_len;
-            self.lay(index, &mut pass);
-            self.first_slot[index] = self.free + row * new_len + repeated;
-            let places = node.wants.iter().map(|want| want.0).chain(node.tops.iter().map(|top| top.0));
-            pass.scored.extend(places.collect::<BTreeSet<usize>>().into_iter().map(|place| (row, repeated + place)));
-            let scored = |place: usize| {
-                pass.scored.binary_search(&(row, repeated + place)).expect("what is read at a place is scored there")
-            };
-            let wanted = |&(place, token, slot): &_| Wanted { scored: scored(place), token, slot };
-            pass.wanted.extend(node.wants.iter().map(wanted));
-            pass.tops.extend(node.tops.iter().map(|&(place, question)| (scored(place), question)));
-        }
-        if pass.tokens.len() == 1 {
-            // A product with a single row runs on another kernel and rounds otherwise.
-            pass.tokens.extend_from_within(..);
-            pass.follows.extend_from_within(..);
-            pass.past.extend_from_within(..);
-        }
-        if keep {
-            self.free += pass.tokens.len();
-            self.n_slots = self.n_slots.max(self.free);
-        }
-        self.passes.push(pass);
-    }
-
-    /// Adds a node's row to a pass: slots of its past, the tokens of the past that are computed again, its own tokens.
-    fn lay(&self, index: usize, pass: &mut Pass) {
-        let node = &self.trie.nodes[index];
-        let ancestors: Vec<usize> = std::iter::successors(node.parent, |&i| self.trie.nodes[i].parent).collect();
-        for &ancestor in ancestors.iter().rev() {
-            let Node { past_len, tokens, .. } = &self.trie.nodes[ancestor];
-            let known = pass.past_len.saturating_sub(*past_len).min(tokens.len());
-            pass.past.extend(self.first_slot[ancestor]..self.first_slot[ancestor] + known);
-            pass.tokens.extend_from_slice(&tokens[known..]);
-        }
-        let repeated = node.past_len - pass.past_len;
-        pass.follows.extend(0..repeated);
-        pass.follows.extend(node.follows.iter().map(|k| k + repeated));
-        pass.tokens.extend_from_slice(&node.tokens);
-    }
-}
-
-/// Joins shapes of equal total length where computing some tokens of the past again costs less than a pass of its own.
-fn joined(shapes: BTreeMap<(usize, usize), Vec<usize>>) -> BTreeMap<(usize, usize), Vec<usize>> {
-    let mut joined: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-    let mut deeper: Option<((usize, usize), Vec<usize>)> = None;
-    for ((total_len, past_len), mut nodes) in shapes.into_iter().rev() {
-        if let Some(((deeper_total, deeper_past), more)) = deeper.take() {
-            if deeper_total == total_len && more.len() * (deeper_past - past_len) <= PASS_COST_TOKENS {
-                nodes.extend(more);
-                nodes.sort_unstable();
-            } else {
-                joined.insert((deeper_total, deeper_past), more);
-            }
-        }
-        deeper = Some(((total_len, past_len), nodes));
-    }
-    joined.extend(deeper);
-    joined
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prompts::tokens::TokenId;
 
     const BUDGET: Budget = Budget { batch_tokens: 64, cache_tokens: 1000 };
 
     fn question(prompt: &[TokenId], options: &[&[TokenId]]) -> Question {
-        Question { prompt: prompt.to_vec(), options: options.iter().map(|o| o.to_vec()).collect(), closed: false }
+        let options = options.iter().map(|o| o.to_vec()).collect();
+        Question { prompt: prompt.to_vec(), source_len: 0, options, closed: false }
     }
 
     fn plan(questions: &[Question], reuse: Reuse, strategy: Strategy) -> Plan {
@@ -513,6 +180,39 @@ mod tests {
         assert_eq!(shapes(&all), [(0, 4, 1), (4, 1, 40), (5, 1, 40)]);
         let whole = plan(&forty(), Reuse::Trie, Strategy::None);
         assert!(whole.passes.iter().all(|p| p.past_len == 0 && p.keep.is_none()));
+    }
+
+    #[test]
+    fn states_are_kept_one_a_row() {
+        let all = plan(&forty(), Reuse::Trie, Strategy::State);
+        assert_eq!(shapes(&all), [(0, 4, 1), (0, 1, 40), (0, 1, 40)]);
+        let [stem, prompts, options] = &all.passes[..] else { panic!("three passes") };
+        assert_eq!((&stem.past[..], stem.keep), (&[0][..], Some(1)), "slot 0 is the state before all tokens");
+        assert_eq!((&prompts.past[..3], prompts.keep), (&[1, 1, 1][..], Some(2)));
+        assert_eq!((&options.past[..3], options.keep), (&[2, 3, 4][..], None));
+        assert_eq!(all.size.cache_tokens, 1 + 1 + 40);
+        let [a, b] = prompts.halves().unwrap();
+        assert_eq!((a.past.len(), b.past.len(), b.keep), (20, 20, Some(2 + 20)));
+    }
+
+    #[test]
+    fn an_encoder_reads_each_prompt_once() {
+        // The encoder reads 1 2 3; the decoder begins with 0.
+        let mut questions = [question(&[1, 2, 3, 0], &[&[10, 11], &[12]]), question(&[1, 2, 3, 4, 0], &[&[10], &[12]])];
+        questions.iter_mut().for_each(|question| question.source_len = question.prompt.len() - 1);
+        let all = plan(&questions, Reuse::Trie, Strategy::EncoderOnce);
+        assert_eq!(shapes(&all), [(0, 5, 1), (0, 5, 1)], "rows of equal length, but not of equal sources");
+        let of_pass = |pass: &Pass| (pass.source_len, pass.tokens.clone(), pass.keep);
+        assert_eq!(of_pass(&all.passes[0]), (3, vec![1, 2, 3, 0, 10], None));
+        assert_eq!(of_pass(&all.passes[1]), (4, vec![1, 2, 3, 4, 0], None));
+        assert_eq!(all.passes[0].scored, [(0, 3), (0, 4)]);
+        // Too many options for one row: each is a row of its own.
+        let many: Vec<Vec<TokenId>> = (0..40).map(|i| (0..20).map(|k| 100 + 20 * i + k).collect()).collect();
+        let many: Vec<&[TokenId]> = many.iter().map(Vec::as_slice).collect();
+        let all =
+            plan(&[Question { source_len: 2, ..question(&[1, 2, 0], &many) }], Reuse::Trie, Strategy::EncoderOnce);
+        assert!(all.passes.iter().all(|pass| (pass.past_len, pass.new_len, pass.source_len) == (0, 3 + 19, 2)));
+        assert_eq!(all.passes.iter().map(Pass::n_rows).sum::<usize>(), 40);
     }
 
     #[test]

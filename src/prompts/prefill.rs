@@ -1,7 +1,9 @@
 //! Prompts computed once and kept, so that answers can be written after them.
 
-use crate::prompts::plan::{Budget, Cutter, Pass, Reuse, Strategy};
-use crate::prompts::tokens::TokenId;
+use crate::prompts::cutter::Cutter;
+use crate::prompts::pass::Pass;
+use crate::prompts::strategy::{Budget, Reuse, Strategy};
+use crate::prompts::tokens::PromptTokens;
 use crate::prompts::trie::{Path, Rows, Trie};
 
 /// Passes over some prompts, and where in the pool each prompt lies afterwards. Nothing is overwritten.
@@ -9,7 +11,8 @@ use crate::prompts::trie::{Path, Rows, Trie};
 pub struct Prefill {
     /// The passes; the most probable next token of prompt `i` is among their tops, as question `i`.
     pub passes: Vec<Pass>,
-    /// The slots of each prompt's tokens, in order; none where the graph takes no past or nothing is reused.
+    /// The slots of each prompt's tokens, in order, or that of the state after it; none where the graph takes no past or
+    /// nothing is reused.
     pub slots: Vec<Vec<usize>>,
     /// Slots of the pool that are taken.
     pub n_slots: usize,
@@ -17,30 +20,29 @@ pub struct Prefill {
 
 impl Prefill {
     /// Plans the prompts; with `logits`, their passes ask for the logits of every next token.
-    pub fn new(prompts: &[&[TokenId]], reuse: Reuse, strategy: Strategy, batch_tokens: usize, logits: bool) -> Self {
+    pub fn new(prompts: &[&PromptTokens], reuse: Reuse, strategy: Strategy, batch_tokens: usize, logits: bool) -> Self {
         let mut paths: Vec<Path> =
-            prompts.iter().enumerate().map(|(index, tokens)| Path::prompt(index, tokens)).collect();
+            prompts.iter().enumerate().map(|(index, prompt)| Path::prompt(index, prompt)).collect();
         paths.sort_by(|a, b| a.tokens.cmp(&b.tokens));
         let rows = if strategy == Strategy::Step { Rows::Steps } else { Rows::Chains };
+        let keeps = !matches!(strategy, Strategy::None | Strategy::EncoderOnce) && reuse != Reuse::Off;
         let trie = match reuse {
-            Reuse::Trie if strategy != Strategy::None => Trie::grow(&paths, rows, |_, _| false),
+            Reuse::Trie if keeps => Trie::grow(&paths, rows, |_, _| false),
             _ => Trie::whole(&paths),
         };
-        let mut cutter = Cutter::new(&trie, rows, Budget { batch_tokens, cache_tokens: usize::MAX });
-        if strategy == Strategy::None || reuse == Reuse::Off {
+        let mut cutter = Cutter::new(&trie, strategy, Budget { batch_tokens, cache_tokens: usize::MAX });
+        let mut slots = vec![Vec::new(); prompts.len()];
+        if !keeps {
             cutter.run_once();
         } else {
             cutter.run_and_keep();
-        }
-        let mut slots = vec![Vec::new(); prompts.len()];
-        if cutter.n_slots > 0 {
             for (index, node) in trie.nodes.iter().enumerate() {
                 for &(_, prompt) in &node.tops {
                     slots[prompt] = cutter.slots_of(index);
                 }
             }
         }
-        let n_slots = cutter.n_slots;
+        let n_slots = if keeps { cutter.n_slots } else { 0 };
         let mut passes = cutter.passes;
         passes.iter_mut().for_each(|pass| pass.logits = logits && !pass.tops.is_empty());
         Self { passes, slots, n_slots }
@@ -50,14 +52,16 @@ impl Prefill {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prompts::tokens::TokenId;
 
     #[test]
     fn every_prompt_lies_whole_in_the_pool() {
         // Long enough a stem to be worth sharing; one prompt ends where others go on, and one stands twice.
         let stem: Vec<TokenId> = (10..80).collect();
         let with = |more: &[TokenId]| [&stem, more].concat();
-        let prompts = [with(&[1, 2]), with(&[]), with(&[1, 3]), with(&[4, 5, 6]), with(&[1, 2]), vec![9]];
-        let borrowed: Vec<&[TokenId]> = prompts.iter().map(Vec::as_slice).collect();
+        let prompts =
+            [with(&[1, 2]), with(&[]), with(&[1, 3]), with(&[4, 5, 6]), with(&[1, 2]), vec![9]].map(PromptTokens::from);
+        let borrowed: Vec<&PromptTokens> = prompts.iter().collect();
         for strategy in [Strategy::Tree, Strategy::SharedPast, Strategy::Step] {
             for reuse in [Reuse::Trie, Reuse::Question] {
                 let prefill = Prefill::new(&borrowed, reuse, strategy, 64, false);
@@ -70,7 +74,7 @@ mod tests {
                 }
                 for (prompt, slots) in prompts.iter().zip(&prefill.slots) {
                     let there: Vec<TokenId> = slots.iter().map(|slot| pool[*slot].unwrap()).collect();
-                    assert_eq!(&there, prompt);
+                    assert_eq!(there, prompt.tokens);
                 }
                 let mut read: Vec<usize> = prefill.passes.iter().flat_map(|p| &p.tops).map(|top| top.1).collect();
                 read.sort_unstable();

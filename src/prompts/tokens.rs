@@ -39,11 +39,28 @@ impl Close {
     }
 }
 
+/// A prompt to be continued, as token ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptTokens {
+    /// Its ids; for an encoder–decoder those that the encoder reads, then the decoder's start token.
+    pub tokens: Vec<TokenId>,
+    /// The first of them that an encoder reads; 0 for a model without one.
+    pub source_len: usize,
+}
+
+impl From<Vec<TokenId>> for PromptTokens {
+    fn from(tokens: Vec<TokenId>) -> Self {
+        Self { tokens, source_len: 0 }
+    }
+}
+
 /// One prompt with the options that may follow it, as token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// Ids up to where the options part.
     pub prompt: Vec<TokenId>,
+    /// The first of them that an encoder reads; 0 for a model without one.
+    pub source_len: usize,
     /// Ids of each option as written, never empty; followed by the closing token when `closed`.
     pub options: Vec<Vec<TokenId>>,
     /// Whether the closing token is scored after each option.
@@ -72,6 +89,8 @@ pub struct PromptTokenizer {
     frame: Frame,
     prefix: Vec<TokenId>,
     closing: TokenId,
+    /// Where the decoder of an encoder–decoder begins.
+    decoder_start: Option<TokenId>,
     path: PathBuf,
     pieces: Option<Pieces>,
 }
@@ -113,6 +132,7 @@ impl PromptTokenizer {
             frame,
             prefix: Vec::new(),
             closing: 0,
+            decoder_start: None,
             path: path.into(),
             pieces: None,
         };
@@ -131,6 +151,14 @@ impl PromptTokenizer {
         this.closing = closing.ok_or_else(|| fault("no token closes an answer: eos_token is not set".into()))?;
         this.pieces = this.cut()?;
         Ok(this)
+    }
+
+    /// The same for an encoder–decoder: the prompt goes to the encoder, as the post-processor ends it, and an option is what
+    /// the decoder says after its start token, with nothing between.
+    #[must_use]
+    pub fn for_decoder(self, decoder_start: TokenId) -> Self {
+        let frame = Frame { delimiter: String::new(), ..self.frame };
+        Self { decoder_start: Some(decoder_start), frame, pieces: None, ..self }
     }
 
     /// The frame in pieces, if encoding piece by piece gives what encoding the whole gives.
@@ -220,13 +248,18 @@ impl PromptTokenizer {
     ///
     /// # Errors
     /// [`Error::Tokenizer`] when tokenisation fails, or gives nothing that an answer could follow.
-    pub fn prompt(&self, text: &str) -> Result<Vec<TokenId>> {
-        let (ids, _) = self.framed(text, &[])?;
-        if ids.is_empty() {
+    pub fn prompt(&self, text: &str) -> Result<PromptTokens> {
+        let (tokens, _) = self.framed(text, &[])?;
+        if tokens.is_empty() {
             let message = format!("{text:?} has no tokens that an answer could follow");
             return Err(Error::Tokenizer { path: self.path.clone(), message });
         }
-        Ok(ids)
+        Ok(PromptTokens { source_len: self.source_len(tokens.len()), tokens })
+    }
+
+    /// How much of a prompt an encoder reads: all but the decoder's start token.
+    fn source_len(&self, prompt_len: usize) -> usize {
+        if self.decoder_start.is_some() { prompt_len - 1 } else { 0 }
     }
 
     /// Tokenises a question text with its options jointly, and splits them at the first token that differs.
@@ -272,13 +305,19 @@ impl PromptTokenizer {
         if closed {
             options.iter_mut().for_each(|ids| ids.push(self.closing));
         }
-        Ok(Question { prompt: alone[..cut].to_vec(), options, closed })
+        Ok(Question { prompt: alone[..cut].to_vec(), source_len: self.source_len(cut), options, closed })
     }
 
     /// Ids of the prompt alone, and of the prompt with each option.
     fn framed(&self, text: &str, options: &[&str]) -> Result<(Vec<TokenId>, Vec<Vec<TokenId>>)> {
         let answers: Vec<String> = options.iter().map(|o| self.answer(Some(o))).collect();
         let hostile = self.has_special(text) || answers.iter().any(|answer| self.has_special(answer));
+        if let Some(start) = self.decoder_start {
+            let Frame { before, after, .. } = &self.frame;
+            let with = if hostile { &self.literal } else { &self.tokenizer };
+            let prompt = self.encode(with, &format!("{before}{text}{after}"), self.frame.add_special_tokens)?;
+            return self.decoded(prompt, start, &answers, with);
+        }
         let both = |encode: &dyn Fn(&str) -> Result<Vec<TokenId>>| {
             Ok((encode("")?, answers.iter().map(|answer| encode(answer)).collect::<Result<_>>()?))
         };
@@ -294,6 +333,20 @@ impl PromptTokenizer {
             None if hostile => both(&|answer| self.spelled(text, answer)),
             None => both(&|answer| self.whole(text, answer)),
         }
+    }
+
+    /// An encoder's prompt with the decoder's start token, alone and with each answer.
+    fn decoded(
+        &self,
+        mut prompt: Vec<TokenId>,
+        start: TokenId,
+        answers: &[String],
+        with: &Tokenizer,
+    ) -> Result<(Vec<TokenId>, Vec<Vec<TokenId>>)> {
+        prompt.push(start);
+        let joint = |answer: &String| Ok([&prompt[..], &self.encode(with, answer, false)?].concat());
+        let joint = answers.iter().map(joint).collect::<Result<_>>()?;
+        Ok((prompt, joint))
     }
 
     /// What follows the prompt's text when an option is answered.

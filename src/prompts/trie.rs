@@ -7,13 +7,15 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::prompts::tokens::{Question, TokenId, common_prefix};
+use crate::prompts::tokens::{PromptTokens, Question, TokenId, common_prefix};
 
 /// A path of tokens and what is read along it.
 #[derive(Debug)]
 pub(crate) struct Path {
     pub(crate) question: usize,
     pub(crate) tokens: Vec<TokenId>,
+    /// The first tokens that an encoder reads.
+    source_len: usize,
     /// (position whose output is read, token, slot)
     wants: Vec<(usize, TokenId, usize)>,
     /// The position whose most probable token is wanted.
@@ -22,8 +24,10 @@ pub(crate) struct Path {
 
 impl Path {
     /// A whole prompt whose next token is wanted.
-    pub(crate) fn prompt(question: usize, tokens: &[TokenId]) -> Self {
-        Self { question, tokens: tokens.to_vec(), wants: Vec::new(), top: Some(tokens.len() - 1) }
+    pub(crate) fn prompt(question: usize, prompt: &PromptTokens) -> Self {
+        let PromptTokens { tokens, source_len } = prompt;
+        let top = Some(tokens.len() - 1);
+        Self { question, tokens: tokens.clone(), source_len: *source_len, wants: Vec::new(), top }
     }
 }
 
@@ -35,6 +39,8 @@ pub(crate) struct Node {
     /// Tokens before these.
     pub(crate) past_len: usize,
     pub(crate) tokens: Vec<TokenId>,
+    /// The first of them that an encoder reads.
+    pub(crate) source_len: usize,
     /// What each token follows: 0 the past, k the k-th token here.
     pub(crate) follows: Vec<usize>,
     /// (index into `tokens`, token, slot), ascending
@@ -82,7 +88,8 @@ pub(crate) fn paths(questions: &[Question]) -> (Vec<Path>, Vec<Vec<Range<usize>>
             let wants = option.iter().enumerate().map(|(i, token)| (last + i, *token, n_slots + i)).collect();
             let mut tokens = question.prompt.clone();
             tokens.extend_from_slice(&option[..option.len() - 1]);
-            paths.push(Path { question: index, tokens, wants, top: (number == 0).then_some(last) });
+            let (source_len, top) = (question.source_len, (number == 0).then_some(last));
+            paths.push(Path { question: index, tokens, source_len, wants, top });
             ranges.push(n_slots..n_slots + option.len());
             n_slots += option.len();
         }
@@ -110,6 +117,22 @@ impl Trie {
         let mut trie = Self::default();
         for same in paths.chunk_by(|a, b| a.tokens == b.tokens) {
             trie.push(chain(same, 0..same[0].tokens.len(), None));
+        }
+        trie
+    }
+
+    /// A row for each question, whose paths lie side by side; a row for each of its paths where that would be too long.
+    pub(crate) fn of_questions(paths: &[Path]) -> Self {
+        let mut trie = Self::default();
+        for paths in paths.chunk_by(|a, b| a.question == b.question) {
+            match tree(&Group { paths, start: 0, parent: None }) {
+                Some(node) => {
+                    trie.push(node);
+                }
+                None => paths.iter().for_each(|path| {
+                    trie.push(chain(std::slice::from_ref(path), 0..path.tokens.len(), None));
+                }),
+            }
         }
         trie
     }
@@ -192,6 +215,7 @@ fn chain(paths: &[Path], here: Range<usize>, parent: Option<usize>) -> Node {
     Node {
         parent,
         past_len: here.start,
+        source_len: paths[0].source_len,
         follows: (0..tokens.len()).collect(),
         tokens,
         wants,
@@ -206,7 +230,8 @@ fn tree(group: &Group<'_>) -> Option<Node> {
     if group.paths.iter().any(|path| path.question != question) {
         return None;
     }
-    let mut node = Node { parent: group.parent, past_len: group.start, ..Node::default() };
+    let (parent, past_len, source_len) = (group.parent, group.start, group.paths[0].source_len);
+    let mut node = Node { parent, past_len, source_len, ..Node::default() };
     // Paths are sorted: each follows the one before it for a while and branches off.
     let mut before: Vec<usize> = Vec::new();
     for (number, path) in group.paths.iter().enumerate() {

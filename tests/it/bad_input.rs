@@ -90,7 +90,10 @@ fn a_damaged_model_is_told_by_its_checksum_or_by_the_runtime() {
     bench.change("model.onnx.data", |bytes| bytes[..bytes.len() / 2].to_vec());
     says(&bench.run_fails(), &["opening the model", "ONNX Runtime failed"]);
     std::fs::remove_file(&data).unwrap();
-    says(&bench.run_fails(), &["opening the model", "model.onnx.data"]);
+    says(&bench.run_fails(), &["the model's weights file is missing", "model.onnx.data", "hint:"]);
+    // A graph that keeps its weights anywhere but beside itself.
+    bench.change("model.onnx", |bytes| replaced(bytes, b"model.onnx.data", b"../model.onnx.d"));
+    says(&bench.run_fails(), &["weights in \"../model.onnx.d\"", "expected weights in the graph's own folder"]);
     bench.change("model.onnx", |_| b"not a graph".to_vec());
     says(&bench.run_fails(), &["model.onnx", "expected an ONNX model"]);
 }

@@ -8,7 +8,7 @@ use alike::generation::next_token::candidates;
 use alike::generation::settings::GenerationSettings;
 use alike::generation::{Row, generate};
 use alike::prompts::plan::{Budget, Reuse};
-use alike::prompts::tokens::Close;
+use alike::prompts::tokens::{Close, PromptTokens};
 use alike::seed::Streams;
 use alike::store::table::Table;
 use serde_json::Value;
@@ -32,7 +32,7 @@ fn ids(values: &Value) -> Vec<u32> {
 /// Greedy answers, all prompts together, are those that transformers gives one by one.
 fn answers_agree(folder: &Path, rows: &Value, reuse: Reuse) {
     let Opened { mut model, tokenizer, wording } = open(folder, 0);
-    let budget = Budget { batch_tokens: 512, cache_tokens: (128 << 20) / model.info().kv_bytes_per_token };
+    let budget = Budget { batch_tokens: 512, cache_tokens: (128 << 20) / model.info().slot_bytes };
     let rows = rows.as_array().unwrap();
     let mut penalties: Vec<f64> = rows.iter().map(|row| row["repetition_penalty"].as_f64().unwrap()).collect();
     penalties.sort_by(f64::total_cmp);
@@ -43,7 +43,7 @@ fn answers_agree(folder: &Path, rows: &Value, reuse: Reuse) {
             let [anchor, first, second] = ["anchor", "first", "second"].map(|name| row[name].as_str().unwrap());
             tokenizer.prompt(&wording.ask(anchor, first, second)).unwrap()
         };
-        let prompts: Vec<Vec<u32>> = of_penalty.iter().map(prompt).collect();
+        let prompts: Vec<PromptTokens> = of_penalty.iter().map(prompt).collect();
         let streams = Streams::new(0, "unused");
         let asked = (0..prompts.len()).map(|prompt| Row { prompt, rng: streams.rng(prompt as u64) }).collect();
         let settings = GenerationSettings {

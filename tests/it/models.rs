@@ -67,7 +67,7 @@ impl Opened {
     }
 
     fn evaluate(&mut self, questions: &[Question], reuse: Reuse) -> Scores {
-        let cache_tokens = (256 << 20) / self.model.info().kv_bytes_per_token;
+        let cache_tokens = (256 << 20) / self.model.info().slot_bytes;
         let plan = Plan::new(questions, reuse, self.model.info().strategy, Budget { batch_tokens: 512, cache_tokens });
         let evaluation = evaluate(&mut self.model, &plan, |_| {}).unwrap();
         let sum = |slots: &std::ops::Range<usize>| {
@@ -141,6 +141,7 @@ fn logits_agree(folder: &Path, golden_file: &str, limit: f64) {
         let theirs: Vec<f64> = logits.iter().map(|v| v.as_f64().unwrap()).collect();
         let all = Question {
             prompt: question.prompt.clone(),
+            source_len: 0,
             options: ids.iter().map(|id| vec![*id]).collect(),
             closed: false,
         };

@@ -13,6 +13,7 @@ fn question() -> impl Strategy<Value = Question> {
     let option = || vec(0_u32..3, 1..4);
     (vec(0_u32..3, 1..9), option(), option()).prop_map(|(prompt, first, second)| Question {
         prompt,
+        source_len: 0,
         options: vec![first, second],
         closed: false,
     })
@@ -20,7 +21,7 @@ fn question() -> impl Strategy<Value = Question> {
 
 fn answers(questions: &[Question], reuse: Reuse, rows: Rows, budget: Budget) -> (Plan, Evaluation) {
     let plan = Plan::new(questions, reuse, rows, budget);
-    let evaluation = evaluate(&mut ScriptedModel::new(5), &plan, |_| {}).unwrap();
+    let evaluation = evaluate(&mut ScriptedModel::of(5, rows), &plan, |_| {}).unwrap();
     (plan, evaluation)
 }
 
@@ -39,7 +40,7 @@ proptest! {
     ) {
         let budget = Budget { batch_tokens, cache_tokens };
         let (_, whole) = answers(&questions, Reuse::Off, Rows::None, budget);
-        for rows in [Rows::Tree, Rows::SharedPast, Rows::Step] {
+        for rows in [Rows::Tree, Rows::SharedPast, Rows::Step, Rows::State, Rows::EncoderOnce] {
             for reuse in [Reuse::Trie, Reuse::Question] {
                 let (plan, together) = answers(&questions, reuse, rows, budget);
                 prop_assert_eq!(&together, &whole);

@@ -8,7 +8,8 @@ impl PromptTokenizer {
     /// token that differs. Returns also how many tokens the text alone has beyond those that stay with the prompt.
     ///
     /// As in lm-evaluation-harness, text that looks like a special token is one; an empty text is the token `start`, on
-    /// its own; and white space that ends a text belongs to the options, unless a chat template wrote it.
+    /// its own; and white space that ends a text belongs to the options, unless a chat template wrote it. An encoder reads
+    /// all of a text, and options are tokenised alone.
     ///
     /// # Errors
     /// As [`PromptTokenizer::question`].
@@ -20,6 +21,12 @@ impl PromptTokenizer {
         start: TokenId,
         close: Close,
     ) -> Result<(Question, usize)> {
+        if let Some(decoder_start) = self.decoder_start {
+            let answers: Vec<String> = options.iter().map(|option| format!("{delimiter}{option}")).collect();
+            let prompt = self.encode(&self.tokenizer, text, self.frame.add_special_tokens)?;
+            let (alone, joint) = self.decoded(prompt, decoder_start, &answers, &self.tokenizer)?;
+            return Ok((self.split(text, &alone, &joint, options, close)?, 0));
+        }
         let kept = if self.frame.add_special_tokens { text.trim_end() } else { text };
         if kept.is_empty() {
             let after_start = |option: &&str| -> Result<Vec<TokenId>> {
