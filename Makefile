@@ -36,6 +36,7 @@ golden: setup $(ENV)/torch.ok ## Make the golden numbers again with transformers
 	$(ENV)/torch/bin/python tests/it/golden/smollm2/make.py $(ENV)/$(GGUF) data/concepts/things128.csv --onnx $(MODEL)
 	$(ENV)/torch/bin/python tests/it/golden/make_tiny.py data/concepts/things128.csv
 	$(ENV)/torch/bin/python tests/it/golden/architectures/make_ssm_t5.py data/concepts/things128.csv
+	$(ENV)/torch/bin/python tests/it/golden/templates/make.py
 	$(ENV)/torch/bin/python tests/it/golden/generations.py data/concepts/things128.csv $(ENV)/$(GGUF)
 	$(ENV)/torch/bin/python tests/it/golden/mathematics.py
 
