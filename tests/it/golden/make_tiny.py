@@ -28,7 +28,7 @@ from transformers.exporters import OnnxConfig, OnnxExporter
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[2])]
-from export.__main__ import convert  # noqa: E402
+from export.from_gguf import convert  # noqa: E402
 from export.check import MAX_LOGIT_DIFFERENCE, check_model, open_session  # noqa: E402
 from export.folder import (  # noqa: E402
     appearing, read_json, record_of, sha256, write_json, write_record, write_small_files)

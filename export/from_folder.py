@@ -1,0 +1,155 @@
+"""A Hugging Face folder becomes a model folder: loaded and traced by transformers, or built, and compared at the end."""
+
+import importlib
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from . import ExportError, __version__, say
+from .architectures import Architecture, Exporter, choose
+from .check import MAX_LOGIT_DIFFERENCE, check_model, check_sequences, open_session
+from .folder import appearing, is_complete, write_json, write_record
+from .ingredients import ingredients_of, standard_config
+from .load import load_model, naming, quietly, require_torch
+from .optimize import edit_checked
+from .precision import BITS, quantise
+from .source import Source, open_source
+from .tokenizer_files import has_template, write_generation_config, write_tokenizer
+
+HALF = {"fp16": "float16", "bf16": "bfloat16"}
+LIMIT_OF_SPREAD = 1e-4  # of the logits' standard deviation, where that is large; f32 keeps 1e-7 of a number
+
+
+def convert_folder(model: str, out: Path, layout: str = "scoring", precision: str = "fp32", style: str | None = None,
+                   trust_remote_code: bool = False, check: bool = True, force: bool = False) -> None:
+    """Writes the model folder `out`, or finds that it is there already.
+
+    # Errors
+    ExportError, and no folder, when anything is missing or unknown, or the check fails.
+    """
+    start = time.monotonic()
+    source = open_source(model, trust_remote_code)
+    architecture = choose(source.model_type, source.has_own_code, trust_remote_code)
+    digest = source.fingerprint()
+    if not force and is_complete(out, digest, layout, precision, style):
+        say(f"{out} is complete, nothing to do")
+        return
+    write = _build if architecture.exporter == Exporter.BUILDER else _trace
+    with appearing(out, replace=force) as draft:
+        if architecture.remark:
+            say(f"{source.model_type}: {architecture.remark}")
+        record = write(source, architecture, draft, layout, precision, trust_remote_code, check)
+        say_check(record["check"], precision)
+        record = {"layout": layout, "architecture": source.model_type, "precision": precision,
+                  "style": style or ("chat" if has_template(draft) else "base"),
+                  "source": {"folder": source.name, "sha256": digest}, **record}
+        write_record(record, draft, draft.iterdir())
+    say(f"wrote {out} in {time.monotonic() - start:.0f} s")
+
+
+def say_check(result: dict | None, precision: str) -> None:
+    if result is None:
+        say("not compared with anything")
+    elif "not_run" in result:
+        say(f"not compared: {result['not_run']}")
+    else:
+        limit = "no limit in this precision" if result["limit"] is None else f"limit {result['limit']:.0e}"
+        say(f"{precision}: largest difference {result['max_abs_logit_difference']:.1e} in logits ({limit}), "
+            f"{result['max_abs_log_prob_difference']:.1e} in log-probabilities, over {result['positions']} positions")
+
+
+def _build(source: Source, architecture: Architecture, draft: Path, layout, precision, trust_remote_code, check):
+    """Graphs that are written by hand, which check themselves."""
+    if (layout, precision) != ("scoring", "fp32"):
+        raise ExportError(f"{source.model_type} is built in the scoring layout and fp32 only")
+    module, function = architecture.builder.split(":")
+    try:
+        build = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        raise ExportError(f"{source.model_type} is served by {architecture.builder}, which is not built in yet") from error
+    if done := write_tokenizer(source, draft, trust_remote_code):
+        say(done)
+    write_json(draft / "config.json", source.config)
+    return {"ingredients": build(source.folder, draft), "check": None,
+            "exporter": {"name": "alike", "version": __version__}}
+
+
+def _trace(source: Source, architecture: Architecture, draft: Path, layout, precision, trust_remote_code, check) -> dict:
+    """Graphs that transformers' exporter traces. What alike.json says of them is returned."""
+    require_torch()
+    import torch
+
+    from .remap import load_remapped
+    from .trace import write_standard
+    from .traceable import make_traceable
+
+    if done := write_tokenizer(source, draft, trust_remote_code):
+        say(done)
+    say(f"loading {source.folder}")
+    remapped = architecture.exporter == Exporter.REMAPPED
+    model = load_remapped(source) if remapped else load_model(source, trust_remote_code)
+    parameters = sum(weight.numel() for weight in model.parameters())
+    facts = {
+        "ingredients": ingredients_of(model.config, parameters),
+        "exporter": {"name": "transformers", "class": type(model).__name__, "alike": __version__,
+                     **{name: version(name) for name in ("transformers", "torch", "onnx", "onnxscript")}},
+    }
+    own = {**model.config.to_dict(), "model_type": source.model_type} if remapped else source.config
+    write_json(draft / "config.json", standard_config(model.config, own))
+    write_generation_config(model.config, draft)
+
+    # The reference is computed first, so that its weights and those of the session are not needed at once.
+    vocab_size = model.get_input_embeddings().num_embeddings
+    expected = _logits_of(model, check_sequences(vocab_size)) if check else None
+    if precision in HALF:
+        model.to(getattr(torch, HALF[precision]))
+    say(f"tracing {facts['ingredients']['layers']} layers, {parameters:,} parameters")
+    target = draft / "model.onnx"
+    make_traceable(model)
+    write_standard(model, target)
+    del model
+
+    def compare(path, trees, limit):
+        result = check_model(lambda ids: expected, vocab_size, layout, open_session(path), trees, limit)
+        return {"reference": f"transformers {version('transformers')} in float32, each sequence whole", **result}
+
+    return facts | _finish(target, layout, precision, compare if check else None,
+                           0 if expected is None else float(expected.std()))
+
+
+def _finish(target: Path, layout: str, precision: str, compare, spread: float) -> dict:
+    """Edits, compares and quantises the traced graph; says how."""
+    limit = None if precision in HALF else max(MAX_LOGIT_DIFFERENCE, float(f"{LIMIT_OF_SPREAD * spread:.1g}"))
+    said, result = {}, None
+    try:
+        if layout == "scoring":
+            model = onnx.load(target, load_external_data=False)
+            said["edit"], result = edit_checked(
+                model, {}, target, compare and (lambda path, _, trees: compare(path, trees, limit)))
+        elif compare:
+            result = compare(target, True, limit)
+    except ExportError as error:
+        # ONNX Runtime's CPU provider lacks kernels for bf16, and there may be no other here to run it on.
+        if precision != "bf16" or "NOT_IMPLEMENTED" not in str(error):
+            raise
+        return said | {"check": {"not_run": str(error)}}
+    if precision in BITS:
+        if result is not None:
+            said["check_before_quantising"] = result
+            say_check(result, "fp32")
+        quantise(target, BITS[precision])
+        rows = said.get("edit", {}).get("rows") != "chains"
+        result = compare and compare(target, rows, None)
+    return said | {"check": result}
+
+
+def _logits_of(model, sequences: np.ndarray) -> np.ndarray:
+    """Each sequence whole, without a cache: `[batch, seq, vocab]`."""
+    import torch
+
+    with naming("transformers"), quietly(), torch.no_grad():
+        return torch.cat([model(input_ids=torch.from_numpy(ids[None]), use_cache=False).logits
+                          for ids in sequences]).numpy()
