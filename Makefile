@@ -42,6 +42,7 @@ golden: setup $(ENV)/torch.ok ## Make the golden numbers again with transformers
 golden-architectures: $(ENV)/torch.ok ## Make the tiny model of every architecture again, with its numbers (about ten minutes)
 	$(ENV)/torch/bin/python tests/it/golden/architectures/make.py data/concepts/things128.csv
 	$(ENV)/torch/bin/python tests/it/golden/architectures/bad_input.py
+	$(ENV)/torch/bin/python tests/it/golden/architectures/qwen_tokenizer.py data/concepts/things128.csv
 
 clean: ## Remove what make and cargo built, but not the output of studies
 	rm -rf target $(ENV) $(DEMO)

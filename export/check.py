@@ -182,7 +182,7 @@ def _run_standard(session, sequences):
     columns = np.arange(LENGTH) - late[:, None]
     ids = np.take_along_axis(sequences[:2], np.maximum(columns, 0), axis=1)
     keep = (columns >= 0).astype(np.int64)
-    cache = {i.name: np.empty((2, i.shape[1], 0, i.shape[3]), dtype=np.float32)
+    cache = {i.name: np.empty((2, i.shape[1], 0, i.shape[3]), np.float16 if "float16" in i.type else np.float32)
              for i in session.get_inputs() if i.name.startswith("past_key_values.")}
     logits = []
     for start, end in ((0, CUTS[0]), (CUTS[0], LENGTH)):

@@ -113,7 +113,13 @@ def _trace(source: Source, architecture: Architecture, draft: Path, layout, prec
     del model
 
     def compare(path, trees, limit):
-        result = check_model(lambda ids: expected, vocab_size, layout, open_session(path), trees, limit)
+        try:
+            session = open_session(path)
+        except ExportError as error:
+            if precision != "bf16" or "NOT_IMPLEMENTED" not in str(error):
+                raise
+            return {"not_run": f"{error} (its CPU provider lacks kernels for bf16)"}
+        result = check_model(lambda ids: expected, vocab_size, layout, session, trees, limit)
         return {"reference": f"transformers {version('transformers')} in float32, each sequence whole", **result}
 
     return facts | _finish(target, layout, precision, compare if check else None,
@@ -124,18 +130,12 @@ def _finish(target: Path, layout: str, precision: str, compare, spread: float) -
     """Edits, compares and quantises the traced graph; says how."""
     limit = None if precision in HALF else max(MAX_LOGIT_DIFFERENCE, float(f"{LIMIT_OF_SPREAD * spread:.1g}"))
     said, result = {}, None
-    try:
-        if layout == "scoring":
-            model = onnx.load(target, load_external_data=False)
-            said["edit"], result = edit_checked(
-                model, {}, target, compare and (lambda path, _, trees: compare(path, trees, limit)))
-        elif compare:
-            result = compare(target, True, limit)
-    except ExportError as error:
-        # ONNX Runtime's CPU provider lacks kernels for bf16, and there may be no other here to run it on.
-        if precision != "bf16" or "NOT_IMPLEMENTED" not in str(error):
-            raise
-        return said | {"check": {"not_run": str(error)}}
+    if layout == "scoring":
+        model = onnx.load(target, load_external_data=False)
+        said["edit"], result = edit_checked(
+            model, {}, target, compare and (lambda path, _, trees: compare(path, trees, limit)))
+    elif compare:
+        result = compare(target, True, limit)
     if precision in BITS:
         if result is not None:
             said["check_before_quantising"] = result

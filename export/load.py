@@ -1,6 +1,7 @@
 """A checkpoint as a transformers model in float32, every weight in its place."""
 
 import logging
+import re
 import warnings
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
@@ -9,6 +10,7 @@ from . import ExportError
 from .source import Source
 
 DEQUANTISED = "mxfp4"  # of the formats of published weights, the one that transformers undoes on a CPU
+TABLES = r".*(rotary_emb\.inv_freq|\.attn\.(masked_)?bias)"  # computed; older checkpoints carry them along
 N_NAMED = 8  # tensors that an error names
 
 
@@ -52,7 +54,7 @@ def load_model(source: Source, trust_remote_code: bool = False):
 def refuse_disagreement(source: Source, missing, unexpected, mismatched) -> None:
     """`mismatched`: (name, shape in the file, shape by the config)."""
     faults = [f"{name} is not in the weights" for name in sorted(missing)]
-    faults += [f"{name} has no place in the model" for name in sorted(unexpected)]
+    faults += [f"{name} has no place in the model" for name in sorted(unexpected) if not re.fullmatch(TABLES, name)]
     faults += [f"{name} has shape {list(stored)}, expected {list(wanted)}" for name, stored, wanted in sorted(mismatched)]
     if faults:
         more = [f"and {len(faults) - N_NAMED} more"] if len(faults) > N_NAMED else []
@@ -62,14 +64,14 @@ def refuse_disagreement(source: Source, missing, unexpected, mismatched) -> None
 
 @contextmanager
 def naming(what: str):
-    """Whatever torch and transformers raise becomes one line that says what was being done."""
+    """Whatever torch and transformers raise becomes a line that says what was being done, and how they begin."""
     try:
         yield
     except ExportError:
         raise
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise ExportError(f"{what}: {type(error).__name__}: {lines[0] if lines else ''}") from error
+        raise ExportError(f"{what}: {type(error).__name__}: {' '.join(lines[:3])}") from error
 
 
 @contextmanager

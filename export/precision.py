@@ -6,6 +6,7 @@ import onnx
 from onnx import ModelProto
 
 from . import ExportError
+from .load import quietly
 from .onnx_graph import Graph
 
 BITS = {"int8": 8, "int4": 4}
@@ -19,7 +20,8 @@ def quantise(path: Path, bits: int) -> None:
     model = onnx.load(path)
     quantizer = MatMulNBitsQuantizer(model, bits=bits, block_size=BLOCK, is_symmetric=False,
                                      nodes_to_exclude=[_head(model)])
-    quantizer.process()
+    with quietly():
+        quantizer.process()
     data = path.with_name(path.name + ".data")
     data.unlink(missing_ok=True)  # onnx appends
     onnx.save(quantizer.model.model, path, save_as_external_data=True, location=data.name)

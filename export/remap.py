@@ -13,8 +13,6 @@ from . import ExportError
 from .load import naming, quietly, refuse_disagreement
 from .source import INDEXES, Source
 
-NO_WEIGHTS = (r".*rotary_emb\.inv_freq|.*\.masked_bias", ())  # tables that older checkpoints carry along
-
 
 @dataclass(frozen=True)
 class Remap:
@@ -140,7 +138,6 @@ _LAYER, _NEW = r"transformer\.h\.(\d+)\.", r"model.layers.\1."
 
 REMAPS = {
     "qwen": Remap(_qwen, (
-        NO_WEIGHTS,
         (r"transformer\.wte\.weight", ("model.embed_tokens.weight",)),
         (_LAYER + r"ln_1\.weight", (_NEW + "input_layernorm.weight",)),
         (_LAYER + r"attn\.c_attn\.(weight|bias)", tuple(_NEW + rf"self_attn.{part}_proj.\2" for part in "qkv")),
@@ -151,14 +148,16 @@ REMAPS = {
         (_LAYER + r"mlp\.c_proj\.weight", (_NEW + "mlp.down_proj.weight",)),
         (r"transformer\.ln_f\.weight", ("model.norm.weight",)),
     )),
-    "phi3_v": Remap(_phi3_v, (NO_WEIGHTS, (r"model\.vision_embed_tokens\..*", ()))),
+    "phi3_v": Remap(_phi3_v, (
+        (r"model\.vision_embed_tokens\.wte\.weight", ("model.embed_tokens.weight",)),  # one matrix, under either name
+        (r"model\.vision_embed_tokens\..*", ()),
+    )),
     "gemma3": Remap(_gemma3, (
         (r"(model\.)?(vision_tower|multi_modal_projector)\..*", ()),
         (r"language_model\.(model\..*|lm_head\.weight)", (r"\1",)),  # as published
         (r"model\.language_model\.(.*)", (r"model.\1",)),  # as transformers 5 saves it
     )),
     "instella": Remap(_instella, (
-        NO_WEIGHTS,
         (r"(model\.layers\.\d+\.)pre_attention_layernorm\.weight", (r"\1input_layernorm.weight",)),
         (r"(model\.layers\.\d+\.)pre_feedforward_layernorm\.weight", (r"\1post_attention_layernorm.weight",)),
     )),
