@@ -31,7 +31,8 @@ fn folders() -> Vec<String> {
 
 /// Those with keys and values; the others have tests of their own.
 fn decoders() -> Vec<(String, PathBuf)> {
-    let made_here = |name: &String| read(&format!("{name}/golden.json"))["made_by"].as_str().unwrap().ends_with("/make.py");
+    let made_here =
+        |name: &String| read(&format!("{name}/golden.json"))["made_by"].as_str().unwrap().ends_with("/make.py");
     let folder = |name: String| (name.clone(), path("tests/it/golden/architectures").join(name));
     folders().into_iter().filter(made_here).map(folder).collect()
 }
@@ -69,7 +70,11 @@ fn the_table_of_architectures_is_complete() {
     let (mut told, mut gaps) = (BTreeSet::new(), BTreeSet::new());
     for row in rows {
         let model_type = row.split('`').nth(1).unwrap().to_owned();
-        if row.contains("not yet") { gaps.insert(model_type) } else { told.insert(model_type) };
+        if row.contains("not yet") {
+            gaps.insert(model_type)
+        } else {
+            told.insert(model_type)
+        };
     }
     let made: BTreeSet<String> = folders()
         .iter()

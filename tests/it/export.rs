@@ -47,7 +47,10 @@ fn an_unknown_model_type_is_told_with_every_exporter_that_was_asked() {
     let scratch = tempfile::tempdir().unwrap();
     let folder = checkpoint(scratch.path(), r#"{"model_type": "abacus", "auto_map": {"AutoConfig": "x.Y"}}"#);
     let words = refused(&[folder.to_str().unwrap()], &scratch.path().join("out"));
-    says(&words, &["model_type 'abacus'", "transformers: not installed", "remapped: for gemma3", "builders: for falcon_mamba"]);
+    says(
+        &words,
+        &["model_type 'abacus'", "transformers: not installed", "remapped: for gemma3", "builders: for falcon_mamba"],
+    );
     says(&words, &["--trust-remote-code"]);
 }
 
