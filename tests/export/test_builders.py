@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from export import ExportError, from_folder  # noqa: E402
 from export.check import open_session  # noqa: E402
 from export.folder import sha256  # noqa: E402
-from export.from_folder import export_folder  # noqa: E402
+from export.from_folder import convert_folder  # noqa: E402
 from export.parity import StatePool, run_answers, sources_and_answers  # noqa: E402
 from export.seq2seq import bucket  # noqa: E402
 
@@ -79,7 +79,7 @@ class Builders(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.scratch = Path(scratch.name)
-        self.enterContext(mock.patch.object(from_folder, "_say"))
+        self.enterContext(mock.patch.object(from_folder, "say"))
 
     def checkpoint(self, config, tensors, name="checkpoint"):
         folder = self.scratch / name
@@ -91,14 +91,14 @@ class Builders(unittest.TestCase):
 
     def export(self, config, tensors, name="checkpoint"):
         out = self.scratch / f"{name}-out"
-        export_folder(self.checkpoint(config, tensors, name), out, check=False)
+        convert_folder(str(self.checkpoint(config, tensors, name)), out, check=False)
         return out
 
     def refuses(self, message, config, tensors, spoil=lambda folder: None):
         folder, out = self.checkpoint(config, tensors), self.scratch / "out"
         spoil(folder)
         with self.assertRaisesRegex(ExportError, message):
-            export_folder(folder, out, check=False)
+            convert_folder(str(folder), out, check=False)
         self.assertEqual([path.name for path in self.scratch.iterdir()], ["checkpoint"])
 
     # --- invariants
@@ -180,7 +180,7 @@ class Builders(unittest.TestCase):
         self.refuses("'decoder.embed_tokens.weight' and 'shared.weight' differ", T5, weights)
 
     def test_what_is_not_built_here(self):
-        self.refuses("model_type is 'rwkv', expected mamba, falcon_mamba, t5", MAMBA | {"model_type": "rwkv"}, {})
+        self.refuses("alike's builders: for falcon_mamba, mamba, t5 only", MAMBA | {"model_type": "rwkv"}, {})
 
     def test_another_activation(self):
         self.refuses("hidden_act is 'gelu', expected 'silu'", MAMBA | {"hidden_act": "gelu"}, {})
@@ -190,10 +190,10 @@ class Builders(unittest.TestCase):
                      {name: value for name, value in T5.items() if name != "decoder_start_token_id"}, {})
 
     def test_no_tokenizer(self):
-        self.refuses("holds no tokenizer.json", MAMBA, {}, lambda folder: (folder / "tokenizer.json").unlink())
+        self.refuses("holds no tokenizer: expected one of tokenizer.json", MAMBA, {}, lambda folder: (folder / "tokenizer.json").unlink())
 
     def test_weights_in_another_format(self):
-        self.refuses("holds neither model.safetensors nor", MAMBA, {},
+        self.refuses("holds no weights: expected", MAMBA, {},
                      lambda folder: (folder / "model.safetensors").unlink())
 
     def test_a_file_that_is_cut_short(self):
@@ -209,17 +209,17 @@ class Builders(unittest.TestCase):
 
     def test_an_index_that_points_outside(self):
         def point(folder):
-            (folder / "model.safetensors").unlink()
+            (folder / "model.safetensors").rename(folder / "model-1.safetensors")
             index = {"weight_map": {"backbone.embeddings.weight": "../elsewhere.safetensors"}}
             (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
-        self.refuses("names '../elsewhere.safetensors', expected files beside it", MAMBA, {}, point)
+        self.refuses("names weights in '../elsewhere.safetensors', expected a file beside it", MAMBA, {}, point)
 
     def test_an_interrupted_export_leaves_no_folder(self):
         folder, out = self.checkpoint(MAMBA, random_weights(mamba_shapes())), self.scratch / "out"
         with mock.patch("export.from_folder.write_record", side_effect=KeyboardInterrupt):
             with self.assertRaises(KeyboardInterrupt):
-                export_folder(folder, out, check=False)
+                convert_folder(str(folder), out, check=False)
         self.assertEqual([path.name for path in self.scratch.iterdir()], ["checkpoint"])
 
 

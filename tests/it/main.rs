@@ -3,10 +3,12 @@
 #![allow(clippy::print_stdout, reason = "a test that skips says why")]
 
 mod alignment;
+mod architectures;
 mod bad_input;
 mod ceiling;
 mod decisions;
 mod embedding;
+mod export;
 mod found_folders;
 mod human;
 mod models;

@@ -27,7 +27,7 @@ from transformers import (
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[3])]
 from export.folder import read_json, write_json  # noqa: E402
-from export.from_folder import export_folder  # noqa: E402
+from export.from_folder import convert_folder  # noqa: E402
 from make_tiny import make_tokenizer as make_byte_level  # noqa: E402
 from presentations import SYSTEM, USER, choose_presentations, log_softmax, read_concepts, write_golden  # noqa: E402
 
@@ -63,7 +63,7 @@ def make(name, model, tokenizer, style, triples):
         reloaded = type(model).from_pretrained(folder).eval()
         for key, weight in model.state_dict().items():  # a head that is tied again would still give numbers
             assert torch.equal(weight, reloaded.state_dict()[key]), key
-        export_folder(folder, HERE / name, style, force=True)
+        convert_folder(str(folder), HERE / name, style=style, force=True)
         rows = [score(reloaded, tokenizer, style, triple) for triple in triples]
     write_golden({
         "made_by": "tests/it/golden/architectures/make_ssm_t5.py",
