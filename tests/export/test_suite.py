@@ -8,6 +8,7 @@ import unittest
 from pathlib import Path
 
 from export import ExportError
+from export.architectures import ARCHITECTURES
 from export.suite import export_suite, read_family
 
 SUITE = Path("models/suite")
@@ -23,6 +24,10 @@ class Suite(unittest.TestCase):
                     self.assertEqual(model.best(gb), entry["fits"].get(str(gb)), f"{model.label}, {gb} GB")
                 seen += 1
         self.assertEqual(seen, 76)
+
+    def test_the_exporter_serves_the_model_types_of_the_suite(self):
+        types = tomllib.loads(Path("models/architectures.toml").read_text(encoding="utf-8"))
+        self.assertEqual(set(types), set(ARCHITECTURES))
 
     def test_what_does_not_fit_is_skipped_and_what_fails_is_named(self):
         asked = []
