@@ -27,7 +27,7 @@ build: ## target/release/alike
 test: setup test-export test-rust ## Everything CI runs
 
 test-export: $(VENV)/ok
-	$(VENV)/bin/python -m unittest tests/export/test_builders.py
+	$(VENV)/bin/python -m unittest discover -s tests/export
 
 test-rust: $(ENV)/readers.ok
 	cargo fmt --check

@@ -1,5 +1,6 @@
 """python -m export MODEL --out DIR
 python -m export optimize DIR [--out DIR]
+python -m export suite FILE.toml --out DIR --memory-gb N
 """
 
 import argparse
@@ -12,13 +13,15 @@ from .architectures import PRECISIONS, STYLES
 
 
 def main() -> int:
-    # `optimize` is the only word that can stand in the place of a model, so that converting needs none.
+    # These words alone can stand in the place of a model, so that converting needs none.
+    commands = {"optimize": optimize_command, "suite": suite_command}
     words = sys.argv[1:]
     try:
-        if words[:1] == ["optimize"]:
-            optimize_command(words[1:])
-        else:
+        command = commands.get(words[0]) if words else None
+        if command is None:
             convert_command(words)
+        else:
+            command(words[1:])
     except (ExportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -28,7 +31,8 @@ def main() -> int:
 def convert_command(words: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m export", description="Convert a language model into a model folder.",
-        epilog="`python -m export optimize DIR` edits a folder that another exporter made; see its --help.")
+        epilog="`python -m export optimize DIR` edits a folder that another exporter made, `python -m export suite "
+               "FILE.toml` converts a family of models; see their --help.")
     parser.add_argument("model", metavar="MODEL", help="a Hugging Face folder, a GGUF file, or a name on the hub")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
@@ -37,6 +41,7 @@ def convert_command(words: list[str]) -> None:
                         help="scoring: made for alike (default); standard: as optimum names and shapes it")
     parser.add_argument("--style", choices=STYLES, help="how prompts are written "
                         "(default: chat where there is a chat template, else base)")
+    parser.add_argument("--chat-template", type=Path, metavar="FILE", help="Jinja, for a model that brings none")
     parser.add_argument("--trust-remote-code", action="store_true",
                         help="run Python code that comes with the model; off unless asked for")
     _add_common(parser, "the model it was made from")
@@ -44,8 +49,9 @@ def convert_command(words: list[str]) -> None:
     path = Path(options.model)
     # Imported late so that --help and a wrong command line answer at once.
     if path.suffix == ".gguf" or path.is_file():
-        if options.precision != "fp32":
-            raise ExportError(f"--precision {options.precision} is for Hugging Face folders; GGUF files become fp32")
+        if options.precision != "fp32" or options.chat_template:
+            flag = "--chat-template" if options.chat_template else f"--precision {options.precision}"
+            raise ExportError(f"{flag} is for Hugging Face folders; GGUF files become fp32 with the template they hold")
         from .from_gguf import convert
 
         convert(path, options.out, options.layout, options.check, options.force, options.style)
@@ -53,7 +59,22 @@ def convert_command(words: list[str]) -> None:
         from .from_folder import convert_folder
 
         convert_folder(options.model, options.out, options.layout, options.precision, options.style,
-                       options.trust_remote_code, options.check, options.force)
+                       options.trust_remote_code, options.check, options.force, options.chat_template)
+
+
+def suite_command(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m export suite", description="Convert every model of a family that memory can hold.")
+    parser.add_argument("family", type=Path, metavar="FILE.toml", help="one of models/suite")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder for each model goes there")
+    parser.add_argument("--memory-gb", type=float, required=True, metavar="N",
+                        help="of the device that will run them, in GB of 10^9 bytes")
+    options = parser.parse_args(words)
+    from .from_folder import convert_folder
+    from .suite import export_suite
+
+    export_suite(options.family, options.out, options.memory_gb, lambda model, folder, precision: convert_folder(
+        model.hub, folder, precision=precision, style=model.style, chat_template=model.chat_template))
 
 
 def optimize_command(words: list[str]) -> None:

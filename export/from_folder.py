@@ -1,5 +1,6 @@
 """A Hugging Face folder becomes a model folder: loaded and traced by transformers, or built, and compared at the end."""
 
+import shutil
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +25,9 @@ LIMIT_OF_SPREAD = 1e-4  # of the logits' standard deviation, where that is large
 
 
 def convert_folder(model: str, out: Path, layout: str = "scoring", precision: str = "fp32", style: str | None = None,
-                   trust_remote_code: bool = False, check: bool = True, force: bool = False) -> None:
-    """Writes the model folder `out`, or finds that it is there already.
+                   trust_remote_code: bool = False, check: bool = True, force: bool = False,
+                   chat_template: Path | None = None) -> None:
+    """Writes the model folder `out`, or finds that it is there already. `chat_template`: for a model that brings none.
 
     # Errors
     ExportError, and no folder, when anything is missing or unknown, or the check fails.
@@ -43,6 +45,8 @@ def convert_folder(model: str, out: Path, layout: str = "scoring", precision: st
             say(f"{source.model_type}: {architecture.remark}")
         if done := write_tokenizer(source, draft, trust_remote_code):
             say(done)
+        if chat_template is not None and not has_template(draft):
+            shutil.copyfile(chat_template, draft / "chat_template.jinja")
         record = write(source, architecture, draft, layout, precision, trust_remote_code, check)
         say_check(record["check"], precision)
         own_style = record.pop("style", "chat" if has_template(draft) else "base")

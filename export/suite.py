@@ -1,13 +1,12 @@
 """The paper's models on this machine: exports what memory can hold, and says what it leaves out."""
 
 import csv
-import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import ExportError
+from . import ExportError, say
 
 # `src/suite/precision.rs` has the same rule and its reasons; a test compares the two on every model of the suite.
 BYTES_PER_WEIGHT = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0 + 4 / 32, "int4": 0.5 + 4 / 32}
@@ -64,19 +63,19 @@ def export_suite(file: Path, out: Path, memory_gb: float,
         if precision is None:
             smallest = min(model.needed_gb(p) for p in BYTES_PER_WEIGHT if p not in model.avoid)
             skipped.append(model.label)
-            _say(f"{place}: needs {smallest:.1f} GB at least, {memory_gb:g} GB are given: skipped")
+            say(f"{place}: needs {smallest:.1f} GB at least, {memory_gb:g} GB are given: skipped")
         elif folder.exists():
             skipped.append(model.label)
-            _say(f"{place}: {folder} exists already: skipped")
+            say(f"{place}: {folder} exists already: skipped")
         else:
-            _say(f"{place}: {model.hub} as {precision}, {model.needed_gb(precision):.1f} of {memory_gb:g} GB")
+            say(f"{place}: {model.hub} as {precision}, {model.needed_gb(precision):.1f} of {memory_gb:g} GB")
             try:
                 export_one(model, folder, precision)
             except (ExportError, OSError) as error:
                 failed.append(model.label)
-                _say(f"{place}: {error}")
+                say(f"{place}: {error}")
     done = len(models) - len(skipped) - len(failed)
-    _say(f"{done} exported, {len(skipped)} skipped, {len(failed)} failed")
+    say(f"{done} exported, {len(skipped)} skipped, {len(failed)} failed")
     if failed:
         raise ExportError(f"not exported: {', '.join(failed)}")
 
@@ -90,7 +89,3 @@ def _model(file, entry, rows, faults):
         remote_code=entry.get("remote_code", False),
         avoid=frozenset(p for name in entry.get("faults", []) for p in faults[name].get("avoid", [])),
         params_b=float(row["params_b"]), vocab_size=int(row["vocab_size"]), hidden_size=int(row["hidden_size"]))
-
-
-def _say(line):
-    print(line, file=sys.stderr, flush=True)
