@@ -4,24 +4,31 @@ PYTHON ?= python3
 PROVIDER ?= cpu
 ENV    := .env
 VENV   := $(ENV)/venv
-MODEL  := models/smollm2-135m-instruct
+DEMO   := models/smollm2-135m-instruct
 ENCODER := models/all-minilm-l6-v2
 GGUF   := SmolLM2-135M-Instruct.Q4_1.gguf
 ALIKE  := target/release/alike
 
-.PHONY: help demo setup build test test-rust test-readers golden clean
+.PHONY: help demo setup export build test test-export test-rust test-readers golden golden-architectures clean
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 demo: setup build ## Everything on a real model: judgments, embeddings, alignment, a page (out/demo/report.html)
 	$(ALIKE) run data/studies/demo.toml
 
-setup: $(ENV)/runtime-$(PROVIDER).ok $(MODEL)/alike.json $(ENCODER)/alike.json ## Python environment, ONNX Runtime's library (PROVIDER=cuda: the GPU build), the demo's models
+setup: $(ENV)/runtime-$(PROVIDER).ok $(DEMO)/alike.json $(ENCODER)/alike.json ## Python environment, ONNX Runtime's library (PROVIDER=cuda: the GPU build), the demo's models
+
+export: $(ENV)/torch.ok ## A model folder out of a Hugging Face folder: MODEL=DIR OUT=DIR [PRECISION=fp32] [ARGS=...] (first use: 5.8 GB of packages)
+	@test -n "$(MODEL)" -a -n "$(OUT)" || { echo "usage: make export MODEL=DIR OUT=DIR [PRECISION=fp16] [ARGS=--force]" >&2; exit 2; }
+	$(ENV)/torch/bin/python -m export "$(MODEL)" --out "$(OUT)" $(if $(PRECISION),--precision $(PRECISION)) $(ARGS)
 
 build: ## target/release/alike
 	cargo build --release --locked
 
-test: setup test-rust ## Everything CI runs
+test: setup test-export test-rust ## Everything CI runs
+
+test-export: $(VENV)/ok
+	$(VENV)/bin/python -m unittest discover -s tests/export
 
 test-rust: $(ENV)/readers.ok
 	cargo fmt --check
@@ -31,14 +38,21 @@ test-rust: $(ENV)/readers.ok
 
 golden: setup $(ENV)/torch.ok ## Make the golden numbers again with transformers (5.8 GB of packages)
 	$(VENV)/bin/python -m export.fetch demo-gguf --out $(ENV)
-	$(ENV)/torch/bin/python tests/it/golden/smollm2/make.py $(ENV)/$(GGUF) data/concepts/things128.csv --onnx $(MODEL)
+	$(ENV)/torch/bin/python tests/it/golden/smollm2/make.py $(ENV)/$(GGUF) data/concepts/things128.csv --onnx $(DEMO)
 	$(ENV)/torch/bin/python tests/it/golden/make_tiny.py data/concepts/things128.csv
+	$(ENV)/torch/bin/python tests/it/golden/templates/make.py
 	$(ENV)/torch/bin/python tests/it/golden/generations.py data/concepts/things128.csv $(ENV)/$(GGUF)
 	$(ENV)/torch/bin/python tests/it/golden/encoders.py data/concepts/things128.csv
 	$(ENV)/torch/bin/python tests/it/golden/mathematics.py
 
+golden-architectures: $(ENV)/torch.ok ## Make the tiny model of every architecture again, with its numbers (about ten minutes)
+	$(ENV)/torch/bin/python tests/it/golden/architectures/make.py data/concepts/things128.csv
+	$(ENV)/torch/bin/python tests/it/golden/architectures/make_ssm_t5.py data/concepts/things128.csv
+	$(ENV)/torch/bin/python tests/it/golden/architectures/bad_input.py
+	$(ENV)/torch/bin/python tests/it/golden/architectures/qwen_tokenizer.py data/concepts/things128.csv
+
 clean: ## Remove what make and cargo built, but not the output of studies
-	rm -rf target $(ENV) $(MODEL) $(ENCODER)
+	rm -rf target $(ENV) $(DEMO) $(ENCODER)
 
 # --- what the targets above are made of -----------------------------------------------------------------------------
 
@@ -52,8 +66,8 @@ $(ENV)/runtime-$(PROVIDER).ok: $(VENV)/ok
 	$(VENV)/bin/python -m export.fetch runtime --provider $(PROVIDER) --out $(ENV)/runtime
 	touch $@
 
-$(MODEL)/alike.json: $(VENV)/ok $(wildcard export/*.py)
-	$(VENV)/bin/python -m export.fetch demo-model --force --out $(MODEL)
+$(DEMO)/alike.json: $(VENV)/ok $(wildcard export/*.py)
+	$(VENV)/bin/python -m export.fetch demo-model --force --out $(DEMO)
 	touch $@
 
 $(ENCODER)/alike.json: $(VENV)/ok $(wildcard export/*.py)

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use alike::alignment::{Measure, ceiling::matched_ceiling, ceiling::simulate};
-use alike::embedding::{Comparison, Fit, FitSettings, fit};
+use alike::embedding::{Answered, Comparison, Fit, FitSettings, fit};
 use alike::respondents::{ResponseModel, SimulatedSubject, tau_for_agreement};
 use alike::seed::Streams;
 use alike::stats::standard_normal;
@@ -29,7 +29,8 @@ fn main() {
             Comparison { triplet, anchor, first, second, p_first: 1.0, weight: 1.0 }
         })
         .collect();
-    let answers = simulate(&subject, &asked);
+    let answered = simulate(&subject, &Answered::Anchored(asked));
+    let answers = answered.comparisons();
 
     let (paper, robust) = (FitSettings::paper(30, 1), FitSettings::robust(30, 1));
     time("crowd-kernel fit", 7, || fit(CONCEPTS, &answers, &paper).unwrap());
@@ -42,7 +43,7 @@ fn main() {
         });
     }
     let (fixed, accuracy) = (robust.with_l2(fitted.record.l2), fitted.record.heldout_accuracy.unwrap());
-    time("matched ceiling", 3, || matched_ceiling(reference.as_ref(), &answers, &fixed, accuracy, 2).unwrap());
+    time("matched ceiling", 3, || matched_ceiling(reference.as_ref(), &answered, &fixed, accuracy, 2).unwrap());
 }
 
 fn time<T>(what: &str, runs: usize, mut work: impl FnMut() -> T) -> T {

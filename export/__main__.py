@@ -1,5 +1,6 @@
-"""python -m export FILE.gguf --out DIR
+"""python -m export MODEL --out DIR
 python -m export optimize DIR [--out DIR]
+python -m export suite FILE.toml --out DIR --memory-gb N
 """
 
 import argparse
@@ -7,17 +8,20 @@ import sys
 import time
 from pathlib import Path
 
-from . import ExportError
+from . import ExportError, say
+from .architectures import PRECISIONS, STYLES
 
 
 def main() -> int:
-    # `optimize` is the only word that can stand in the place of a file, so that converting needs none.
+    # These words alone can stand in the place of a model, so that converting needs none.
+    commands = {"optimize": optimize_command, "suite": suite_command}
     words = sys.argv[1:]
     try:
-        if words[:1] == ["optimize"]:
-            optimize_command(words[1:])
-        else:
+        command = commands.get(words[0]) if words else None
+        if command is None:
             convert_command(words)
+        else:
+            command(words[1:])
     except (ExportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -26,15 +30,51 @@ def main() -> int:
 
 def convert_command(words: list[str]) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m export", description="Convert a GGUF file into a model folder.",
-        epilog="`python -m export optimize DIR` edits a folder that another exporter made; see its --help.")
-    parser.add_argument("gguf", type=Path, metavar="FILE.gguf")
+        prog="python -m export", description="Convert a language model into a model folder.",
+        epilog="`python -m export optimize DIR` edits a folder that another exporter made, `python -m export suite "
+               "FILE.toml` converts a family of models; see their --help.")
+    parser.add_argument("model", metavar="MODEL", help="a Hugging Face folder, a GGUF file, or a name on the hub")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
+                        help="of the weights (default: fp32); int8 and int4 leave embedding and head in fp32")
     parser.add_argument("--layout", choices=["scoring", "standard"], default="scoring",
                         help="scoring: made for alike (default); standard: as optimum names and shapes it")
-    _add_common(parser, "an independent forward pass")
+    parser.add_argument("--style", choices=STYLES, help="how prompts are written "
+                        "(default: chat where there is a chat template, else base)")
+    parser.add_argument("--chat-template", type=Path, metavar="FILE", help="Jinja, for a model that brings none")
+    parser.add_argument("--trust-remote-code", action="store_true",
+                        help="run Python code that comes with the model; off unless asked for")
+    _add_common(parser, "the model it was made from")
     options = parser.parse_args(words)
-    convert(options.gguf, options.out, options.layout, options.check, options.force)
+    path = Path(options.model)
+    # Imported late so that --help and a wrong command line answer at once.
+    if path.suffix == ".gguf" or path.is_file():
+        if options.precision != "fp32" or options.chat_template:
+            flag = "--chat-template" if options.chat_template else f"--precision {options.precision}"
+            raise ExportError(f"{flag} is for Hugging Face folders; GGUF files become fp32 with the template they hold")
+        from .from_gguf import convert
+
+        convert(path, options.out, options.layout, options.check, options.force, options.style)
+    else:
+        from .from_folder import convert_folder
+
+        convert_folder(options.model, options.out, options.layout, options.precision, options.style,
+                       options.trust_remote_code, options.check, options.force, options.chat_template)
+
+
+def suite_command(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m export suite", description="Convert every model of a family that memory can hold.")
+    parser.add_argument("family", type=Path, metavar="FILE.toml", help="one of models/suite")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder for each model goes there")
+    parser.add_argument("--memory-gb", type=float, required=True, metavar="N",
+                        help="of the device that will run them, in GB of 10^9 bytes")
+    options = parser.parse_args(words)
+    from .from_folder import convert_folder
+    from .suite import export_suite
+
+    export_suite(options.family, options.out, options.memory_gb, lambda model, folder, precision: convert_folder(
+        model.hub, folder, precision=precision, style=model.style, chat_template=model.chat_template))
 
 
 def optimize_command(words: list[str]) -> None:
@@ -48,61 +88,15 @@ def optimize_command(words: list[str]) -> None:
     from .optimize import optimize
 
     start = time.monotonic()
-    _say(f"editing {options.folder}")
+    say(f"editing {options.folder}")
     done = optimize(options.folder, options.out, options.check, options.force)
-    _say(f"{done} ({time.monotonic() - start:.0f} s)")
-
-
-def convert(gguf: Path, out: Path, layout: str = "scoring", check: bool = True, force: bool = False) -> None:
-    """Writes the model folder `out`, or finds that it is there already."""
-    # Imported here so that --help and a wrong command line answer at once.
-    import onnx
-
-    from .check import check_model, open_session
-    from .folder import appearing, is_complete, record_of, sha256, write_record, write_small_files
-    from .gguf_reader import Checkpoint
-    from .graph import write_model
-    from .optimize import write_graph
-    from .reference import logits_of
-    from .scoring import to_scoring
-
-    start = time.monotonic()
-    if not gguf.is_file():
-        raise ExportError(f"{gguf} is not a file")
-    source_sha256 = sha256(gguf)
-    if not force and is_complete(out, source_sha256, layout):
-        _say(f"{out} is complete, nothing to do")
-        return
-    with appearing(out, replace=force) as draft:
-        _say(f"reading {gguf}")
-        checkpoint = Checkpoint(gguf)
-        _say(f"writing {checkpoint.sizes.layers} layers, {checkpoint.sizes.parameters:,} parameters, fp32")
-        model = draft / "model.onnx"
-        write_model(checkpoint, model)
-        if layout == "scoring":
-            edited, _ = to_scoring(onnx.load(model, load_external_data=False), config={})
-            write_graph(edited, model)
-        write_small_files(checkpoint, draft)
-        result = None
-        if check:
-            _say("comparing logits with an independent forward pass")
-            result = check_model(lambda ids: logits_of(checkpoint, ids), checkpoint.sizes.vocab_size, layout,
-                                 open_session(model))
-            result = {"reference": "numpy float64 forward pass over the same weights", **result}
-            _say(f"largest difference {result['max_abs_logit_difference']:.1e} over {result['positions']} positions "
-                 f"(limit {result['limit']:.0e})")
-        write_record(record_of(checkpoint, layout, source_sha256, result), draft, draft.iterdir())
-    _say(f"wrote {out} in {time.monotonic() - start:.0f} s")
+    say(f"{done} ({time.monotonic() - start:.0f} s)")
 
 
 def _add_common(parser, reference):
     parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=True,
                         help=f"compare logits with {reference} (default: yes)")
     parser.add_argument("--force", action="store_true", help="replace an existing folder")
-
-
-def _say(line):
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

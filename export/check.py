@@ -24,27 +24,44 @@ N_SLOTS = 512
 Logits = Callable[[np.ndarray], np.ndarray]  # token ids [batch, seq] to logits [batch, seq, vocab]
 
 
+def check_sequences(vocab_size: int) -> np.ndarray:
+    """The token ids `[4, LENGTH]` that every check runs on: two prompts, and each continued as the other."""
+    own = (1009 * np.arange(2 * LENGTH) ** 2 % vocab_size).reshape(2, LENGTH)  # spread over the whole vocabulary
+    crossed = np.concatenate([own[:, :CUTS[0]], own[::-1, CUTS[0]:]], axis=1)
+    return np.concatenate([own, crossed])
+
+
 def check_model(reference: Logits, vocab_size: int, layout: str, session: InferenceSession, trees: bool = True,
-                limit: float = MAX_LOGIT_DIFFERENCE) -> dict:
+                limit: float | None = MAX_LOGIT_DIFFERENCE) -> dict:
     """Returns the numbers that `alike.json` records.
 
     # Errors
-    ExportError when a logit is off by more than `limit`.
+    ExportError when a logit is off by more than `limit`, if there is one, or is no number.
     """
-    own = (1009 * np.arange(2 * LENGTH) ** 2 % vocab_size).reshape(2, LENGTH)  # spread over the whole vocabulary
-    crossed = np.concatenate([own[:, :CUTS[0]], own[::-1, CUTS[0]:]], axis=1)  # each prompt, continued as the other
-    sequences = np.concatenate([own, crossed])
+    sequences = check_sequences(vocab_size)
     expected = reference(sequences)
     actual = _run_scoring(session, sequences, trees) if layout == "scoring" else _run_standard(session, sequences)
-    worst = max(float(np.abs(got - expected[row, start:start + len(got)]).max()) for row, start, got in actual)
-    if not worst <= limit:  # also false for NaN
+    pairs = [(got, expected[row, start:start + len(got)]) for row, start, got in actual]
+    worst = max(float(np.abs(got - wanted).max()) for got, wanted in pairs)
+    if not np.isfinite(worst):
+        raise ExportError("logits are infinite or not a number, where those of the reference are not"
+                          if np.isfinite(expected).all() else "the reference's logits are infinite or not a number")
+    if limit is not None and worst > limit:
         raise ExportError(f"logits differ from the reference by {worst:.2e}, more than {limit:.0e}")
+    log_probs = max(float(np.abs(log_softmax(got) - log_softmax(wanted)).max()) for got, wanted in pairs)
     return {
-        "positions": sum(len(got) for _, _, got in actual),
+        "positions": sum(len(got) for got, _ in pairs),
         "max_abs_logit_difference": float(f"{worst:.3g}"),
+        "max_abs_log_prob_difference": float(f"{log_probs:.3g}"),
         "limit": limit,
         "onnxruntime": onnxruntime.__version__,
     }
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Over the last axis, in float64."""
+    logits = logits.astype(np.float64)
+    return logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
 
 
 def open_session(path: Path, model: ModelProto | None = None) -> InferenceSession:
@@ -152,10 +169,9 @@ def score_all(session: InferenceSession, feeds: dict[str, np.ndarray], ids: np.n
     scored = np.argwhere(np.ones_like(ids)) if scores else np.empty((0, 2), dtype=np.int64)
     wanted = np.stack([np.arange(len(scored)), ids[tuple(scored.T)]], axis=1)
     outputs = run_session(session, {**feeds, "scored": scored, "wanted": wanted})
-    logits = outputs["logits"].astype(np.float64)
-    log_probs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+    log_probs = log_softmax(outputs["logits"])
     expected = {"log_probs": log_probs[tuple(wanted.T)],
-                "top_log_probs": log_probs.max(-1), "top_ids": logits.argmax(-1)}
+                "top_log_probs": log_probs.max(-1), "top_ids": outputs["logits"].argmax(-1)}
     for name, value in expected.items():
         if not np.allclose(outputs[name], value, rtol=1e-7, atol=MAX_LOG_PROB_ERROR):
             raise ExportError(f"{name} does not follow from logits")
@@ -177,7 +193,7 @@ def _run_standard(session, sequences):
     columns = np.arange(LENGTH) - late[:, None]
     ids = np.take_along_axis(sequences[:2], np.maximum(columns, 0), axis=1)
     keep = (columns >= 0).astype(np.int64)
-    cache = {i.name: np.empty((2, i.shape[1], 0, i.shape[3]), dtype=np.float32)
+    cache = {i.name: np.empty((2, i.shape[1], 0, i.shape[3]), np.float16 if "float16" in i.type else np.float32)
              for i in session.get_inputs() if i.name.startswith("past_key_values.")}
     logits = []
     for start, end in ((0, CUTS[0]), (CUTS[0], LENGTH)):

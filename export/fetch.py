@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from . import ExportError, encoder
-from .__main__ import convert
+from .from_gguf import convert
 from .folder import is_complete, sha256
 
 RUNTIME = "onnxruntime"

@@ -19,11 +19,13 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def is_complete(folder: Path, source_sha256: str, layout: str) -> bool:
-    """Whether `folder` is an unharmed export of this source in this layout."""
+def is_complete(folder: Path, source_sha256: str, layout: str, precision: str = "fp32",
+                style: str | None = None) -> bool:
+    """Whether `folder` is an unharmed export of this source as it is asked for (`style`: None for any)."""
     try:
         record = json.loads((folder / "alike.json").read_text())
-        return (record["format"] == FORMAT and record["layout"] == layout
+        return (record["format"] == FORMAT and record["layout"] == layout and record["precision"] == precision
+                and style in (None, record["style"])
                 and record["source"]["sha256"] == source_sha256
                 and all(sha256(folder / name) == digest for name, digest in record["files"].items()))
     except (OSError, ValueError, KeyError):
@@ -65,14 +67,14 @@ def write_record(record: dict, folder: Path, files: Iterable[Path]) -> None:
 
 
 def record_of(checkpoint: Checkpoint, layout: str, source_sha256: str, check: dict | None,
-              exporter: dict = {"name": "gguf", "version": __version__}) -> dict:
-    """What alike.json says of a GGUF export, beside its files."""
+              exporter: dict = {"name": "gguf", "version": __version__}, style: str | None = None) -> dict:
+    """What alike.json says of a GGUF export, beside its files. `style`: what the file suggests, if left out."""
     sizes = checkpoint.sizes
     return {
         "layout": layout,
         "architecture": checkpoint.architecture,
         "precision": "fp32",
-        "style": "chat" if checkpoint.has_setting("tokenizer.chat_template") else "base",
+        "style": style or ("chat" if checkpoint.has_setting("tokenizer.chat_template") else "base"),
         "source": {"file": checkpoint.path.name, "sha256": source_sha256},
         "ingredients": {
             "layers": sizes.layers,

@@ -1,129 +1,150 @@
-"""python -m export.from_folder FOLDER --out DIR: state-space and encoder-decoder checkpoints, without torch.
+"""A Hugging Face folder becomes a model folder: loaded and traced by transformers, or built, and compared at the end."""
 
-FOLDER is as Hugging Face has it: config.json, safetensors, tokenizer.json.
-"""
-
-import argparse
 import shutil
-import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-from . import ExportError, __version__
-from .folder import appearing, read_json, sha256, write_json, write_record
+import numpy as np
+import onnx
 
-COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
-SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+from . import ExportError, __version__, say
+from .architectures import Architecture, Exporter, choose
+from .built import write_built
+from .check import MAX_LOGIT_DIFFERENCE, check_model, check_sequences, open_session
+from .folder import appearing, is_complete, write_json, write_record
+from .ingredients import ingredients_of, standard_config
+from .load import load_model, naming, quietly, require_torch
+from .optimize import edit_checked
+from .precision import BITS, quantise
+from .source import Source, open_source
+from .tokenizer_files import has_template, write_generation_config, write_tokenizer
 
-
-@dataclass(frozen=True)
-class Family:
-    """What one value of `model_type` means."""
-
-    architecture: str  # of alike.json: what the engine goes by
-    build: Callable[[Path, Path], dict]  # a folder and a draft, to ingredients
-    run: Callable  # how the check runs it
-    needs: tuple[str, ...] = ()  # settings without which the engine cannot ask
-
-
-def families() -> dict[str, Family]:
-    """Imported here so that --help and a wrong command line answer at once."""
-    from .parity import run_seq2seq, run_state_space
-    from .seq2seq import export_t5
-    from .state_space import export_mamba
-
-    mamba = Family("mamba", export_mamba, run_state_space, needs=("eos_token_id",))
-    t5 = Family("t5", export_t5, run_seq2seq, needs=("eos_token_id", "decoder_start_token_id"))
-    return {"mamba": mamba, "falcon_mamba": mamba, "t5": t5}
+HALF = {"fp16": "float16", "bf16": "bfloat16"}
+LIMIT_OF_SPREAD = 1e-4  # of the logits' standard deviation, where that is large; f32 keeps 1e-7 of a number
 
 
-def export_folder(folder: Path, out: Path, style: str | None = None, check: bool = True, force: bool = False) -> None:
-    """Writes the model folder `out`.
+def convert_folder(model: str, out: Path, layout: str = "scoring", precision: str = "fp32", style: str | None = None,
+                   trust_remote_code: bool = False, check: bool = True, force: bool = False,
+                   chat_template: Path | None = None) -> None:
+    """Writes the model folder `out`, or finds that it is there already. `chat_template`: for a model that brings none.
 
     # Errors
-    ExportError when the folder is not one of the families, lacks a file, or the graph fails its check.
+    ExportError, and no folder, when anything is missing or unknown, or the check fails.
     """
-    from .parity import compare
-
-    config = read_json(folder / "config.json")
-    if config is None:
-        raise ExportError(f"{folder} holds no config.json")
-    known = families()
-    if config.get("model_type") not in known:
-        raise ExportError(f"{folder / 'config.json'}: model_type is {config.get('model_type')!r}, "
-                          f"expected {', '.join(known)}")
-    family = known[config["model_type"]]
-    with appearing(out, replace=force) as draft:
-        write_small_files(folder, config, family, draft)
-        ingredients = family.build(folder, draft)
-        result = None
-        if check:
-            result = compare(folder, draft, family.run)
-            _say("not compared with transformers: torch is not installed here" if result is None else
-                 f"largest difference from transformers {result['max_abs_logit_difference']:.1e} "
-                 f"over {result['positions']} positions (limit {result['limit']:.0e})")
-        weights = sorted(folder.glob("model*.safetensors"))
-        record = {
-            "layout": "scoring",
-            "architecture": family.architecture,
-            "precision": "fp32",
-            "style": style or default_style(config, draft),
-            "source": {"folder": folder.resolve().name, "sha256": {file.name: sha256(file) for file in weights}},
-            "ingredients": ingredients,
-            "exporter": {"name": "alike", "version": __version__},
-            "check": result,
-        }
-        write_record(record, draft, draft.iterdir())
-
-
-def write_small_files(folder: Path, config: dict, family: Family, draft: Path) -> None:
-    """Tokenizer, template and configs as they are; the special ids of both configs in generation_config.json."""
-    if not (folder / "tokenizer.json").is_file():
-        raise ExportError(f"{folder} holds no tokenizer.json (transformers converts others: AutoTokenizer."
-                          "from_pretrained, then save_pretrained)")
-    for file in [folder / name for name in COPIED] + sorted(folder.glob("LICENSE*")):
-        if file.is_file():
-            shutil.copyfile(file, draft / file.name)
-    generation = read_json(folder / "generation_config.json") or {}
-    generation = {name: config[name] for name in SPECIAL_IDS if config.get(name) is not None} | generation
-    if missing := [name for name in family.needs if generation.get(name) is None]:
-        raise ExportError(f"{folder}: neither generation_config.json nor config.json says {missing[0]}")
-    write_json(draft / "generation_config.json", generation)
-
-
-def default_style(config: dict, folder: Path) -> str:
-    """`chat` where there is a template. T5 with a gated MLP is taken for FLAN's, which is tuned to follow a question;
-    T5 1.1, which is not, has the same config, and needs --style base."""
-    tokenizer = read_json(folder / "tokenizer_config.json") or {}
-    if (folder / "chat_template.jinja").is_file() or tokenizer.get("chat_template"):
-        return "chat"
-    return "plain" if str(config.get("feed_forward_proj", "")).startswith("gated-") else "base"
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m export.from_folder", description=__doc__)
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--style", choices=["chat", "plain", "base"], help="how the model is spoken to")
-    parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=True,
-                        help="compare logits with transformers, where torch is installed (default: yes)")
-    parser.add_argument("--force", action="store_true", help="replace an existing folder")
-    options = parser.parse_args()
     start = time.monotonic()
-    try:
-        export_folder(options.folder, options.out, options.style, options.check, options.force)
-    except (ExportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    _say(f"wrote {options.out} in {time.monotonic() - start:.0f} s")
-    return 0
+    source = open_source(model, trust_remote_code)
+    architecture = choose(source.model_type, source.has_own_code, trust_remote_code)
+    digest = source.fingerprint()
+    if not force and is_complete(out, digest, layout, precision, style):
+        say(f"{out} is complete, nothing to do")
+        return
+    write = _build if architecture.exporter == Exporter.BUILDER else _trace
+    with appearing(out, replace=force) as draft:
+        if architecture.remark:
+            say(f"{source.model_type}: {architecture.remark}")
+        if done := write_tokenizer(source, draft, trust_remote_code):
+            say(done)
+        if chat_template is not None and not has_template(draft):
+            shutil.copyfile(chat_template, draft / "chat_template.jinja")
+        record = write(source, architecture, draft, layout, precision, trust_remote_code, check)
+        say_check(record["check"], precision)
+        own_style = record.pop("style", "chat" if has_template(draft) else "base")
+        record = {"layout": layout, "architecture": source.model_type, "precision": precision,
+                  "style": style or own_style, "source": {"folder": source.name, "sha256": digest}, **record}
+        write_record(record, draft, draft.iterdir())
+    say(f"wrote {out} in {time.monotonic() - start:.0f} s")
 
 
-def _say(line):
-    print(line, file=sys.stderr, flush=True)
+def say_check(result: dict | None, precision: str) -> None:
+    if result is None:
+        say("not compared with anything")
+    elif "not_run" in result:
+        say(f"not compared: {result['not_run']}")
+    else:
+        limit = "no limit in this precision" if result["limit"] is None else f"limit {result['limit']:.0e}"
+        say(f"{precision}: logits differ by {result['max_abs_logit_difference']:.1e} at most ({limit}), "
+            f"over {result['positions']} positions")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _build(source: Source, architecture: Architecture, draft: Path, layout, precision, trust_remote_code, check):
+    """Graphs that are written by hand, which check themselves."""
+    if (layout, precision) != ("scoring", "fp32"):
+        raise ExportError(f"{source.model_type} is built in the scoring layout and fp32 only")
+    return write_built(source, draft, check)
+
+
+def _trace(source: Source, architecture: Architecture, draft: Path, layout, precision, trust_remote_code, check) -> dict:
+    """Graphs that transformers' exporter traces. What alike.json says of them is returned."""
+    require_torch()
+    import torch
+
+    from .remap import load_remapped
+    from .trace import write_standard
+    from .traceable import make_traceable
+
+    say(f"loading {source.folder}")
+    remapped = architecture.exporter == Exporter.REMAPPED
+    model = load_remapped(source) if remapped else load_model(source, trust_remote_code)
+    parameters = sum(weight.numel() for weight in model.parameters())
+    facts = {
+        "ingredients": ingredients_of(model.config, parameters),
+        "exporter": {"name": "transformers", "class": type(model).__name__, "alike": __version__,
+                     **{name: version(name) for name in ("transformers", "torch", "onnx", "onnxscript")}},
+    }
+    own = {**model.config.to_dict(), "model_type": source.model_type} if remapped else source.config
+    write_json(draft / "config.json", standard_config(model.config, own))
+    write_generation_config(model.config, draft)
+
+    # The reference is computed first, so that its weights and those of the session are not needed at once.
+    vocab_size = model.get_input_embeddings().num_embeddings
+    expected = _logits_of(model, check_sequences(vocab_size)) if check else None
+    if precision in HALF:
+        model.to(getattr(torch, HALF[precision]))
+    say(f"tracing {facts['ingredients']['layers']} layers, {parameters:,} parameters")
+    target = draft / "model.onnx"
+    make_traceable(model)
+    write_standard(model, target)
+    del model
+
+    def compare(path, trees, limit):
+        try:
+            session = open_session(path)
+        except ExportError as error:
+            if precision != "bf16" or "NOT_IMPLEMENTED" not in str(error):
+                raise
+            return {"not_run": f"{error} (its CPU provider lacks kernels for bf16)"}
+        result = check_model(lambda ids: expected, vocab_size, layout, session, trees, limit)
+        return {"reference": f"transformers {version('transformers')} in float32, each sequence whole", **result}
+
+    return facts | _finish(target, layout, precision, compare if check else None,
+                           0 if expected is None else float(expected.std()))
+
+
+def _finish(target: Path, layout: str, precision: str, compare, spread: float) -> dict:
+    """Edits, compares and quantises the traced graph; says how."""
+    limit = None if precision in HALF else max(MAX_LOGIT_DIFFERENCE, float(f"{LIMIT_OF_SPREAD * spread:.1g}"))
+    said, result = {}, None
+    if layout == "scoring":
+        model = onnx.load(target, load_external_data=False)
+        said["edit"], result = edit_checked(
+            model, {}, target, compare and (lambda path, _, trees: compare(path, trees, limit)))
+    elif compare:
+        result = compare(target, True, limit)
+    if precision in BITS:
+        if result is not None:
+            said["check_before_quantising"] = result
+            say_check(result, "fp32")
+        quantise(target, BITS[precision])
+        rows = said.get("edit", {}).get("rows") != "chains"
+        result = compare and compare(target, rows, None)
+    return said | {"check": result}
+
+
+def _logits_of(model, sequences: np.ndarray) -> np.ndarray:
+    """Each sequence whole, without a cache: `[batch, seq, vocab]`."""
+    import torch
+
+    with naming("transformers"), quietly(), torch.no_grad():
+        return torch.cat([model(input_ids=torch.from_numpy(ids[None]), use_cache=False).logits
+                          for ids in sequences]).numpy()

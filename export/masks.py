@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from ml_dtypes import finfo  # numpy's does not know bf16
 from onnx import NodeProto, helper, numpy_helper
 
 from .caches import is_attention
@@ -196,4 +197,4 @@ def _is_plain(number: np.ndarray) -> bool:
 
 
 def _lowest(dtype: int) -> float:
-    return float(np.finfo(helper.tensor_dtype_to_np_dtype(dtype)).min)
+    return float(finfo(helper.tensor_dtype_to_np_dtype(dtype)).min)

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def optimize(folder: Path, out: Path | None = None, check: bool = True, force: b
                 shutil.copyfile(folder / name, draft / name)
             for name in data:
                 shutil.copyfile(source.parent / name, draft / name)
-        edit, result = _edit(source, model, _config(folder), target, check)
+        config = _config(folder)
+        edit, result = edit_checked(model, config, target, Original(source, model, config).compare if check else None)
         record = read_json(folder / "alike.json") or _first_record(model, source)
         record |= {"layout": "scoring", "edit": edit, "check": result}
         files = [target, *(target.parent / name for name in data), *(draft / name for name in small)]
@@ -53,22 +55,25 @@ def optimize(folder: Path, out: Path | None = None, check: bool = True, force: b
     return f"wrote {folder if in_place else out} for rows that are {edit['rows']}{reason}"
 
 
-def _edit(source: Path, model: ModelProto, config: dict, target: Path, check: bool) -> tuple[dict, dict | None]:
-    """Writes `target`: for rows that are trees, or for chains if that cannot be or fails the check."""
+def edit_checked(model: ModelProto, config: dict, target: Path,
+                 compare: Callable[[Path, ModelProto, bool], dict] | None) -> tuple[dict, dict | None]:
+    """Writes `target`: for rows that are trees, or for chains if that cannot be or fails the check.
+
+    `compare(path, edited, trees)` returns what alike.json records, and raises ExportError where the graphs differ.
+    """
     edited, why_chains = to_scoring(model, config)
     write_graph(edited, target)
     result = None
-    if check:
-        original = Original(source, model, config)
+    if compare is not None:
         try:
-            result = original.compare(target, edited, trees=why_chains is None)
+            result = compare(target, edited, why_chains is None)
         except ExportError as error:
             if why_chains is not None:
                 raise
             why_chains = f"trees fail the check: {error}"
             edited, _ = to_scoring(model, config, chains=True)
             write_graph(edited, target)
-            result = original.compare(target, edited, trees=False)
+            result = compare(target, edited, False)
     edit = {"version": __version__, "rows": "trees" if why_chains is None else "chains"}
     return edit if why_chains is None else edit | {"because": why_chains}, result
 

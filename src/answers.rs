@@ -1,16 +1,16 @@
-//! What a free answer says: which of two options it names.
+//! What a free answer says: which of some options it names.
 
 /// How an answer was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parsed {
-    /// It names the first option and not the second.
-    First,
-    /// It names the second option and not the first.
-    Second,
-    /// It names neither option.
+    /// It names this option and no other.
+    Option(usize),
+    /// It names no option.
     NoOption,
-    /// It names both.
+    /// It names both of two.
     BothOptions,
+    /// It names several of more than two.
+    SeveralOptions,
     /// It says nothing.
     Empty,
 }
@@ -19,47 +19,46 @@ impl Parsed {
     /// As the column `parse` has it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::First | Self::Second => "parsed",
+            Self::Option(_) => "parsed",
             Self::NoOption => "unparsed: no option named",
             Self::BothOptions => "unparsed: both options named",
+            Self::SeveralOptions => "unparsed: several options named",
             Self::Empty => "unparsed: empty",
         }
     }
 
-    /// Whether the first option was chosen; `None` when the answer does not say.
-    pub fn chose_first(self) -> Option<bool> {
+    /// The option chosen; `None` when the answer does not say.
+    pub fn chosen(self) -> Option<usize> {
         match self {
-            Self::First => Some(true),
-            Self::Second => Some(false),
+            Self::Option(option) => Some(option),
             _ => None,
         }
     }
 }
 
 /// Reads an answer: whole words, whatever their case, the longest name first, so that "baseball glove" does not also name
-/// "baseball". The anchor may be named too; where an option stands inside its name, that is not naming the option.
-pub fn parse(answer: &str, anchor: &str, options: [&str; 2]) -> Parsed {
+/// "baseball". `others` are in the question without being options (an anchor): they may be named too, and where an option
+/// stands inside their names, that is not naming the option.
+pub fn parse(answer: &str, others: &[&str], options: &[&str]) -> Parsed {
     let mut text = folded(answer);
     if text.is_empty() {
         return Parsed::Empty;
     }
-    let names = [folded(options[0]), folded(options[1]), folded(anchor)];
-    let mut order = [0, 1, 2];
+    let names: Vec<String> = options.iter().chain(others).map(|name| folded(name)).collect();
+    let mut order: Vec<usize> = (0..names.len()).collect();
     order.sort_by_key(|i| std::cmp::Reverse(names[*i].len()));
-    let mut named = [false; 3];
+    let mut struck = vec![false; names.len()];
     for i in order {
-        named[i] = strike(&mut text, &names[i]);
+        struck[i] = strike(&mut text, &names[i]);
     }
-    if names[0] == names[1] {
-        // Names that differ in case only cannot be told apart.
-        named[1] = named[0] || named[1];
-        named[0] = named[1];
-    }
-    match named {
-        [true, true, _] => Parsed::BothOptions,
-        [true, false, _] => Parsed::First,
-        [false, true, _] => Parsed::Second,
-        [false, false, _] => Parsed::NoOption,
+    // Options that differ in case only cannot be told apart: to name one is to name all of them.
+    let named = |option: usize| (0..options.len()).any(|other| struck[other] && names[other] == names[option]);
+    let named: Vec<usize> = (0..options.len()).filter(|option| named(*option)).collect();
+    match (&named[..], options.len()) {
+        ([], _) => Parsed::NoOption,
+        ([one], _) => Parsed::Option(*one),
+        (_, 2) => Parsed::BothOptions,
+        _ => Parsed::SeveralOptions,
     }
 }
 
@@ -98,39 +97,39 @@ mod tests {
     use super::*;
 
     fn read(answer: &str, options: [&str; 2]) -> Parsed {
-        parse(answer, "tennis ball", options)
+        parse(answer, &["tennis ball"], &options)
     }
 
     #[test]
     fn one_option_as_whole_words_in_any_case() {
-        assert_eq!(read("Cat", ["cat", "dog"]), Parsed::First);
-        assert_eq!(read("I'd say the DOG.", ["cat", "dog"]), Parsed::Second);
-        assert_eq!(read("\"ice\n  cream\"", ["ice cream", "dog"]), Parsed::First);
-        assert_eq!(read("hot-air balloon!", ["balloon", "hot-air balloon"]), Parsed::Second);
-        assert_eq!(read("ÉCLAIR", ["éclair", "pie"]), Parsed::First);
-        assert_eq!(read("cat, cat, cat", ["cat", "dog"]), Parsed::First);
-        assert_eq!(read("Tennis ball is like a cat", ["cat", "dog"]), Parsed::First);
+        assert_eq!(read("Cat", ["cat", "dog"]), Parsed::Option(0));
+        assert_eq!(read("I'd say the DOG.", ["cat", "dog"]), Parsed::Option(1));
+        assert_eq!(read("\"ice\n  cream\"", ["ice cream", "dog"]), Parsed::Option(0));
+        assert_eq!(read("hot-air balloon!", ["balloon", "hot-air balloon"]), Parsed::Option(1));
+        assert_eq!(read("ÉCLAIR", ["éclair", "pie"]), Parsed::Option(0));
+        assert_eq!(read("cat, cat, cat", ["cat", "dog"]), Parsed::Option(0));
+        assert_eq!(read("Tennis ball is like a cat", ["cat", "dog"]), Parsed::Option(0));
     }
 
     #[test]
     fn parts_of_words_are_not_named() {
         assert_eq!(read("category", ["cat", "dog"]), Parsed::NoOption);
         assert_eq!(read("hotdogs", ["cat", "dog"]), Parsed::NoOption);
-        assert_eq!(read("concatenate a dog", ["cat", "dog"]), Parsed::Second);
+        assert_eq!(read("concatenate a dog", ["cat", "dog"]), Parsed::Option(1));
         assert_eq!(read("cat_7", ["cat", "dog"]), Parsed::NoOption);
-        assert_eq!(read("C++.", ["c++", "dog"]), Parsed::First);
+        assert_eq!(read("C++.", ["c++", "dog"]), Parsed::Option(0));
     }
 
     #[test]
     fn the_longest_name_first() {
-        assert_eq!(read("Baseball glove.", ["baseball", "baseball glove"]), Parsed::Second);
-        assert_eq!(read("baseball", ["baseball glove", "baseball"]), Parsed::Second);
+        assert_eq!(read("Baseball glove.", ["baseball", "baseball glove"]), Parsed::Option(1));
+        assert_eq!(read("baseball", ["baseball glove", "baseball"]), Parsed::Option(1));
         assert_eq!(read("baseball glove or baseball?", ["baseball", "baseball glove"]), Parsed::BothOptions);
-        assert_eq!(read("hatchet", ["hat", "hatchet"]), Parsed::Second);
+        assert_eq!(read("hatchet", ["hat", "hatchet"]), Parsed::Option(1));
         // Inside the anchor's name is not the option.
-        let about_gloves = |answer| parse(answer, "baseball glove", ["baseball", "balloon"]);
+        let about_gloves = |answer| parse(answer, &["baseball glove"], &["baseball", "balloon"]);
         assert_eq!(about_gloves("baseball glove"), Parsed::NoOption);
-        assert_eq!(about_gloves("A baseball glove is like a baseball"), Parsed::First);
+        assert_eq!(about_gloves("A baseball glove is like a baseball"), Parsed::Option(0));
     }
 
     #[test]
@@ -138,8 +137,19 @@ mod tests {
         assert_eq!(read(" \n ", ["cat", "dog"]), Parsed::Empty);
         assert_eq!(read("cat or dog", ["cat", "dog"]), Parsed::BothOptions);
         assert_eq!(read("neither", ["cat", "dog"]).name(), "unparsed: no option named");
-        assert_eq!(read("neither", ["cat", "dog"]).chose_first(), None);
+        assert_eq!(read("neither", ["cat", "dog"]).chosen(), None);
         assert_eq!(read("turkey", ["turkey", "Turkey"]), Parsed::BothOptions);
         assert_eq!(read("", ["", "dog"]), Parsed::Empty);
+    }
+
+    #[test]
+    fn exactly_one_of_three() {
+        let read = |answer| parse(answer, &[], &["baseball", "baseball glove", "cat"]);
+        assert_eq!(read("The odd one out is the cat."), Parsed::Option(2));
+        assert_eq!(read("Baseball glove"), Parsed::Option(1));
+        assert_eq!(read("baseball, not the baseball glove"), Parsed::SeveralOptions);
+        assert_eq!(read("cat, baseball or baseball glove"), Parsed::SeveralOptions);
+        assert_eq!(read("dog").name(), "unparsed: no option named");
+        assert_eq!(parse("Turkey", &[], &["cat", "turkey", "Turkey"]), Parsed::SeveralOptions);
     }
 }

@@ -2,25 +2,25 @@
 
 use std::collections::HashMap;
 
-use crate::triplets::Triplet;
+use crate::presentations::{Presentation, Task};
 
-/// One answered presentation. What a respondent cannot have is `None`.
+/// One answered presentation. What a respondent cannot have is `None`; what each option has, in the order shown, is a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgment {
-    /// What was asked, options in the order shown.
-    pub triplet: Triplet,
+    /// What was asked.
+    pub presentation: Presentation,
     /// Which repetition of the same presentation.
     pub repeat: i16,
-    /// Whether the first option was chosen; `None` if the answer names neither.
-    pub chose_first: Option<bool>,
+    /// The option that was chosen, or named the odd one; `None` if the answer does not say.
+    pub chosen: Option<usize>,
     /// How the choice was made: `argmax`, `sample`, `generate` or `simulated`.
     pub decision: &'static str,
     /// What decided: a score kind, `cosine`, `generate` or `simulated`.
     pub score_kind: &'static str,
-    /// The two numbers that decided.
-    pub scores: Option<[f32; 2]>,
-    /// Probability of the first option under the decision.
-    pub p_decision: Option<f32>,
+    /// The numbers that decided.
+    pub scores: Option<Vec<f32>>,
+    /// Probability of each option under the decision.
+    pub p: Option<Vec<f32>>,
     /// What a language model adds.
     pub model: Option<ModelScores>,
 }
@@ -39,9 +39,9 @@ pub struct ModelScores {
     /// Its log-probability.
     pub top_log_prob: f32,
     /// Unicode characters of each option.
-    pub n_chars: [i16; 2],
+    pub n_chars: Vec<i16>,
     /// UTF-8 bytes of each option.
-    pub n_bytes: [i16; 2],
+    pub n_bytes: Vec<i16>,
     /// Tokens of the prompt.
     pub n_prompt_tokens: i32,
 }
@@ -59,54 +59,70 @@ pub struct Answer {
 #[derive(Debug, Clone, PartialEq)]
 pub struct OptionScores {
     /// Log-probability of each option after the prompt.
-    pub log_prob: [f32; 2],
+    pub log_prob: Vec<f32>,
     /// Whether the closing token is included.
     pub closed: bool,
     /// Log-probability of each option after the neutral prompt.
-    pub prior: [f32; 2],
-    /// Softmax over `log_prob`.
-    pub p_first: f32,
-    /// Probability of the first under step-by-step renormalisation.
+    pub prior: Vec<f32>,
+    /// Of two options, softmax over `log_prob`: probability of the first.
+    pub p_first: Option<f32>,
+    /// Of two options, probability of the first under step-by-step renormalisation.
     pub p_first_greedy: Option<f32>,
     /// Probability that the answer is one of the options.
     pub choice_mass: f32,
     /// Tokens of each option as written.
-    pub n_tokens: [i16; 2],
+    pub n_tokens: Vec<i16>,
 }
 
 /// How choices depend on the order in which options are shown.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct OrderTally {
+    task: Task,
     /// Number of judgments.
     pub n: usize,
     /// Those with a choice.
     pub n_chosen: usize,
-    /// Those that chose the option shown first.
-    pub n_first: usize,
-    /// By triplet and repeat, for each order: whether the option with the smaller id was chosen.
-    choices: HashMap<(i64, i16), [Option<bool>; 2]>,
+    /// Those that chose the option at each place.
+    pub n_at: Vec<usize>,
+    /// By triplet and repeat: each order that was answered with the rank, by id, of the option chosen.
+    choices: HashMap<(i64, i16), Vec<(i8, usize)>>,
 }
 
 impl OrderTally {
-    /// Counts one judgment; `order` is 0 when the first option shown has the smaller id.
-    pub fn add(&mut self, triplet_id: i64, order: i8, repeat: i16, chose_first: Option<bool>) {
+    /// Nothing counted yet.
+    pub fn new(task: Task) -> Self {
+        Self { task, n: 0, n_chosen: 0, n_at: vec![0; task.options().len()], choices: HashMap::new() }
+    }
+
+    /// Counts one judgment: which of [`Task::orders`] was shown, and at which place the option chosen stood.
+    pub fn add(&mut self, triplet_id: i64, order: i8, repeat: i16, chosen: Option<usize>) {
         self.n += 1;
-        let Some(first) = chose_first else { return };
+        let Some(place) = chosen else { return };
         self.n_chosen += 1;
-        self.n_first += usize::from(first);
-        let order = usize::from(order == 1);
-        self.choices.entry((triplet_id, repeat)).or_default()[order] = Some(first == (order == 0));
+        self.n_at[place] += 1;
+        let rank = self.task.orders()[usize::try_from(order).unwrap_or_default()][place];
+        self.choices.entry((triplet_id, repeat)).or_default().push((order, rank));
     }
 
-    /// Share of choices that took the first option: 0.5 without position bias.
-    pub fn first_share(&self) -> Option<f64> {
-        (self.n_chosen > 0).then(|| self.n_first as f64 / self.n_chosen as f64)
+    /// Share of choices that took the option at each place, the same for all without position bias; `None` without choices.
+    pub fn place_shares(&self) -> Option<Vec<f64>> {
+        let share = |n: &usize| *n as f64 / self.n_chosen as f64;
+        (self.n_chosen > 0).then(|| self.n_at.iter().map(share).collect())
     }
 
-    /// Of triplets answered in both orders, how many there are and the share with the same choice.
+    /// Of pairs of orders in which the same triplet was answered, how many there are and the share with the same choice.
+    ///
+    /// An anchored triplet asked in both orders is one pair, an odd-one-out triplet in three rotations is three.
     pub fn consistency(&self) -> (usize, Option<f64>) {
-        let pairs = self.choices.values().filter_map(|[a, b]| Some((*a)? == (*b)?));
-        let (n, same) = pairs.fold((0, 0), |(n, same), one| (n + 1, same + usize::from(one)));
+        let (mut n, mut same) = (0_usize, 0_usize);
+        for answered in self.choices.values() {
+            for (index, (order, choice)) in answered.iter().enumerate() {
+                for (_, other) in answered[..index].iter().filter(|(other_order, _)| other_order != order) {
+                    n += 1;
+                    same += usize::from(choice == other);
+                }
+            }
+        }
         (n, (n > 0).then(|| same as f64 / n as f64))
     }
 }
@@ -118,24 +134,32 @@ pub struct Quality {
     pub n: usize,
     /// Those without a choice.
     pub n_unparsed: usize,
-    /// Share of choices that took the first option: 0.5 without position bias.
-    pub first_share: Option<f64>,
+    /// Share of choices that took the option at each place: the same for all without position bias.
+    pub place_shares: Option<Vec<f64>>,
     /// Median probability that the free answer is one of the options.
     pub median_choice_mass: Option<f64>,
     /// Share of choices where the model's most probable first token begins a permitted option.
     pub top_token_permitted: Option<f64>,
-    /// Mean |p_decision − ½|·2: 0 undecided, 1 certain.
+    /// Mean distance of the highest probability from that of a coin, as a share of the most it can be: 0 undecided, 1
+    /// certain. Of two options, |2p − 1|.
     pub mean_decisiveness: Option<f64>,
-    /// Of triplets asked in both orders, the share with the same choice.
+    /// Of triplets asked in several orders, the share of pairs of orders with the same choice.
     pub swap_consistency: Option<f64>,
-    /// Number of such triplets.
+    /// Number of such pairs.
     pub n_swapped: usize,
+}
+
+impl Quality {
+    /// Share of choices that took the option at a place.
+    pub fn share_at(&self, place: usize) -> Option<f64> {
+        self.place_shares.as_ref()?.get(place).copied()
+    }
 }
 
 /// Summarises judgments of one respondent over `n_concepts` concepts.
 ///
 /// `option_name` gives the name of a concept, to tell whether the model's top token begins an option.
-pub fn quality(judgments: &[Judgment], n_concepts: usize, option_name: impl Fn(u32) -> String) -> Quality {
+pub fn quality(task: Task, judgments: &[Judgment], n_concepts: usize, option_name: impl Fn(u32) -> String) -> Quality {
     let mean = |sum: f64, n: usize| (n > 0).then(|| sum / n as f64);
     let masses: Vec<f64> =
         judgments.iter().filter_map(|j| Some(f64::from(j.model.as_ref()?.options.as_ref()?.choice_mass))).collect();
@@ -143,24 +167,23 @@ pub fn quality(judgments: &[Judgment], n_concepts: usize, option_name: impl Fn(u
         .iter()
         .filter_map(|j| {
             let top = j.model.as_ref()?.top_token.trim();
-            let begins = |id: u32| option_name(id).starts_with(top);
-            Some(!top.is_empty() && (begins(j.triplet.first) || begins(j.triplet.second)))
+            let begins = |id: &u32| option_name(*id).starts_with(top);
+            Some(!top.is_empty() && j.presentation.options().iter().any(begins))
         })
         .collect();
-    let decisive: Vec<f64> =
-        judgments.iter().filter_map(|j| Some((f64::from(j.p_decision?) - 0.5).abs() * 2.0)).collect();
+    let decisive: Vec<f64> = judgments.iter().filter_map(|j| Some(decisiveness(j.p.as_ref()?))).collect();
 
-    let mut tally = OrderTally::default();
+    let mut tally = OrderTally::new(task);
     for judgment in judgments {
-        let triplet = judgment.triplet;
-        tally.add(triplet.id(n_concepts), triplet.order(), judgment.repeat, judgment.chose_first);
+        let presentation = judgment.presentation;
+        tally.add(presentation.id(n_concepts), presentation.order(), judgment.repeat, judgment.chosen);
     }
     let (n_swapped, swap_consistency) = tally.consistency();
     let share = |flags: &[bool]| mean(flags.iter().filter(|f| **f).count() as f64, flags.len());
     Quality {
         n: judgments.len(),
         n_unparsed: judgments.len() - tally.n_chosen,
-        first_share: tally.first_share(),
+        place_shares: tally.place_shares(),
         median_choice_mass: crate::stats::quantile(&masses, 0.5).ok(),
         top_token_permitted: share(&permitted),
         mean_decisiveness: mean(decisive.iter().sum(), decisive.len()),
@@ -169,31 +192,50 @@ pub fn quality(judgments: &[Judgment], n_concepts: usize, option_name: impl Fn(u
     }
 }
 
+/// See [`Quality::mean_decisiveness`].
+fn decisiveness(p: &[f32]) -> f64 {
+    let (highest, coin) = (p.iter().copied().fold(0.0, f32::max), 1.0 / p.len() as f64);
+    (f64::from(highest) - coin) / (1.0 - coin)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn order_effects_by_hand() {
-        let mut tally = OrderTally::default();
-        assert_eq!((tally.first_share(), tally.consistency()), (None, (0, None)));
+        let mut tally = OrderTally::new(Task::Anchored);
+        assert_eq!((tally.place_shares(), tally.consistency()), (None, (0, None)));
         // Triplet 1: the smaller id in both orders. 2: the first shown in both. 3: one answer missing. 4: asked once.
-        for (triplet, order, chose_first) in [
-            (1, 0, Some(true)),
-            (1, 1, Some(false)),
-            (2, 0, Some(true)),
-            (2, 1, Some(true)),
-            (3, 0, Some(true)),
+        for (triplet, order, chosen) in [
+            (1, 0, Some(0)),
+            (1, 1, Some(1)),
+            (2, 0, Some(0)),
+            (2, 1, Some(0)),
+            (3, 0, Some(0)),
             (3, 1, None),
-            (4, 1, Some(false)),
+            (4, 1, Some(1)),
         ] {
-            tally.add(triplet, order, 0, chose_first);
+            tally.add(triplet, order, 0, chosen);
         }
-        assert_eq!((tally.n, tally.n_chosen, tally.n_first), (7, 6, 4));
+        assert_eq!((tally.n, tally.n_chosen, &tally.n_at[..]), (7, 6, &[4, 2][..]));
         assert_eq!(tally.consistency(), (2, Some(0.5)));
         // Repeats are pairs of their own.
-        tally.add(1, 0, 1, Some(false));
-        tally.add(1, 1, 1, Some(true));
+        tally.add(1, 0, 1, Some(1));
+        tally.add(1, 1, 1, Some(0));
         assert_eq!(tally.consistency(), (3, Some(2.0 / 3.0)));
+    }
+
+    #[test]
+    fn order_effects_of_three() {
+        let mut tally = OrderTally::new(Task::OddOneOut);
+        // Rotations 0 1 2, 1 2 0 and 2 0 1. Triplet 1: always the largest id. 2: always the first place.
+        for (triplet, order, place) in [(1, 0, 2), (1, 3, 1), (1, 4, 0), (2, 0, 0), (2, 3, 0), (2, 4, 0)] {
+            tally.add(triplet, order, 0, Some(place));
+        }
+        assert_eq!(tally.place_shares().unwrap(), [4.0 / 6.0, 1.0 / 6.0, 1.0 / 6.0]);
+        assert_eq!(tally.consistency(), (6, Some(0.5)));
+        assert!((decisiveness(&[0.5, 0.25, 0.25]) - 0.25).abs() < 1e-12);
+        assert!((decisiveness(&[0.125, 0.875]) - 0.75).abs() < 1e-12);
     }
 }

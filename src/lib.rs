@@ -21,8 +21,8 @@
 //! let plan = Plan::new(&questions, Reuse::Trie, Strategy::Tree, Budget { batch_tokens: 64, cache_tokens: 1024 });
 //! let evaluation = evaluate(&mut ScriptedModel::new(16), &plan, |_| {})?;
 //! let steps = [0, 1].map(|option: usize| &evaluation.log_probs[plan.slots[0][option].clone()]);
-//! let scores = ChoiceScores::new(&questions[0], steps);
-//! assert!((0.0..=1.0).contains(&scores.p_first));
+//! let scores = ChoiceScores::new(&questions[0], &steps);
+//! assert!((0.0..=1.0).contains(&scores.p[0]));
 //! # Ok::<(), alike::Error>(())
 //! ```
 
@@ -39,8 +39,10 @@ pub mod judgments;
 pub mod linalg;
 pub mod model_folder;
 pub mod multiple_choice;
+pub mod odd_one_out;
 pub mod optimize;
 mod pipeline;
+pub mod presentations;
 pub mod prompts;
 pub mod reference;
 pub mod report;
@@ -49,6 +51,7 @@ pub mod scoring;
 pub mod seed;
 pub mod stats;
 pub mod store;
+pub mod suite;
 pub mod triplets;
 
 pub use error::{Error, Result};

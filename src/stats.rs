@@ -142,6 +142,31 @@ pub fn sigmoid(z: f64) -> f64 {
     if z >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) }
 }
 
+/// exp(xᵢ / T) / Σⱼ exp(xⱼ / T); of two values, [`sigmoid`] of their difference over T to the last bit. −∞ has probability
+/// 0, unless there is nothing else.
+///
+/// ```
+/// assert_eq!(alike::stats::softmax(&[1.0, 1.0, f64::NEG_INFINITY], 2.0), [0.5, 0.5, 0.0]);
+/// ```
+pub fn softmax(values: &[f64], temperature: f64) -> Vec<f64> {
+    let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = values.iter().map(|value| ((value - highest) / temperature).exp()).collect();
+    let total: f64 = weights.iter().sum();
+    weights.iter().map(|weight| weight / total).collect()
+}
+
+/// The index that a uniform number in [0, 1) draws from probabilities: the first below whose cumulative sum it lies.
+pub fn drawn(p: &[f64], uniform: f64) -> usize {
+    let mut below = 0.0;
+    let reached = |p: &f64| {
+        below += p;
+        uniform < below
+    };
+    // Rounding may leave the sum a little short of one: the last index with a probability.
+    let last = || p.iter().rposition(|p| *p > 0.0).unwrap_or(0);
+    p.iter().position(reached).unwrap_or_else(last)
+}
+
 /// A standard normal draw.
 ///
 /// # Source

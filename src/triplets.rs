@@ -1,12 +1,10 @@
 //! Triplets: an anchor and the two options it is compared with, and the designs that choose them.
 
 use std::collections::HashSet;
-use std::path::Path;
 
-use rand::RngExt;
-use sha2::{Digest, Sha256};
+use rand::{Rng, RngExt};
 
-use crate::concepts::{ConceptId, Concepts, csv_error};
+use crate::concepts::ConceptId;
 use crate::error::{Error, Result};
 use crate::seed::Streams;
 
@@ -68,30 +66,26 @@ pub fn count(n_concepts: usize) -> i64 {
     n * (n - 1) * (n - 2) / 2
 }
 
-/// sha256 over the ids of the triplets in their order: what makes two sets the same set.
-pub fn digest(triplets: &[Triplet]) -> String {
-    let mut hash = Sha256::new();
-    for triplet in triplets {
-        for id in [triplet.anchor, triplet.first, triplet.second] {
-            hash.update(id.to_le_bytes());
-        }
-    }
-    crate::hex(&hash.finalize())
-}
-
-/// Draws `n` different triplets at random without replacement (Floyd's algorithm), the option order by coin;
+/// Draws `n` different triplets at random without replacement, the option order by coin;
 /// with `counterbalance`, both orders of each. Sorted.
 ///
 /// # Errors
 /// [`Error::Setting`] when there are fewer than `n` triplets.
 pub fn random(n_concepts: usize, n: usize, counterbalance: bool, seed: u64) -> Result<Vec<Triplet>> {
-    let total = count(n_concepts);
+    let ids = distinct_ids(count(n_concepts), n, n_concepts, &mut Streams::new(seed, "triplets").rng(0))?;
+    Ok(ordered(ids.into_iter(), n_concepts, counterbalance, seed))
+}
+
+/// `n` different ids below `total`, the number of triplets of `n_concepts` (Floyd's algorithm).
+///
+/// # Errors
+/// [`Error::Setting`] when there are fewer than `n`.
+pub(crate) fn distinct_ids(total: i64, n: usize, n_concepts: usize, rng: &mut impl Rng) -> Result<HashSet<i64>> {
     let wanted = i64::try_from(n).ok().filter(|n| *n <= total && *n > 0).ok_or_else(|| Error::Setting {
         field: "triplets.n".into(),
         found: n.to_string(),
         expected: format!("1 to {total}, the number of triplets of {n_concepts} concepts"),
     })?;
-    let mut rng = Streams::new(seed, "triplets").rng(0);
     let mut chosen = HashSet::with_capacity(n);
     for top in total - wanted..total {
         let id = rng.random_range(0..=top);
@@ -99,7 +93,7 @@ pub fn random(n_concepts: usize, n: usize, counterbalance: bool, seed: u64) -> R
             chosen.insert(top);
         }
     }
-    Ok(ordered(chosen.into_iter(), n_concepts, counterbalance, seed))
+    Ok(chosen)
 }
 
 /// Every triplet once, the option order by coin; with `counterbalance`, both orders of each. Sorted.
@@ -120,68 +114,6 @@ fn ordered(ids: impl Iterator<Item = i64>, n_concepts: usize, counterbalance: bo
     }
     triplets.sort_unstable();
     triplets
-}
-
-/// One row of a triplet table, by name.
-pub type NamedTriplet = [String; 3];
-
-/// Reads `anchor, first, second` from a CSV, in the order of the file; other columns are ignored and returned by name.
-///
-/// # Errors
-/// [`Error::Format`] when a column is missing or the file is no CSV.
-pub fn read_csv(path: &Path) -> Result<(Vec<NamedTriplet>, Vec<String>)> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(fs_err::File::open(path)?);
-    let header = reader.headers().map_err(|e| csv_error(path, &e))?.clone();
-    let names = ["anchor", "first", "second"];
-    let mut at = [0; 3];
-    for (position, name) in at.iter_mut().zip(names) {
-        *position = header.iter().position(|h| h == name).ok_or_else(|| Error::Format {
-            path: path.into(),
-            found: format!("the columns {}", header.iter().collect::<Vec<_>>().join(", ")),
-            expected: "columns named `anchor`, `first` and `second`".into(),
-        })?;
-    }
-    let ignored = header.iter().filter(|h| !names.contains(h)).map(str::to_owned).collect();
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|e| csv_error(path, &e))?;
-        rows.push(at.map(|i| record[i].to_owned()));
-    }
-    Ok((rows, ignored))
-}
-
-/// Turns named triplets into ids, sorted; the same row twice is kept once.
-///
-/// # Errors
-/// [`Error::Cell`] with the row (header = 1) of a name that is not in `concepts`, or of a triplet that repeats a concept.
-pub fn resolve(rows: &[NamedTriplet], concepts: &Concepts, path: &Path) -> Result<Vec<Triplet>> {
-    let mut triplets = Vec::with_capacity(rows.len());
-    for (index, names) in rows.iter().enumerate() {
-        let mut ids = [0; 3];
-        for ((id, name), column) in ids.iter_mut().zip(names).zip(["anchor", "first", "second"]) {
-            *id = concepts.id(name).ok_or_else(|| Error::Cell {
-                path: path.into(),
-                row: index + 2,
-                column: column.into(),
-                found: format!("{name:?}"),
-                expected: "a name of the concept list".into(),
-            })?;
-        }
-        let [anchor, first, second] = ids;
-        if anchor == first || anchor == second || first == second {
-            return Err(Error::Cell {
-                path: path.into(),
-                row: index + 2,
-                column: "second".into(),
-                found: format!("{}, {}, {}", names[0], names[1], names[2]),
-                expected: "three different concepts".into(),
-            });
-        }
-        triplets.push(Triplet { anchor, first, second });
-    }
-    triplets.sort_unstable();
-    triplets.dedup();
-    Ok(triplets)
 }
 
 #[cfg(test)]

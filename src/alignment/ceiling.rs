@@ -8,18 +8,19 @@
 use faer::{Mat, MatRef};
 use serde::Serialize;
 
-use crate::embedding::{Comparison, FitRecord, FitSettings, fit};
+use crate::embedding::{Answered, Comparison, FitRecord, FitSettings, OddOneOutAnswer, fit};
 use crate::error::{Error, Result};
-use crate::respondents::simulated::{ResponseModel, SimulatedSubject, tau_for_agreement};
+use crate::odd_one_out::OddOneOut;
+use crate::presentations::{Presentation, Task};
+use crate::respondents::simulated::{ResponseModel, SimulatedSubject, beta_for_agreement, tau_for_agreement};
 
 /// A simulated subject and the embedding of its answers.
 #[derive(Debug, Clone, Serialize)]
 pub struct Ceiling {
     /// How the subject answered.
     pub subject: ResponseModel,
-    /// Its noise in the reference's units of distance: 0 for a noise-free subject, none for a coin.
-    pub tau: Option<f64>,
-    /// Its expected agreement with the noise-free order on the triplets asked: 1 without noise, one half for a coin.
+    /// Its expected agreement with the noise-free answers to the triplets asked: 1 without noise, one half for a coin (a
+    /// third where the odd one of three is named).
     pub agreement: f64,
     /// Held-out accuracy of the fit to its answers.
     pub heldout_accuracy: f64,
@@ -40,18 +41,18 @@ const MAX_SUBJECTS: usize = 10;
 /// The search ends when the accuracy is within this share of its own standard error of the target.
 const CLOSE_ENOUGH: f64 = 0.2;
 
-/// The ceiling of a model: a logistic subject with the reference's geometry, as noisy as makes its held-out accuracy
-/// the model's.
+/// The ceiling of a model: a subject with the reference's geometry, as noisy as makes its held-out accuracy the model's.
 ///
-/// The subject is asked the triplets of `comparisons` (their answers are not looked at; every answer it gives is hard)
-/// and fitted with `settings`. Its noise is searched for by false position on the expected agreement with the
-/// noise-free order (the Illinois variant, from a coin's 0.5 to the noise-free 1), until its accuracy is within a fifth
+/// The subject is asked the triplets of `asked`, in the model's own task (their answers are not looked at; every answer it
+/// gives is hard) and its answers are fitted with `settings`. It is logistic, or of odd-one-out triplets
+/// [`ResponseModel::Similarity`]. Its noise is searched for by false position on the expected agreement with the
+/// noise-free answers (the Illinois variant, from a coin's to the noise-free 1), until its accuracy is within a fifth
 /// of a standard error of `target_accuracy` or ten subjects have been tried; the closest is returned. With a
 /// cross-validated penalty the first noisy subject's choice is kept for those after it; `settings.with_l2(...)` of the
 /// model's own fit is the stricter "same fit", and ten times faster.
 ///
-/// A target that even the noise-free subject does not reach gives that subject (`tau` 0), a target of one half or less
-/// a coin; `notes` says so.
+/// A target that even the noise-free subject does not reach gives that subject, a target of one half or less a coin;
+/// `notes` says so.
 ///
 /// # Shapes
 /// `reference`: `[n_concepts, n_dims]`
@@ -60,7 +61,7 @@ const CLOSE_ENOUGH: f64 = 0.2;
 /// has an order in the reference, and those of [`fit`]
 pub fn matched_ceiling(
     reference: MatRef<'_, f64>,
-    comparisons: &[Comparison],
+    asked: &Answered,
     settings: &FitSettings,
     target_accuracy: f64,
     seed: u64,
@@ -70,15 +71,14 @@ pub fn matched_ceiling(
         return Err(Error::Setting { field, found, expected: "0 to 1".to_owned() });
     }
     if target_accuracy <= 0.5 {
-        let mut ceiling = chance(reference.nrows(), comparisons, settings, seed)?;
+        let mut ceiling = chance(reference.nrows(), asked, settings, seed)?;
         ceiling.notes.push(format!(
             "the target accuracy {target_accuracy:.4} is no better than chance: the subject tosses a coin"
         ));
         return Ok(ceiling);
     }
-    let triplets: Vec<[u32; 3]> = comparisons.iter().map(|c| [c.anchor, c.first, c.second]).collect();
     let noise_free = SimulatedSubject::new(reference, ResponseModel::NoiseFree, seed)?;
-    let mut best = embedded(&noise_free, ResponseModel::NoiseFree, 1.0, reference.nrows(), comparisons, settings)?;
+    let mut best = embedded(&noise_free, ResponseModel::NoiseFree, 1.0, reference.nrows(), asked, settings)?;
     if best.heldout_accuracy <= target_accuracy {
         best.notes.push(format!(
             "a noise-free subject with the reference's geometry reaches held-out accuracy {:.4}, the target is {target_accuracy:.4}",
@@ -89,7 +89,7 @@ pub fn matched_ceiling(
 
     let mut settings = settings.clone();
     // Ends of the interval: (agreement, accuracy − target). A coin's accuracy is known without a fit.
-    let mut low = (0.5, 0.5 - target_accuracy);
+    let mut low = (coin_agreement(asked), 0.5 - target_accuracy);
     let mut high = (1.0, best.heldout_accuracy - target_accuracy);
     let mut moved = None;
     let mut n_subjects = 1;
@@ -98,9 +98,9 @@ pub fn matched_ceiling(
         if !(agreement > low.0 && agreement < high.0) {
             break; // The interval is down to rounding.
         }
-        let model = ResponseModel::Logistic { tau: tau_for_agreement(reference, &triplets, agreement)? };
+        let model = noisy(reference, asked, agreement)?;
         let subject = SimulatedSubject::new(reference, model, seed)?;
-        let tried = embedded(&subject, model, agreement, reference.nrows(), comparisons, &settings)?;
+        let tried = embedded(&subject, model, agreement, reference.nrows(), asked, &settings)?;
         n_subjects += 1;
         settings = settings.with_l2(tried.record.l2);
         let miss = tried.heldout_accuracy - target_accuracy;
@@ -132,27 +132,66 @@ pub fn matched_ceiling(
 ///
 /// # Errors
 /// those of [`fit`], and [`Error::Setting`] when nothing is held out
-pub fn chance(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings, seed: u64) -> Result<Ceiling> {
+pub fn chance(n_concepts: usize, asked: &Answered, settings: &FitSettings, seed: u64) -> Result<Ceiling> {
     let subject = SimulatedSubject::coin_flip(seed);
-    embedded(&subject, ResponseModel::CoinFlip, 0.5, n_concepts, comparisons, settings)
+    embedded(&subject, ResponseModel::CoinFlip, coin_agreement(asked), n_concepts, asked, settings)
 }
 
-/// A subject's own answers to the triplets of `comparisons`, which keep their ids, order and weights.
+/// The share of answers in which a coin agrees with anybody.
+fn coin_agreement(asked: &Answered) -> f64 {
+    match asked {
+        Answered::Anchored(_) => 0.5,
+        Answered::OddOneOut(_) => 1.0 / 3.0,
+    }
+}
+
+/// How a subject answers these triplets who agrees so much with the noise-free answers.
+fn noisy(reference: MatRef<'_, f64>, asked: &Answered, agreement: f64) -> Result<ResponseModel> {
+    Ok(match asked {
+        Answered::Anchored(comparisons) => {
+            let triplets: Vec<[u32; 3]> = comparisons.iter().map(|c| [c.anchor, c.first, c.second]).collect();
+            ResponseModel::Logistic { tau: tau_for_agreement(reference, &triplets, agreement)? }
+        }
+        Answered::OddOneOut(answers) => {
+            let triplets: Vec<OddOneOut> = answers.iter().map(|answer| answer.shown).collect();
+            ResponseModel::Similarity { beta: beta_for_agreement(reference, &triplets, agreement)? }
+        }
+    })
+}
+
+/// A subject's own answers to what was asked, which keep their ids, order and weights.
 ///
 /// The key of an answer is made of the triplet id, the option order, and how often the same presentation came before,
 /// so that repeats are answered anew and the order of different presentations does not matter.
-pub fn simulate(subject: &SimulatedSubject, comparisons: &[Comparison]) -> Vec<Comparison> {
-    let mut n_seen = std::collections::HashMap::<(i64, u32, u32, u32), u64>::new();
-    let answer = |c: &Comparison| {
-        let repeat = n_seen.entry((c.triplet, c.anchor, c.first, c.second)).or_insert(0);
-        let order = u64::from(c.first > c.second);
-        // Ids use 40 bits at most (10,000 concepts), orders one, repeats the lowest 16.
-        let key = (c.triplet.cast_unsigned() << 17) | (order << 16) | (*repeat & 0xffff);
+pub fn simulate(subject: &SimulatedSubject, asked: &Answered) -> Answered {
+    let mut n_seen = std::collections::HashMap::<(i64, Presentation), u64>::new();
+    let mut repeat = |triplet: i64, shown: Presentation| {
+        let repeat = n_seen.entry((triplet, shown)).or_insert(0);
         *repeat += 1;
-        let answer = subject.answer(c.anchor, c.first, c.second, key);
-        Comparison { p_first: f64::from(answer.chose_first), ..*c }
+        (*repeat - 1) & 0xffff
     };
-    comparisons.iter().map(answer).collect()
+    match asked {
+        Answered::Anchored(comparisons) => {
+            let answer = |c: &Comparison| {
+                let shown = Presentation::new(Task::Anchored, [c.anchor, c.first, c.second]);
+                let order = u64::from(c.first > c.second);
+                // Ids use 40 bits at most (10,000 concepts), orders one, repeats the lowest 16.
+                let key = (c.triplet.cast_unsigned() << 17) | (order << 16) | repeat(c.triplet, shown);
+                let answer = subject.answer(c.anchor, c.first, c.second, key);
+                Comparison { p_first: f64::from(answer.chose_first), ..*c }
+            };
+            Answered::Anchored(comparisons.iter().map(answer).collect())
+        }
+        Answered::OddOneOut(answers) => {
+            let answer = |answer: &OddOneOutAnswer| {
+                let shown = Presentation::OddOneOut(answer.shown);
+                let rank = answer.triplet.cast_unsigned() * 6 + u64::from(answer.shown.order().cast_unsigned());
+                let (_, odd) = subject.choose(&shown, (rank << 17) | repeat(answer.triplet, shown));
+                OddOneOutAnswer { odd, ..*answer }
+            };
+            Answered::OddOneOut(answers.iter().map(answer).collect())
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -166,24 +205,18 @@ fn embedded(
     model: ResponseModel,
     agreement: f64,
     n_concepts: usize,
-    comparisons: &[Comparison],
+    asked: &Answered,
     settings: &FitSettings,
 ) -> Result<Ceiling> {
-    crate::embedding::check_comparisons(n_concepts, comparisons)?;
-    let fit = fit(n_concepts, &simulate(subject, comparisons), settings)?;
+    crate::embedding::check_comparisons(n_concepts, &asked.comparisons())?;
+    let fit = fit(n_concepts, &simulate(subject, asked).comparisons(), settings)?;
     let heldout_accuracy = fit.record.heldout_accuracy.ok_or_else(|| Error::Setting {
         field: "holdout".to_owned(),
         found: settings.holdout.to_string(),
         expected: "enough to hold comparisons out: a ceiling is matched on held-out accuracy".to_owned(),
     })?;
-    let tau = match model {
-        ResponseModel::NoiseFree => Some(0.0),
-        ResponseModel::Logistic { tau } => Some(tau),
-        ResponseModel::CoinFlip => None,
-    };
     Ok(Ceiling {
         subject: model,
-        tau,
         agreement,
         heldout_accuracy,
         coordinates: fit.coordinates,

@@ -221,7 +221,7 @@ const PREDICTS_SE: f64 = 3.0;
 impl Bounds {
     /// Sends both through the fit's own pipeline. None are found where the reference leaves concepts out.
     fn new(fitted: &Fitted<'_>, embedding: &Embedding, reference: &Reference, seed: u64) -> anyhow::Result<Self> {
-        let (n_concepts, comparisons) = (fitted.choices.concepts.len(), &fitted.choices.comparisons);
+        let (n_concepts, asked) = (fitted.choices.concepts.len(), &fitted.choices.answered);
         if reference.matched.len() < n_concepts {
             return Ok(Self::default());
         }
@@ -230,15 +230,15 @@ impl Bounds {
         let settings = fitted.settings.with_l2(number("l2").unwrap_or_default());
         // Another seed than the study's own simulated subjects, which would otherwise be compared with themselves.
         let seed = seed.wrapping_add(1);
-        let standard_error = (0.25 / number("n_heldout").unwrap_or_default().max(1.0)).sqrt();
+        let standard_error = asked.coin_variance(number("n_heldout").unwrap_or_default().max(1.0)).sqrt();
         let predicts = |accuracy: &f64| accuracy - 0.5 > PREDICTS_SE * standard_error;
         let ceiling = number("heldout_accuracy")
             .filter(predicts)
-            .map(|accuracy| matched_ceiling(reference.coordinates.as_ref(), comparisons, &settings, accuracy, seed))
+            .map(|accuracy| matched_ceiling(reference.coordinates.as_ref(), asked, &settings, accuracy, seed))
             .transpose()?;
         for note in ceiling.iter().flat_map(|ceiling| &ceiling.notes) {
             tracing::debug!("{} ({}): ceiling: {note}", fitted.label, fitted.fit);
         }
-        Ok(Self { ceiling, chance: Some(chance(n_concepts, comparisons, &settings, seed)?) })
+        Ok(Self { ceiling, chance: Some(chance(n_concepts, asked, &settings, seed)?) })
     }
 }

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use alike::concepts::Concepts;
 use alike::config::{LossName, Study};
-use alike::embedding::{FitRecord, FitSettings, fit};
+use alike::embedding::{Answered, FitRecord, FitSettings, fit};
+use alike::presentations::Task;
 use alike::store::choices::{self, Choices};
 use alike::store::manifest::Fingerprint;
 use clap::Args;
@@ -15,7 +16,8 @@ use crate::cli::{Common, Existing, is_current, is_done};
 
 #[derive(Debug, Args)]
 pub(crate) struct EmbedArgs {
-    /// Judgments: a `respondent=LABEL` folder, or a CSV or Parquet file with `anchor, first, second, chosen`
+    /// Judgments: a `respondent=LABEL` folder, or a CSV or Parquet file with `anchor, first, second, chosen`, or with
+    /// `a, b, c, odd`: each odd-one-out answer k is taken as two anchored judgments, (i: j over k) and (j: i over k)
     #[arg(value_name = "JUDGMENTS")]
     judgments: PathBuf,
     /// Concept list; the names in the judgments unless given
@@ -64,7 +66,7 @@ pub(crate) fn run(args: &EmbedArgs, common: &Common) -> anyhow::Result<()> {
     if common.json {
         println!("{}", serde_json::to_string(&record)?);
     } else {
-        println!("{} in {seconds:.1} s → {}", describe(&record), args.out.display());
+        println!("{} in {seconds:.1} s → {}", describe(&record, &choices), args.out.display());
     }
     Ok(())
 }
@@ -72,12 +74,13 @@ pub(crate) fn run(args: &EmbedArgs, common: &Common) -> anyhow::Result<()> {
 /// What an embedding's bytes depend on.
 pub(crate) fn fingerprint(choices: &Choices, settings: &FitSettings) -> Fingerprint {
     let mut answers = Sha256::new();
-    for c in &choices.comparisons {
+    for c in choices.answered.comparisons().iter() {
         [c.anchor, c.first, c.second].iter().for_each(|id| answers.update(id.to_le_bytes()));
         [c.p_first, c.weight].iter().for_each(|value| answers.update(value.to_le_bytes()));
     }
     let answers: String = answers.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Fingerprint::default()
+        .with_task(task_of(choices))
         .with("concepts", choices.concepts.digest())
         .with("answers", answers)
         .with("fit", serde_json::to_string(settings).expect("settings are JSON"))
@@ -97,7 +100,13 @@ fn embed(
     if choices.n_unanswered > 0 {
         tracing::warn!("{} judgments are without a choice and are left out", choices.n_unanswered);
     }
-    let fit = fit(choices.concepts.len(), &choices.comparisons, settings)?;
+    let mut fit = fit(choices.concepts.len(), &choices.answered.comparisons(), settings)?;
+    if let Answered::OddOneOut(answers) = &choices.answered {
+        fit.record.notes.push(format!(
+            "{} odd-one-out answers were taken as two anchored judgments each, (i: j over k) and (j: i over k) of odd k: an assumption, and the two are not independent",
+            answers.len()
+        ));
+    }
     fit.record.notes.iter().for_each(|note| tracing::debug!("{}: {note}", out.display()));
     if !fit.record.converged {
         tracing::warn!("{}: the fit did not converge ({:?})", out.display(), fit.record.stop);
@@ -112,16 +121,27 @@ fn embed(
     Ok((fit.record, started.elapsed().as_secs_f64()))
 }
 
+fn task_of(choices: &Choices) -> Task {
+    match choices.answered {
+        Answered::Anchored(_) => Task::Anchored,
+        Answered::OddOneOut(_) => Task::OddOneOut,
+    }
+}
+
 /// One line about a fit.
-fn describe(record: &FitRecord) -> String {
+fn describe(record: &FitRecord, choices: &Choices) -> String {
     let share = |value: Option<f64>| value.map_or("none".into(), |v| format!("{:.1} %", 100.0 * v));
+    let n = record.n_train + record.n_heldout;
+    let answers = match &choices.answered {
+        Answered::Anchored(_) => format!("{n} triplets"),
+        Answered::OddOneOut(answers) => format!("{} odd-one-out answers as {n} anchored judgments", answers.len()),
+    };
     format!(
-        "{} in {} dimensions: held-out accuracy {}, {:.1} effective dimensions, {} triplets",
+        "{} in {} dimensions: held-out accuracy {}, {:.1} effective dimensions, {answers}",
         record.loss,
         record.dims,
         share(record.heldout_accuracy),
         record.participation_ratio,
-        record.n_train + record.n_heldout,
     )
 }
 
@@ -135,7 +155,7 @@ pub(crate) fn embed_study(study: &Study, label: &str, choices: &Choices, existin
             continue;
         }
         let (record, seconds) = embed(choices, &settings, &path, &fingerprint)?;
-        tracing::info!("{label}: {} in {seconds:.1} s", describe(&record));
+        tracing::info!("{label}: {} in {seconds:.1} s", describe(&record, choices));
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use alike::engine::session::OnnxEncoder;
 use alike::error::Error;
 use alike::judgments::Judgment;
 use alike::model_folder::{ModelFolder, Sentence};
+use alike::presentations;
 use alike::prompts::plan::Reuse;
 use alike::prompts::template::Style;
 use alike::prompts::tokens::{TextTokenizer, TextTokens};
@@ -17,7 +18,6 @@ use alike::respondents::encoder::{
 };
 use alike::scoring::{Decision, ScoreKind};
 use alike::store::manifest::Fingerprint;
-use alike::triplets;
 use anyhow::Context;
 use clap::Args;
 use ndarray::Array2;
@@ -149,12 +149,13 @@ pub(crate) fn judge(job: &Job<'_>, opened: &Opened, common: &Common) -> anyhow::
         let vectors = opened.vectors(&mut encoder, &texts, device)?;
         (running, width) = (encoder.running(), vectors.ncols());
         let subject = EncoderSubject::new(vectors, settings.clone())?;
-        let mut progress = Progress::new(&format!("judge {label}"), target.triplets.len(), "triplets", common);
-        progress.skip(target.triplets.len() - parts.to_do());
+        let mut progress = Progress::new(&format!("judge {label}"), target.presentations.len(), "triplets", common);
+        progress.skip(target.presentations.len() - parts.to_do());
         for &part in parts.missing() {
-            let judgments: Vec<Judgment> = parts.triplets(part).iter().flat_map(|t| subject.judgments(*t)).collect();
+            let judgments: Vec<Judgment> =
+                parts.presentations(part).iter().flat_map(|asked| subject.judgments(asked)).collect();
             parts.write(part, &judgments)?;
-            progress.advance(parts.triplets(part).len());
+            progress.advance(parts.presentations(part).len());
         }
         progress.finish();
         judging = judged.elapsed();
@@ -190,7 +191,7 @@ fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &EncoderSettings) -> an
         .with("template", &settings.template)
         .with("cosine_temperature", settings.temperature)
         .with("concepts", job.target.concepts.digest())
-        .with("triplets", triplets::digest(job.target.triplets))
+        .with("triplets", presentations::digest(job.target.presentations))
         .with("decision", settings.decision.name())
         .with("seed", settings.seed)
         .with("provider", job.device.provider)
@@ -199,7 +200,8 @@ fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &EncoderSettings) -> an
         .with("runtime", opened.runtime.version())
         .with("encoder_version", ENCODER_VERSION)
         .with("batch_tokens", job.device.batch_tokens)
-        .with("part_rows", job.target.part_rows);
+        .with("part_rows", job.target.part_rows)
+        .with_task(job.target.task);
     if settings.repeats > 1 {
         fingerprint = fingerprint.with("repeats", settings.repeats);
     }
@@ -266,14 +268,14 @@ pub(crate) fn print_plan(job: &Job<'_>, opened: &Opened, common: &Common) -> any
     let texts = opened.texts(target.concepts, &settings)?;
     let n_tokens: usize = texts.iter().map(|text| text.ids.len()).sum();
     if common.json {
-        let (label, triplets) = (target.label, target.triplets.len());
+        let (label, triplets) = (target.label, target.presentations.len());
         println!(
             "{}",
             serde_json::json!({ "respondent": label, "triplets": triplets, "concepts": texts.len(), "tokens": n_tokens })
         );
         return Ok(());
     }
-    println!("{}: {} triplets, answered by cosines", target.label, target.triplets.len());
+    println!("{}: {} triplets, answered by cosines", target.label, target.presentations.len());
     println!("  {} concepts are embedded once, {n_tokens} tokens together", texts.len());
     Ok(())
 }

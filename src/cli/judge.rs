@@ -15,12 +15,14 @@ use alike::error::Error;
 use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity, plan, questions};
 use alike::judgments::{Judgment, OrderTally};
 use alike::model_folder::ModelFolder;
+use alike::presentations::{self, Presentation, Task};
+use alike::prompts::chat_template::{ChatTemplate, TemplateOptions};
 use alike::prompts::plan::{PlanSize, Reuse};
-use alike::prompts::template::{Frame, Style, Wording};
+use alike::prompts::template::{Frame, Style, SystemText, Wording};
 use alike::prompts::tokens::{PromptTokenizer, Question};
 use alike::scoring::{Decision, ScoreKind};
 use alike::store::judgments as store;
-use alike::triplets::{self, Triplet};
+use alike::store::manifest::Fingerprint;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use rayon::prelude::*;
@@ -41,7 +43,7 @@ pub(crate) struct JudgeArgs {
     /// Model folder: `model.onnx` and `tokenizer.json`
     #[arg(long, value_name = "DIR", required_unless_present = "study")]
     model: Option<PathBuf>,
-    /// Triplets: CSV or Parquet with `anchor, first, second`
+    /// Triplets: CSV or Parquet with `anchor, first, second`, or odd-one-out triplets with `a, b, c`
     #[arg(long, value_name = "FILE", required_unless_present = "study")]
     triplets: Option<PathBuf>,
     /// Concept list; the names in the triplets unless given
@@ -139,24 +141,24 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
     let (Some(model), Some(file), Some(out)) = (&args.model, &args.triplets, &args.out) else {
         unreachable!("clap requires these without a study")
     };
-    let (named, ignored) = alike::store::triplets::read_named(file)?;
-    if !ignored.is_empty() {
-        tracing::info!("{}: columns not read: {}", file.display(), ignored.join(", "));
+    let named = alike::store::triplets::read_named(file, None)?;
+    if !named.ignored.is_empty() {
+        tracing::info!("{}: columns not read: {}", file.display(), named.ignored.join(", "));
     }
     let concepts = match &args.concepts {
         Some(path) => Concepts::read_csv(path)?,
         None => {
-            let mut names: Vec<&String> = named.iter().flatten().collect();
+            let mut names: Vec<&String> = named.rows.iter().flatten().collect();
             names.sort();
             names.dedup();
             Concepts::from_names(names)?
         }
     };
-    let mut triplets = triplets::resolve(&named, &concepts, file)?;
-    if triplets.len() < named.len() {
-        tracing::info!("{}: {} repeated rows are asked once", file.display(), named.len() - triplets.len());
+    let mut asked = presentations::resolve(&named, &concepts, file)?;
+    if asked.len() < named.rows.len() {
+        tracing::info!("{}: {} repeated rows are asked once", file.display(), named.rows.len() - asked.len());
     }
-    triplets.truncate(args.limit.unwrap_or(usize::MAX));
+    asked.truncate(args.limit.unwrap_or(usize::MAX));
     let folder_name = || model.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
     let label = args.label.clone().or_else(folder_name).unwrap_or_default();
     let judge = args.over(JudgeSection::default());
@@ -165,7 +167,8 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
         folder: out,
         label: &label,
         concepts: &concepts,
-        triplets: &triplets,
+        task: named.task,
+        presentations: &asked,
         part_rows: judge.part_rows,
         repeats: judge.repeats,
         existing: args.existing,
@@ -192,19 +195,20 @@ fn run_study(args: &JudgeArgs, path: &Path, common: &Common) -> anyhow::Result<(
     // A dry run writes nothing.
     let study = if args.dry_run { Study::read(path)? } else { crate::cli::open_study(path, args.out.as_ref())? };
     let concepts = Concepts::read_csv(&study.concepts.path)?;
-    let mut triplets = if args.dry_run {
+    let mut asked = if args.dry_run {
         sample::draw(&study, &concepts)?
     } else {
         sample::study_triplets(&study, &concepts, Existing::RESUME)?
     };
-    triplets.truncate(args.limit.unwrap_or(usize::MAX));
-    let folder = study.folder().judgments();
+    asked.truncate(args.limit.unwrap_or(usize::MAX));
+    let task = study.triplets.task;
+    let folder = study.folder().judgments(task);
     for model in &study.models {
         let judge = args.over(study.judge_of(model));
         judge.check()?;
         let (label, part_rows, repeats) = (&model.label, judge.part_rows, judge.repeats);
-        let (concepts, triplets, existing) = (&concepts, &triplets, args.existing);
-        let target = Target { folder: &folder, label, concepts, triplets, part_rows, repeats, existing };
+        let (concepts, presentations, existing) = (&concepts, &asked[..], args.existing);
+        let target = Target { folder: &folder, label, concepts, task, presentations, part_rows, repeats, existing };
         let job = Job {
             device: args.device.over(Device::of(model)),
             reuse: args.reuse.into(),
@@ -299,11 +303,8 @@ pub(crate) fn open(model: &Path, style: Option<Style>, wording: &Wording, common
         );
     }
     let frame = Frame::new(style, wording, folder.chat_template.as_ref())?;
-    if frame.system_folded {
-        tracing::warn!(
-            "the chat template of {} refuses a system message: its text goes into the user's",
-            model.display()
-        );
+    if matches!(frame.system, SystemText::Folded | SystemText::Dropped) {
+        tracing::warn!("{}: the system text is {}", model.display(), frame.system.describe());
     }
     let mut tokenizer = PromptTokenizer::new(&folder.tokenizer, frame, folder.eos)?;
     if let Some(start) = folder.decoder_start {
@@ -313,6 +314,21 @@ pub(crate) fn open(model: &Path, style: Option<Style>, wording: &Wording, common
 }
 
 impl Opened {
+    /// What the chat template was told beside the conversation, where there is one in use.
+    pub(crate) fn template_settings(&self) -> TemplateOptions {
+        let template = self.folder.chat_template.as_ref().filter(|_| self.style == Style::Chat);
+        template.map(ChatTemplate::settings).unwrap_or_default()
+    }
+
+    /// Adds what the chat template was told, where it reads anything: what was made without is still recognised.
+    pub(crate) fn with_template(&self, fingerprint: Fingerprint) -> Fingerprint {
+        let settings = self.template_settings();
+        if settings.is_empty() {
+            return fingerprint;
+        }
+        fingerprint.with("template_settings", serde_json::json!(settings))
+    }
+
     /// Starts the session.
     pub(crate) fn start(&self, device: &Device, common: &Common) -> anyhow::Result<OnnxModel> {
         let settings = session_settings(&self.folder, device, common);
@@ -345,7 +361,7 @@ fn judge_or_plan(job: &Job<'_>, dry_run: bool, common: &Common) -> anyhow::Resul
 }
 
 /// Raised whenever the same inputs would give other bytes.
-pub(crate) const SCORING_VERSION: u32 = 2;
+pub(crate) const SCORING_VERSION: u32 = 3;
 
 /// Asks one model what has not been answered yet.
 pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json::Value> {
@@ -354,7 +370,7 @@ pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json
         return encoder::judge(job, &opened, common);
     }
     job.encoder.refuse(job.target.label)?;
-    let wording = job.prompt.wording()?;
+    let wording = job.prompt.wording(job.target.task)?;
     let opened = open(job.model, job.style, &wording, common)?;
     let settings = settings(job, wording, &opened)?;
     let fingerprint = fingerprint(job, &opened, &settings)?;
@@ -368,7 +384,8 @@ pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json
         "decision": settings.decision.name(), "tokens_computed": record.size.computed_tokens,
         "tokens_distinct": record.size.distinct_tokens, "tokens_logical": record.size.logical_tokens,
         "passes": record.size.passes, "scored_positions": record.size.scored_positions,
-        "style": opened.style.to_string(), "provider": job.device.provider.to_string(),
+        "style": opened.style.to_string(), "system_text": opened.tokenizer.frame().system,
+        "template_settings": opened.template_settings(), "provider": job.device.provider.to_string(),
         "precision": opened.folder.precision, "runtime": opened.runtime.version(),
         "threads": common.threads, "fingerprint": fingerprint.digest(),
     });
@@ -388,7 +405,7 @@ pub(crate) fn finish(
     judge_seconds: f64,
 ) -> anyhow::Result<serde_json::Value> {
     let (made, kept) = parts.finish()?;
-    let tally = store::order_tally(target.folder, target.label)?;
+    let tally = store::order_tally(target.folder, target.task, target.label)?;
     let (label, rate) = (target.label, made as f64 / judge_seconds);
     if made > 0 {
         let folder = store::respondent_path(target.folder, label);
@@ -397,23 +414,37 @@ pub(crate) fn finish(
     } else {
         tracing::info!("{label}: all {kept} judgments were there");
     }
-    tracing::info!("{label}: {}", described(&tally));
+    tracing::info!("{label}: {}", described(target.task, &tally));
     let (n_both_orders, consistency) = tally.consistency();
-    Ok(serde_json::json!({
-        "respondent": label, "made": made, "kept": kept, "seconds": started.elapsed().as_secs_f64(),
+    let mut summary = serde_json::json!({
+        "respondent": label, "task": target.task, "made": made, "kept": kept, "seconds": started.elapsed().as_secs_f64(),
         "judge_seconds": judge_seconds, "triplets_per_second": (made > 0).then_some(rate / f64::from(target.repeats)),
-        "repeats": target.repeats, "unparsed": tally.n - tally.n_chosen, "first_share": tally.first_share(),
-        "both_orders": n_both_orders, "order_consistency": consistency, "version": env!("CARGO_PKG_VERSION"),
-    }))
+        "repeats": target.repeats, "unparsed": tally.n - tally.n_chosen, "both_orders": n_both_orders, "order_consistency": consistency, "version": env!("CARGO_PKG_VERSION"),
+    });
+    match target.task {
+        Task::Anchored => summary["first_share"] = tally.place_shares().map(|shares| shares[0]).into(),
+        Task::OddOneOut => summary["place_shares"] = tally.place_shares().into(),
+    }
+    Ok(summary)
 }
 
 /// What the choices say about the order of options, in a line.
-fn described(tally: &OrderTally) -> String {
-    let percent = |share: Option<f64>| share.map_or_else(|| "none".to_owned(), |s| format!("{:.1} %", 100.0 * s));
-    let mut line = format!("the option shown first was chosen in {}", percent(tally.first_share()));
-    let (n, consistency) = tally.consistency();
-    if n > 0 {
-        line += &format!("; {n} pairs in both orders, {} answered alike", percent(consistency));
+fn described(task: Task, tally: &OrderTally) -> String {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let shares: Vec<String> = tally.place_shares().unwrap_or_default().into_iter().map(percent).collect();
+    let mut line = match (task, &shares[..]) {
+        (_, []) => "nothing was chosen".to_owned(),
+        (Task::Anchored, shares) => format!("the option shown first was chosen in {}", shares[0]),
+        (Task::OddOneOut, shares) => {
+            format!("the concepts shown first, second and third were named in {}", shares.join(", "))
+        }
+    };
+    if let (n, Some(consistency)) = tally.consistency() {
+        let pairs = match task {
+            Task::Anchored => "pairs in both orders",
+            Task::OddOneOut => "pairs of orders of one triplet",
+        };
+        line += &format!("; {n} {pairs}, {} answered alike", percent(consistency));
     }
     if tally.n_chosen < tally.n {
         line += &format!("; {} of {} without a choice", tally.n - tally.n_chosen, tally.n);
@@ -446,13 +477,13 @@ fn ask(
     tracing::debug!("{}: {}", job.target.label, model.signature().reason());
 
     let judging = Instant::now();
-    let options = parts.missing().iter().flat_map(|part| parts.triplets(*part)).flat_map(|t| [t.first, t.second]);
+    let options = parts.missing().iter().flat_map(|part| parts.presentations(*part)).flat_map(Presentation::options);
     let mut judge = Judge::new(&mut model, &opened.tokenizer, job.target.concepts, settings, options)?;
     let mut self_test_running = Duration::ZERO;
     if job.judge.self_test > 0 && settings.reuse == Reuse::Trie {
         let (testing, running) = (Instant::now(), judge.running());
-        let step = job.target.triplets.len().div_ceil(job.judge.self_test);
-        let sample: Vec<Triplet> = job.target.triplets.iter().step_by(step).copied().collect();
+        let step = job.target.presentations.len().div_ceil(job.judge.self_test);
+        let sample: Vec<Presentation> = job.target.presentations.iter().step_by(step).copied().collect();
         let parity = judge.parity(&sample)?;
         record.self_test_seconds = testing.elapsed().as_secs_f64();
         self_test_running = judge.running() - running;
@@ -475,9 +506,9 @@ fn ask(
     }
 
     let mut progress =
-        Progress::new(&format!("judge {}", job.target.label), job.target.triplets.len(), "triplets", common);
-    progress.skip(job.target.triplets.len() - parts.to_do());
-    let missing = parts.missing().iter().map(|&part| (part, parts.triplets(part)));
+        Progress::new(&format!("judge {}", job.target.label), job.target.presentations.len(), "triplets", common);
+    progress.skip(job.target.presentations.len() - parts.to_do());
+    let missing = parts.missing().iter().map(|&part| (part, parts.presentations(part)));
     let write = |part: usize, judgments: Vec<Judgment>| parts.write(part, &judgments);
     record.size = judge.judge(missing, write, |n| progress.advance(n))?;
     progress.finish();
@@ -495,18 +526,18 @@ fn print_plan(job: &Job<'_>, common: &Common) -> anyhow::Result<()> {
         return encoder::print_plan(job, &opened, common);
     }
     job.encoder.refuse(job.target.label)?;
-    let wording = job.prompt.wording()?;
+    let wording = job.prompt.wording(job.target.task)?;
     let opened = open(job.model, job.style, &wording, common)?;
     let settings = settings(job, wording, &opened)?;
     let (folder, target) = (&opened.folder, &job.target);
     let signature = Signature::read(&folder.graph, &GraphPorts::read(&folder.graph)?, folder.stated)?;
     let (strategy, slot_bytes) = (signature.strategy(), signature.pool.as_ref().map_or(0, Pool::slot_bytes));
-    let of_part = |triplets: &[Triplet]| -> alike::Result<PlanSize> {
-        let asked = questions(triplets, &opened.tokenizer, target.concepts, &settings, folder.context_tokens)?;
+    let of_part = |presentations: &[Presentation]| -> alike::Result<PlanSize> {
+        let asked = questions(presentations, &opened.tokenizer, target.concepts, &settings, folder.context_tokens)?;
         let asked: Vec<Question> = asked.into_iter().map(|asked| asked.question).collect();
         Ok(plan(&asked, settings.reuse, strategy, settings.batch_tokens, slot_bytes).size)
     };
-    let sizes = target.triplets.par_chunks(target.part_rows).map(of_part);
+    let sizes = target.presentations.par_chunks(target.part_rows).map(of_part);
     let size = sizes.try_reduce(PlanSize::default, |a, b| Ok(a.plus(b)))?;
     if let DecisionRule::Generate(generation) = &settings.decision
         && !common.json
@@ -519,8 +550,8 @@ fn print_plan(job: &Job<'_>, common: &Common) -> anyhow::Result<()> {
     let report = PlanReport {
         label: target.label,
         what: "triplet",
-        n: target.triplets.len(),
-        n_parts: target.triplets.len().div_ceil(target.part_rows),
+        n: target.presentations.len(),
+        n_parts: target.presentations.len().div_ceil(target.part_rows),
         size,
         signature: &signature,
         flops: folder.flops,

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use alike::error::Error;
 use alike::generation::settings::GenerationSettings;
 use alike::judge::{DecisionRule, JudgeSettings};
-use alike::prompts::template::Wording;
+use alike::presentations;
+use alike::prompts::template::{Style, Wording};
 use alike::prompts::tokens::TokenId;
 use alike::scoring::Decision;
 use alike::store::manifest::Fingerprint;
-use alike::triplets;
 
 use crate::cli::judge::{Job, Opened, SCORING_VERSION};
 
@@ -71,7 +71,7 @@ pub(crate) fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &JudgeSettin
         .with("neutral", Wording::neutral())
         .with("close", settings.close.name())
         .with("concepts", job.target.concepts.digest())
-        .with("triplets", triplets::digest(job.target.triplets))
+        .with("triplets", presentations::digest(job.target.presentations))
         .with("decision", settings.decision.name())
         .with("score", settings.score.name())
         .with("temperature", job.judge.temperature.unwrap_or(1.0))
@@ -83,7 +83,8 @@ pub(crate) fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &JudgeSettin
         .with("scoring_version", SCORING_VERSION)
         .with("reuse", settings.reuse.name())
         .with("batch_tokens", settings.batch_tokens)
-        .with("part_rows", job.target.part_rows);
+        .with("part_rows", job.target.part_rows)
+        .with_task(job.target.task);
     // Named only where they are used, so that what was judged without them is still recognised.
     if settings.repeats > 1 {
         fingerprint = fingerprint.with("repeats", settings.repeats);
@@ -94,8 +95,12 @@ pub(crate) fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &JudgeSettin
     if settings.surface_forms {
         fingerprint = fingerprint.with("surface_forms", true);
     }
+    let frame = opened.tokenizer.frame();
+    if opened.style == Style::Chat && !(frame.lead.is_empty() && frame.delimiter.is_empty()) {
+        fingerprint = fingerprint.with("answer_lead", format!("{}{}", frame.lead, frame.delimiter));
+    }
     if let DecisionRule::Generate(generation) = &settings.decision {
         fingerprint = fingerprint.with("generation", generation);
     }
-    Ok(fingerprint)
+    Ok(opened.with_template(fingerprint))
 }

@@ -15,6 +15,7 @@ mod run;
 mod sample;
 mod score;
 mod simulate;
+mod suite;
 mod tables;
 
 use std::path::{Path, PathBuf};

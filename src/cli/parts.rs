@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use alike::concepts::Concepts;
 use alike::error::Error;
 use alike::judgments::Judgment;
+use alike::presentations::{Presentation, Task};
 use alike::store::judgments as store;
 use alike::store::manifest::Fingerprint;
-use alike::triplets::Triplet;
 
 use crate::cli::{Existing, is_done};
 
@@ -18,14 +18,15 @@ pub(crate) struct Target<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) label: &'a str,
     pub(crate) concepts: &'a Concepts,
-    pub(crate) triplets: &'a [Triplet],
+    pub(crate) task: Task,
+    pub(crate) presentations: &'a [Presentation],
     /// Judgments in one part, all repeats of a presentation together.
     pub(crate) part_rows: usize,
     pub(crate) repeats: u16,
     pub(crate) existing: Existing,
 }
 
-/// The parts of a respondent: consecutive triplets, so that shared prefixes stay together. Holds the folder against a
+/// The parts of a respondent: consecutive presentations, so that shared prefixes stay together. Holds the folder against a
 /// second writer for as long as it lives.
 pub(crate) struct Parts<'a> {
     target: Target<'a>,
@@ -36,18 +37,18 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Target<'a> {
     /// Presentations in one part.
-    fn part_triplets(&self) -> usize {
+    fn part_presentations(&self) -> usize {
         (self.part_rows / usize::from(self.repeats)).max(1)
     }
 
     fn n_parts(&self) -> usize {
-        self.triplets.len().div_ceil(self.part_triplets())
+        self.presentations.len().div_ceil(self.part_presentations())
     }
 
     /// Locks the folder and finds the parts that are still to be made.
     pub(crate) fn open(self, fingerprint: Fingerprint) -> alike::Result<Parts<'a>> {
         store::check_label(self.label)?;
-        if self.triplets.is_empty() {
+        if self.presentations.is_empty() {
             return Err(Error::TooFew { what: "triplets to ask".into(), found: 0, needed: 1 });
         }
         let folder = store::respondent_path(self.folder, self.label);
@@ -76,18 +77,19 @@ impl<'a> Parts<'a> {
 
     /// How many presentations that is.
     pub(crate) fn to_do(&self) -> usize {
-        self.missing.iter().map(|part| self.triplets(*part).len()).sum()
+        self.missing.iter().map(|part| self.presentations(*part).len()).sum()
     }
 
     /// What is asked in one part.
-    pub(crate) fn triplets(&self, part: usize) -> &'a [Triplet] {
-        let (start, n) = (part * self.target.part_triplets(), self.target.part_triplets());
-        &self.target.triplets[start..self.target.triplets.len().min(start + n)]
+    pub(crate) fn presentations(&self, part: usize) -> &'a [Presentation] {
+        let (start, n) = (part * self.target.part_presentations(), self.target.part_presentations());
+        &self.target.presentations[start..self.target.presentations.len().min(start + n)]
     }
 
     /// Writes one part, whole or not at all.
     pub(crate) fn write(&self, part: usize, judgments: &[Judgment]) -> alike::Result<()> {
-        store::write_part(&self.path(part), judgments, self.target.concepts, self.target.label, &self.fingerprint)
+        let Target { concepts, task, label, .. } = self.target;
+        store::write_part(&self.path(part), task, judgments, concepts, label, &self.fingerprint)
     }
 
     /// Removes what an earlier run with more parts left; returns how many judgments were made and how many kept.
@@ -97,7 +99,7 @@ impl<'a> Parts<'a> {
             fs_err::remove_file(path)?;
         }
         let (made, repeats) = (self.to_do(), usize::from(self.target.repeats));
-        Ok((made * repeats, (self.target.triplets.len() - made) * repeats))
+        Ok((made * repeats, (self.target.presentations.len() - made) * repeats))
     }
 
     /// Parts in the folder that this run does not write.

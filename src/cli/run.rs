@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use alike::concepts::Concepts;
 use alike::config::{LossName, Study};
+use alike::presentations::Presentation;
 use alike::reference::{Matching, Reference};
 use alike::store::alignment::AlignmentRow;
 use alike::store::choices::{self, Choices};
 use alike::store::judgments::respondent_path;
 use alike::store::manifest::Fingerprint;
-use alike::triplets::Triplet;
 use clap::Args;
 
 use crate::cli::align::{ALIGN_VERSION, Fitted, align_fit};
@@ -34,17 +34,17 @@ pub(crate) fn run(args: &RunArgs, common: &Common) -> anyhow::Result<()> {
     let study = crate::cli::open_study(&args.study, args.out.as_ref())?;
     let existing = Existing { resume: !args.force, force: args.force };
     let concepts = Concepts::read_csv(&study.concepts.path)?;
-    let triplets = sample::study_triplets(&study, &concepts, existing)?;
+    let asked = sample::study_triplets(&study, &concepts, existing)?;
     let reference = study_reference(&study, &concepts)?;
     tracing::info!(
         "{}: {} concepts, {} triplets, reference `{}`",
         study.study.name,
         concepts.len(),
-        triplets.len(),
+        asked.len(),
         reference.name
     );
 
-    judge_all(&study, &concepts, &triplets, &reference, existing, common)?;
+    judge_all(&study, &concepts, &asked, &reference, existing, common)?;
     let answered = embed_all(&study, &concepts, existing)?;
     align_all(&study, &answered, &reference, existing, common)?;
     let page = report::write(&study.folder())?;
@@ -77,20 +77,21 @@ fn study_reference(study: &Study, concepts: &Concepts) -> anyhow::Result<Referen
 fn judge_all(
     study: &Study,
     concepts: &Concepts,
-    triplets: &[Triplet],
+    presentations: &[Presentation],
     reference: &Reference,
     existing: Existing,
     common: &Common,
 ) -> anyhow::Result<()> {
-    let folder = study.folder().judgments();
+    let task = study.triplets.task;
+    let folder = study.folder().judgments(task);
     for subject in &study.simulated {
         let (label, part_rows) = (&subject.label, study.judge.part_rows);
-        let target = Target { folder: &folder, label, concepts, triplets, part_rows, repeats: 1, existing };
+        let target = Target { folder: &folder, label, concepts, task, presentations, part_rows, repeats: 1, existing };
         simulate::simulate(subject, reference, study.study.seed, target)?;
     }
     for model in &study.models {
         let (label, part_rows, repeats) = (&model.label, study.judge.part_rows, study.judge_of(model).repeats);
-        let target = Target { folder: &folder, label, concepts, triplets, part_rows, repeats, existing };
+        let target = Target { folder: &folder, label, concepts, task, presentations, part_rows, repeats, existing };
         judge::judge(&judge::study_job(study, model, target), common)?;
     }
     Ok(())
@@ -103,7 +104,7 @@ fn labels(study: &Study) -> Vec<&str> {
 fn embed_all<'a>(study: &'a Study, concepts: &Concepts, existing: Existing) -> anyhow::Result<Vec<(&'a str, Choices)>> {
     let mut answered = Vec::new();
     for label in labels(study) {
-        let folder = respondent_path(&study.folder().judgments(), label);
+        let folder = respondent_path(&study.folder().judgments(study.triplets.task), label);
         let choices = choices::read(&folder, Some(concepts.clone()), study.embed.soft_column.as_deref())?;
         embed::embed_study(study, label, &choices, existing)?;
         answered.push((label, choices));

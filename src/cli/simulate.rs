@@ -7,12 +7,13 @@ use alike::concepts::Concepts;
 use alike::config::{BUILT_IN_REFERENCE, JudgeSection, Response, Simulated};
 use alike::error::Error;
 use alike::judgments::Judgment;
+use alike::odd_one_out::OddOneOut;
+use alike::presentations::{self, Presentation, Task};
 use alike::reference::{Matching, Reference};
-use alike::respondents::simulated::{ResponseModel, SimulatedSubject, tau_for_agreement};
-use alike::seed::judgment_key;
+use alike::respondents::simulated::{ResponseModel, SimulatedSubject, beta_for_agreement, tau_for_agreement};
 use alike::store::manifest::Fingerprint;
-use alike::triplets::{self, Triplet};
 use clap::{Args, ValueEnum};
+use faer::MatRef;
 
 use crate::cli::parts::Target;
 use crate::cli::{Common, Existing, parse_pairs};
@@ -24,13 +25,14 @@ pub(crate) struct SimulateArgs {
     /// Concept list (CSV with a `concept` column)
     #[arg(long, value_name = "FILE")]
     concepts: PathBuf,
-    /// Triplets: CSV or Parquet with `anchor, first, second`
+    /// Triplets: CSV or Parquet with `anchor, first, second`, or odd-one-out triplets with `a, b, c`
     #[arg(long, value_name = "FILE")]
     triplets: PathBuf,
     /// How the subject answers
     #[arg(long, value_enum, default_value_t = ResponseFlag::NoiseFree)]
     response: ResponseFlag,
-    /// For `logistic`: expected share of answers that agree with the noise-free order, above 0.5 and below 1
+    /// For `logistic`: expected share of answers that agree with the noise-free ones, above a coin's (1/2, of odd-one-out
+    /// triplets 1/3) and below 1
     #[arg(long, value_name = "SHARE")]
     agreement: Option<f64>,
     /// Output: judgments go to DIR/respondent=LABEL/
@@ -48,11 +50,11 @@ pub(crate) struct SimulateArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ResponseFlag {
-    /// The nearer option, always
+    /// The nearer option, or the odd one beside the nearest pair, always
     NoiseFree,
-    /// The nearer option more often, the more it is nearer
+    /// The same more often, the more it is nearer
     Logistic,
-    /// Either, by coin
+    /// Any option, by coin
     CoinFlip,
 }
 
@@ -113,7 +115,8 @@ pub(crate) fn read_reference(
 pub(crate) fn run(args: &SimulateArgs, common: &Common) -> anyhow::Result<()> {
     let concepts = Concepts::read_csv(&args.concepts)?;
     let reference = args.reference.read(&concepts)?;
-    let triplets = alike::store::triplets::read(&args.triplets, &concepts)?;
+    let named = alike::store::triplets::read_named(&args.triplets, None)?;
+    let asked = presentations::resolve(&named, &concepts, &args.triplets)?;
     let response = match args.response {
         ResponseFlag::NoiseFree => Response::NoiseFree,
         ResponseFlag::Logistic => Response::Logistic,
@@ -124,7 +127,8 @@ pub(crate) fn run(args: &SimulateArgs, common: &Common) -> anyhow::Result<()> {
         folder: &args.out,
         label: &subject.label,
         concepts: &concepts,
-        triplets: &triplets,
+        task: named.task,
+        presentations: &asked,
         part_rows: JudgeSection::default().part_rows,
         repeats: 1,
         existing: args.existing,
@@ -143,7 +147,7 @@ pub(crate) fn simulate(
     seed: u64,
     target: Target<'_>,
 ) -> anyhow::Result<(usize, usize)> {
-    let Target { concepts, triplets, part_rows, .. } = target;
+    let Target { concepts, task, presentations: asked, part_rows, .. } = target;
     if subject.response != Response::CoinFlip && reference.matched.len() < concepts.len() {
         anyhow::bail!(Error::Setting {
             field: "reference".into(),
@@ -155,10 +159,7 @@ pub(crate) fn simulate(
     let response = match (subject.response, subject.agreement) {
         (Response::NoiseFree, _) => ResponseModel::NoiseFree,
         (Response::CoinFlip, _) => ResponseModel::CoinFlip,
-        (Response::Logistic, agreement) => {
-            let asked: Vec<[u32; 3]> = triplets.iter().map(|t| [t.anchor, t.first, t.second]).collect();
-            ResponseModel::Logistic { tau: tau_for_agreement(coordinates, &asked, agreement.unwrap_or_default())? }
-        }
+        (Response::Logistic, agreement) => noisy(coordinates, task, asked, agreement.unwrap_or_default())?,
     };
     let answerer = match response {
         ResponseModel::CoinFlip => SimulatedSubject::coin_flip(seed),
@@ -172,28 +173,28 @@ pub(crate) fn simulate(
         .with("kind", "simulated subject")
         .with_all("", &details)
         .with("concepts", concepts.digest())
-        .with("triplets", triplets::digest(triplets))
+        .with("triplets", presentations::digest(asked))
         .with("seed", seed)
-        .with("part_rows", part_rows);
+        .with("part_rows", part_rows)
+        .with_task(task);
 
-    let judgment = |triplet: &Triplet| {
-        let key = judgment_key(triplet.id(concepts.len()), triplet.order(), 0);
-        let answer = answerer.answer(triplet.anchor, triplet.first, triplet.second, key);
+    let judgment = |presentation: &Presentation| {
+        let (p, chosen) = answerer.choose(presentation, presentation.key(concepts.len(), 0));
         #[allow(clippy::cast_possible_truncation, reason = "stored as f32")]
         Judgment {
-            triplet: *triplet,
+            presentation: *presentation,
             repeat: 0,
-            chose_first: Some(answer.chose_first),
+            chosen: Some(chosen),
             decision: "simulated",
             score_kind: "simulated",
             scores: None,
-            p_decision: Some(answer.p_first as f32),
+            p: Some(p.into_iter().map(|p| p as f32).collect()),
             model: None,
         }
     };
     let parts = target.open(fingerprint)?;
     for &part in parts.missing() {
-        let judgments: Vec<Judgment> = parts.triplets(part).iter().map(judgment).collect();
+        let judgments: Vec<Judgment> = parts.presentations(part).iter().map(judgment).collect();
         parts.write(part, &judgments)?;
     }
     let (made, kept) = parts.finish()?;
@@ -203,4 +204,24 @@ pub(crate) fn simulate(
         tracing::info!("{}: all {kept} judgments were there", subject.label);
     }
     Ok((made, kept))
+}
+
+/// How a subject answers who is expected to agree so much with the noise-free answers.
+fn noisy(
+    coordinates: MatRef<'_, f64>,
+    task: Task,
+    asked: &[Presentation],
+    agreement: f64,
+) -> alike::Result<ResponseModel> {
+    Ok(match task {
+        Task::Anchored => {
+            let triplets: Vec<[u32; 3]> = asked.iter().map(Presentation::concepts).collect();
+            ResponseModel::Logistic { tau: tau_for_agreement(coordinates, &triplets, agreement)? }
+        }
+        Task::OddOneOut => {
+            let shown = |[a, b, c]: [u32; 3]| OddOneOut { a, b, c };
+            let triplets: Vec<OddOneOut> = asked.iter().map(|p| shown(p.concepts())).collect();
+            ResponseModel::Similarity { beta: beta_for_agreement(coordinates, &triplets, agreement)? }
+        }
+    })
 }

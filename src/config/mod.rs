@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::embedding::{FitSettings, L2, Loss};
 use crate::engine::provider::{ExecutionProvider, Gpu};
 use crate::error::{Error, Result};
+use crate::presentations::Task;
 use crate::prompts::template::{Example, Style, Wording};
 use crate::respondents::encoder::{check_temperature, check_template};
 use crate::scoring::{Decision, ScoreKind};
@@ -89,6 +90,9 @@ pub enum Design {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TripletSource {
+    /// What is asked of three concepts.
+    #[serde(default)]
+    pub task: Task,
     /// How they are chosen.
     #[serde(default)]
     pub design: Design,
@@ -98,7 +102,7 @@ pub struct TripletSource {
     /// The file, for the file design.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Ask both option orders.
+    /// Ask both option orders; of odd-one-out triplets three, so that each concept stands in each place once.
     #[serde(default)]
     pub counterbalance: bool,
 }
@@ -107,7 +111,8 @@ pub struct TripletSource {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Prompt {
-    /// `paper`, `instruction-first`, or a text with `{anchor}`, `{first}` and `{second}`.
+    /// `paper`, `instruction-first`, or a text with `{anchor}`, `{first}` and `{second}`; for odd-one-out triplets with `{a}`,
+    /// `{b}` and `{c}`.
     pub wording: String,
     /// System text.
     pub system: String,
@@ -120,9 +125,9 @@ impl Prompt {
     /// What is asked, checked.
     ///
     /// # Errors
-    /// As [`Wording::new`] and [`Wording::after`].
-    pub fn wording(&self) -> Result<Wording> {
-        Wording::new(&self.wording, Some(&self.system))?.after(self.few_shot.clone())
+    /// As [`Wording::of`] and [`Wording::after`].
+    pub fn wording(&self, task: Task) -> Result<Wording> {
+        Wording::of(task, &self.wording, Some(&self.system))?.after(self.few_shot.clone())
     }
 }
 
@@ -185,11 +190,11 @@ fn default_batch_tokens() -> usize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Response {
-    /// The nearer option in the reference, always.
+    /// The nearer option in the reference, or the odd one beside the nearest pair, always.
     NoiseFree,
-    /// The nearer option more often, the more it is nearer.
+    /// The same more often, the more it is nearer.
     Logistic,
-    /// Either, by coin.
+    /// Any option, by coin.
     CoinFlip,
 }
 
@@ -201,7 +206,7 @@ pub struct Simulated {
     pub label: String,
     /// How it answers.
     pub response: Response,
-    /// For `logistic`: expected share of answers that agree with the noise-free order.
+    /// For `logistic`: expected share of answers that agree with the noise-free ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
 }
@@ -341,7 +346,7 @@ impl Study {
             found: format!("a byte that is not UTF-8 at position {}", e.utf8_error().valid_up_to()),
             expected: "a TOML file in UTF-8".into(),
         })?;
-        let mut study: Self = toml::from_str(&text).map_err(|e| toml_error(path, &text, &e))?;
+        let mut study: Self = toml::from_str(&text).map_err(|e| toml_error(path, &text, &e, "a study"))?;
         study.fill_in(path.parent().unwrap_or(Path::new("")));
         study.check()?;
         Ok(study)
@@ -398,15 +403,19 @@ impl Study {
                 return wrong("triplets", found, "`n` for random, `path` for file, neither for exhaustive");
             }
         }
+        let (coin, coin_words) = match self.triplets.task {
+            Task::Anchored => (0.5, "0.5"),
+            Task::OddOneOut => (1.0 / 3.0, "1/3"),
+        };
         for subject in &self.simulated {
             let fine = match (subject.response, subject.agreement) {
-                (Response::Logistic, Some(a)) => a > 0.5 && a < 1.0,
+                (Response::Logistic, Some(a)) => a > coin && a < 1.0,
                 (Response::Logistic, None) => false,
                 (_, agreement) => agreement.is_none(),
             };
             if !fine {
-                let expected = "above 0.5 and below 1 for logistic, absent for others";
-                return wrong("simulated.agreement", format!("{:?}", subject.agreement), expected);
+                let expected = format!("above {coin_words} and below 1 for logistic, absent for others");
+                return wrong("simulated.agreement", format!("{:?}", subject.agreement), &expected);
             }
         }
         if self.models.is_empty() {
@@ -421,6 +430,11 @@ impl Study {
                 let found = format!("{column:?}, and {} answers freely", model.label);
                 return wrong("embed.soft_column", found, "absent: free answers have no probabilities");
             }
+        }
+        if let (Task::OddOneOut, Some(column)) = (self.triplets.task, &self.embed.soft_column) {
+            let found = format!("{column:?} with task odd-one-out");
+            let expected = "absent: answers are converted to anchored judgments by the concept that was named";
+            return wrong("embed.soft_column", found, expected);
         }
         let wrong_memory = |model: &&Model| model.gpu.memory_gib.is_some_and(|gib| gib.is_nan() || gib <= 0.0);
         if let Some(model) = self.models.iter().find(wrong_memory) {
@@ -449,7 +463,7 @@ impl Study {
     /// # Errors
     /// As [`Prompt::wording`].
     pub fn wording(&self) -> Result<Wording> {
-        self.prompt.wording()
+        self.prompt.wording(self.triplets.task)
     }
 
     /// The settings of the fit with one of the losses.
@@ -464,21 +478,23 @@ impl Study {
 }
 
 /// A TOML fault with its line, an unknown key with the nearest known one.
-fn toml_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+pub(crate) fn toml_error(path: &Path, text: &str, error: &toml::de::Error, expected: &str) -> Error {
     let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let message = error.message();
     if let Some(rest) = message.strip_prefix("unknown field ") {
         let mut names = rest.split('`').skip(1).step_by(2);
         let key = names.next().unwrap_or_default().to_owned();
-        let nearest = names
-            .map(|name| (strsim::jaro_winkler(&key, name), name))
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .filter(|(similarity, _)| *similarity > 0.6)
-            .map(|(_, name)| name.to_owned());
+        let nearest = nearest(&key, names).map(str::to_owned);
         return Error::UnknownKey { path: path.into(), key, line, nearest };
     }
     let place = line.map(|line| format!(" on line {line}")).unwrap_or_default();
-    Error::Format { path: path.into(), found: format!("{message}{place}"), expected: "a study".into() }
+    Error::Format { path: path.into(), found: format!("{message}{place}"), expected: expected.into() }
+}
+
+/// The known name that is spelled most alike, if any is.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let similar = known.map(|known| (strsim::jaro_winkler(name, known), known));
+    similar.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(similarity, _)| *similarity > 0.6).map(|(_, known)| known)
 }
 
 #[cfg(test)]
@@ -535,5 +551,30 @@ response = "coin-flip"
         assert!(error("coin-flip\"", "coin\"").contains("unknown variant"));
         assert!(error("[triplets]", "[judge]\ntemperature = 0.0\n[triplets]").contains("judge.temperature"));
         assert!(error("[triplets]", "[prompt]\nwording = \"hm\"\n[triplets]").contains("{anchor}"));
+        assert!(error("n = 100", "n = 100\ntask = \"odd\"").contains("`anchored` or `odd-one-out`"));
+    }
+
+    #[test]
+    fn odd_one_out_studies() {
+        let small = SMALL.replace("n = 100", "n = 100\ntask = \"odd-one-out\"");
+        let study = read(&small).unwrap();
+        assert_eq!(study.triplets.task, Task::OddOneOut);
+        assert!(study.wording().unwrap().question.contains("{a}, {b} or {c}"));
+        let with = |more: &str| read(&small.replace("[[models]]", &format!("{more}\n[[models]]")));
+        let error = |more: &str| with(more).unwrap_err().to_string();
+        assert!(with("[prompt]\nfew_shot = [{ a = \"x\", b = \"y\", c = \"z\", answer = \"y\" }]").is_ok());
+        let anchored = "few_shot = [{ anchor = \"x\", first = \"y\", second = \"z\", answer = \"y\" }]";
+        assert!(
+            error(&format!("[prompt]\n{anchored}")).contains("expected a, b, c and answer: the task is odd-one-out")
+        );
+        let mixed = error("[prompt]\nfew_shot = [{ a = \"x\", first = \"y\", c = \"z\", answer = \"y\" }]");
+        assert!(mixed.contains("`{ a, b, c, answer }`"), "{mixed}");
+        assert!(error("[embed]\nsoft_column = \"p_a\"").contains("embed.soft_column"));
+        let noisy = |agreement: &str| {
+            let coin = "response = \"coin-flip\"";
+            read(&small.replace(coin, &format!("response = \"logistic\"\nagreement = {agreement}")))
+        };
+        assert!(noisy("0.4").is_ok());
+        assert!(noisy("0.3").unwrap_err().to_string().contains("above 1/3 and below 1"));
     }
 }

@@ -4,6 +4,7 @@ pub mod accuracy;
 pub mod cross_validation;
 pub mod dimension;
 pub mod loss;
+pub mod odd_one_out;
 pub mod settings;
 
 use faer::{Mat, MatRef};
@@ -14,6 +15,7 @@ use serde::Serialize;
 pub use accuracy::{Accuracy, triplet_accuracy};
 pub use cross_validation::L2Score;
 pub use loss::Loss;
+pub use odd_one_out::{Answered, OddOneOutAnswer};
 pub use settings::{FitSettings, L2};
 
 use crate::error::{Error, Result};
@@ -26,6 +28,7 @@ use loss::Objective;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Comparison {
     /// Id of the unordered triplet: both option orders and all repeats share it, and fall on one side of every split.
+    /// What an odd-one-out answer gives has the id of that answer's triplet.
     pub triplet: i64,
     /// The concept compared with, an index below `n_concepts`.
     pub anchor: u32,

@@ -5,8 +5,8 @@ use std::path::Path;
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::graph_file::GraphPorts;
-use crate::engine::signature::{Element, Reader};
+use crate::engine::graph_file::{Element, GraphPorts};
+use crate::engine::signature::Reader;
 use crate::error::{Error, Result};
 use crate::prompts::tokens::TextTokens;
 
@@ -192,7 +192,7 @@ fn unit(mut vector: Vec<f64>) -> Result<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::signature::Port;
+    use crate::engine::graph_file::Port;
 
     fn graph(inputs: &[&str], outputs: &[(&str, usize)]) -> GraphPorts {
         let port = |name: &str, element, rank| {

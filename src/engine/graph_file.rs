@@ -7,8 +7,41 @@ use std::collections::BTreeSet;
 use std::io::{BufReader, Read, Seek};
 use std::path::{Component, Path, PathBuf};
 
-use crate::engine::signature::{Element, Port};
 use crate::error::{Error, Result};
+
+/// Element types that matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// 64-bit integer.
+    I64,
+    /// 32-bit float.
+    F32,
+    /// Truth value.
+    Bool,
+    /// Any other type.
+    Other,
+}
+
+/// A named input or output; -1 stands for a dimension that is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its element type.
+    pub element: Element,
+    /// The type as the runtime prints it, for messages.
+    pub type_name: String,
+    /// Its shape.
+    pub shape: Vec<i64>,
+}
+
+impl Port {
+    /// Type and shape, for messages.
+    pub(crate) fn described(&self) -> String {
+        let dims: Vec<String> = self.shape.iter().map(|d| if *d < 0 { "?".into() } else { d.to_string() }).collect();
+        format!("{} [{}]", self.type_name, dims.join(", "))
+    }
+}
 
 /// Inputs and outputs of a graph, the operators in it, and where its weights are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

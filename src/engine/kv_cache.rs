@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::engine::provider::runtime_error;
 use crate::engine::signature::CacheShape;
 use crate::error::Result;
-use crate::prompts::plan::Pass;
+use crate::prompts::pass::Pass;
 
 /// Keys and values of one layer each, key first, `[slots, heads · head_dim]`; or states, `[slots, width]`.
 #[derive(Debug)]

@@ -13,7 +13,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::prompts::plan::{Pass, Plan, Strategy};
+use crate::prompts::pass::Pass;
+use crate::prompts::plan::{Plan, Strategy};
 use crate::prompts::tokens::TokenId;
 
 /// What a model reports about itself, for plans, manifests and people.

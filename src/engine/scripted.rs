@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::{LanguageModel, ModelInfo, PassOutput, Top};
 use crate::error::Result;
-use crate::prompts::plan::{Pass, Slot, Strategy};
+use crate::prompts::pass::{Pass, Slot};
+use crate::prompts::plan::Strategy;
 use crate::prompts::tokens::TokenId;
 
 /// A scripted language model.

@@ -17,7 +17,7 @@ use crate::engine::provider::{ExecutionProvider, Gpu, Runtime, Shapes, runtime_e
 use crate::engine::signature::{MaskInput, PastInput, Pool, Scores, Signature, Stated};
 use crate::engine::{LanguageModel, ModelInfo, PassOutput, Top};
 use crate::error::{Error, Result};
-use crate::prompts::plan::Pass;
+use crate::prompts::pass::Pass;
 
 /// How a session is opened.
 #[derive(Debug, Clone, PartialEq)]

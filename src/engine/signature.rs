@@ -2,35 +2,9 @@
 
 use std::path::Path;
 
-use crate::engine::graph_file::GraphPorts;
+use crate::engine::graph_file::{Element, GraphPorts, Port};
 use crate::error::{Error, Result};
 use crate::prompts::plan::Strategy;
-
-/// Element types that matter here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Element {
-    /// 64-bit integer.
-    I64,
-    /// 32-bit float.
-    F32,
-    /// Truth value.
-    Bool,
-    /// Any other type.
-    Other,
-}
-
-/// A named input or output; -1 stands for a dimension that is free.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Port {
-    /// Its name.
-    pub name: String,
-    /// Its element type.
-    pub element: Element,
-    /// The type as the runtime prints it, for messages.
-    pub type_name: String,
-    /// Its shape.
-    pub shape: Vec<i64>,
-}
 
 /// How a graph takes the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,13 +239,6 @@ impl Signature {
             }
             Strategy::None => "the graph takes no `past_key_values`: every prompt is computed whole",
         }
-    }
-}
-
-impl Port {
-    fn described(&self) -> String {
-        let dims: Vec<String> = self.shape.iter().map(|d| if *d < 0 { "?".into() } else { d.to_string() }).collect();
-        format!("{} [{}]", self.type_name, dims.join(", "))
     }
 }
 

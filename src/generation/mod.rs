@@ -15,7 +15,8 @@ use crate::engine::{LanguageModel, ModelInfo, PassOutput, Top, run};
 use crate::error::{Error, Result};
 use crate::generation::next_token::sampled;
 use crate::generation::settings::GenerationSettings;
-use crate::prompts::plan::{Budget, Pass, PlanSize, Reuse, Slot};
+use crate::prompts::pass::{Pass, Slot};
+use crate::prompts::plan::{Budget, PlanSize, Reuse};
 use crate::prompts::prefill::Prefill;
 use crate::prompts::tokens::{PromptTokens, TokenId};
 

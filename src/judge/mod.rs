@@ -16,12 +16,12 @@ use crate::generation::Written;
 use crate::generation::settings::GenerationSettings;
 use crate::judgments::Judgment;
 use crate::pipeline::pipeline;
+use crate::presentations::Presentation;
 use crate::prompts::forms::FormedQuestion;
 use crate::prompts::plan::{Budget, Plan, PlanSize, Reuse, Strategy};
 use crate::prompts::template::Wording;
 use crate::prompts::tokens::{Close, PromptTokenizer, PromptTokens, Question};
 use crate::scoring::{Decision, ScoreKind};
-use crate::triplets::Triplet;
 
 pub use scored::questions;
 
@@ -30,7 +30,7 @@ pub use scored::questions;
 pub enum DecisionRule {
     /// The higher score; equal scores by a seeded coin.
     Argmax,
-    /// The first option with a probability: p ∝ exp(score / T).
+    /// Each option with its probability: p ∝ exp(score / T).
     Sample {
         /// T, above 0.
         temperature: f64,
@@ -115,7 +115,7 @@ struct Asking<'a> {
 /// One part, ready for the model.
 struct Asked<'t> {
     number: usize,
-    triplets: &'t [Triplet],
+    presentations: &'t [Presentation],
     work: Work,
 }
 
@@ -184,7 +184,7 @@ impl<'a> Judge<'a> {
     /// Those of tokenisation, of the model, and of `write`; parts before the failing one are written.
     pub fn judge<'t>(
         &mut self,
-        parts: impl Iterator<Item = (usize, &'t [Triplet])> + Send,
+        parts: impl Iterator<Item = (usize, &'t [Presentation])> + Send,
         mut write: impl FnMut(usize, Vec<Judgment>) -> Result<()> + Send,
         mut progress: impl FnMut(usize),
     ) -> Result<PlanSize> {
@@ -196,33 +196,33 @@ impl<'a> Judge<'a> {
             size = size.plus(of_part);
             Ok(done)
         };
-        pipeline(parts.map(|(number, triplets)| asking.ask(number, triplets)), run, |asked, done| {
+        pipeline(parts.map(|(number, asked)| asking.ask(number, asked)), run, |asked, done| {
             write(asked.number, asking.judgments(&asked, &done)?)
         })?;
         Ok(size)
     }
 
-    /// Compares reuse of prefixes with whole prompts on some triplets.
+    /// Compares reuse of prefixes with whole prompts on some presentations.
     ///
     /// # Errors
     /// Those of tokenisation and of the model.
-    pub fn parity(&mut self, triplets: &[Triplet]) -> Result<Parity> {
-        Ok(Parity::between(&self.log_probs(triplets, Reuse::Trie)?, &self.log_probs(triplets, Reuse::Off)?))
+    pub fn parity(&mut self, presentations: &[Presentation]) -> Result<Parity> {
+        Ok(Parity::between(&self.log_probs(presentations, Reuse::Trie)?, &self.log_probs(presentations, Reuse::Off)?))
     }
 
-    /// Log-probabilities of both options of some triplets as written, in nats.
+    /// Log-probabilities of the options of some presentations as written, in nats.
     ///
     /// # Errors
     /// Those of tokenisation and of the model.
-    pub fn log_probs(&mut self, triplets: &[Triplet], reuse: Reuse) -> Result<Vec<[f64; 2]>> {
+    pub fn log_probs(&mut self, presentations: &[Presentation], reuse: Reuse) -> Result<Vec<Vec<f64>>> {
         let Self { model, asking } = self;
-        let asked = asking.questions(triplets)?;
+        let asked = asking.questions(presentations)?;
         let plan = asking.plan(&bare(&asked), reuse);
-        let name = |index: usize| shown(&triplets[index], asking.concepts);
+        let name = |index: usize| presentations[index].shown(asking.concepts);
         let evaluation = asking.evaluate(*model, &plan, name, |_| {})?;
         let sum = |slots: &Range<usize>| evaluation.log_probs[slots.clone()].iter().map(|l| f64::from(*l)).sum::<f64>();
         let of = |(slots, asked): (&Vec<Range<usize>>, &FormedQuestion)| {
-            [0, 1].map(|option| sum(&slots[asked.written(option)]))
+            (0..asked.n_options()).map(|option| sum(&slots[asked.written(option)])).collect()
         };
         Ok(plan.slots.iter().zip(&asked).map(of).collect())
     }
@@ -230,21 +230,22 @@ impl<'a> Judge<'a> {
 
 impl Parity {
     /// Compares the log-probabilities of the same presentations.
-    pub fn between(one: &[[f64; 2]], other: &[[f64; 2]]) -> Self {
+    pub fn between(one: &[Vec<f64>], other: &[Vec<f64>]) -> Self {
         let pairs = one.iter().zip(other);
-        let deltas: Vec<f64> = pairs.clone().flat_map(|(a, b)| [(a[0] - b[0]).abs(), (a[1] - b[1]).abs()]).collect();
+        let deltas: Vec<f64> = pairs.clone().flat_map(|(a, b)| a.iter().zip(b).map(|(a, b)| (a - b).abs())).collect();
+        let highest = |scores: &[f64]| (0..scores.len()).max_by(|a, b| scores[*a].total_cmp(&scores[*b]));
         Self {
             n: one.len(),
             max_nats: deltas.iter().copied().fold(0.0, f64::max),
             mean_nats: deltas.iter().sum::<f64>() / deltas.len().max(1) as f64,
-            flips: pairs.filter(|(a, b)| (a[0] > a[1]) != (b[0] > b[1])).count(),
+            flips: pairs.filter(|(a, b)| highest(a) != highest(b)).count(),
         }
     }
 }
 
 impl Asking<'_> {
-    fn questions(&self, triplets: &[Triplet]) -> Result<Vec<FormedQuestion>> {
-        questions(triplets, self.tokenizer, self.concepts, self.settings, self.context_tokens)
+    fn questions(&self, presentations: &[Presentation]) -> Result<Vec<FormedQuestion>> {
+        questions(presentations, self.tokenizer, self.concepts, self.settings, self.context_tokens)
     }
 
     fn plan(&self, questions: &[Question], reuse: Reuse) -> Plan {
@@ -255,20 +256,22 @@ impl Asking<'_> {
         budget(self.settings.batch_tokens, self.slot_bytes)
     }
 
-    fn names(&self, triplet: Triplet) -> [&str; 3] {
-        [triplet.anchor, triplet.first, triplet.second].map(|id| self.concepts.name(id))
+    /// The question about three concepts.
+    fn text(&self, presentation: &Presentation) -> String {
+        let [one, two, three] = presentation.concepts().map(|id| self.concepts.name(id));
+        self.settings.wording.ask(one, two, three)
     }
 
-    fn ask<'t>(&self, number: usize, triplets: &'t [Triplet]) -> Result<Asked<'t>> {
+    fn ask<'t>(&self, number: usize, presentations: &'t [Presentation]) -> Result<Asked<'t>> {
         let work = match &self.settings.decision {
-            DecisionRule::Generate(settings) => Work::Write { prompts: self.prompts(triplets, settings)? },
+            DecisionRule::Generate(settings) => Work::Write { prompts: self.prompts(presentations, settings)? },
             _ => {
-                let questions = self.questions(triplets)?;
+                let questions = self.questions(presentations)?;
                 let plan = self.plan(&bare(&questions), self.settings.reuse);
                 Work::Score { questions, plan }
             }
         };
-        Ok(Asked { number, triplets, work })
+        Ok(Asked { number, presentations, work })
     }
 
     fn answer(
@@ -279,11 +282,11 @@ impl Asking<'_> {
     ) -> Result<(Done, PlanSize)> {
         match (&asked.work, &self.settings.decision) {
             (Work::Write { prompts }, DecisionRule::Generate(settings)) => {
-                let (written, size) = self.write(model, (asked.triplets, prompts), settings, progress)?;
+                let (written, size) = self.write(model, (asked.presentations, prompts), settings, progress)?;
                 Ok((Done::Wrote(written), size))
             }
             (Work::Score { plan, .. }, _) => {
-                let name = |index: usize| shown(&asked.triplets[index], self.concepts);
+                let name = |index: usize| asked.presentations[index].shown(self.concepts);
                 Ok((Done::Scored(self.evaluate(model, plan, name, progress)?), plan.size))
             }
             (Work::Write { .. }, _) => unreachable!("answers are written where the decision is to generate"),
@@ -293,9 +296,11 @@ impl Asking<'_> {
     fn judgments(&self, asked: &Asked<'_>, done: &Done) -> Result<Vec<Judgment>> {
         match (&asked.work, done) {
             (Work::Score { questions, plan }, Done::Scored(evaluation)) => {
-                Ok(self.scored_judgments(asked.triplets, questions, plan, evaluation))
+                Ok(self.scored_judgments(asked.presentations, questions, plan, evaluation))
             }
-            (Work::Write { prompts }, Done::Wrote(written)) => self.written_judgments(asked.triplets, prompts, written),
+            (Work::Write { prompts }, Done::Wrote(written)) => {
+                self.written_judgments(asked.presentations, prompts, written)
+            }
             _ => unreachable!("what is done is what was asked"),
         }
     }
@@ -339,9 +344,4 @@ pub fn plan(questions: &[Question], reuse: Reuse, strategy: Strategy, batch_toke
 
 fn budget(batch_tokens: usize, slot_bytes: usize) -> Budget {
     Budget { batch_tokens, cache_tokens: (CACHE_BYTES / slot_bytes.max(1)).max(MIN_SLOTS) }
-}
-
-fn shown(triplet: &Triplet, concepts: &Concepts) -> String {
-    let [anchor, first, second] = [triplet.anchor, triplet.first, triplet.second].map(|id| concepts.name(id));
-    format!("{anchor}: {first} or {second}")
 }

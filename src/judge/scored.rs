@@ -6,16 +6,16 @@ use rayon::prelude::*;
 use crate::concepts::ConceptId;
 use crate::engine::Evaluation;
 use crate::error::{Error, Result};
-use crate::judge::{Asking, DecisionRule, JudgeSettings, short, shown};
+use crate::judge::{Asking, DecisionRule, JudgeSettings, short};
 use crate::judgments::{Judgment, ModelScores, OptionScores};
+use crate::presentations::Presentation;
 use crate::prompts::forms::FormedQuestion;
 use crate::prompts::plan::Plan;
 use crate::prompts::template::Wording;
 use crate::prompts::tokens::{Close, PromptTokenizer};
-use crate::scoring::{ChoiceScores, log_sum_exp};
+use crate::scoring::{ChoiceScores, highest, log_sum_exp};
 use crate::seed::Streams;
-use crate::stats::sigmoid;
-use crate::triplets::Triplet;
+use crate::stats::{drawn, softmax};
 
 /// Log-probabilities of a concept after the neutral prompt, one for each form it is accepted in.
 pub(super) type Priors = Vec<(String, Prior)>;
@@ -63,20 +63,20 @@ impl Asking<'_> {
 
     pub(super) fn scored_judgments(
         &self,
-        triplets: &[Triplet],
+        presentations: &[Presentation],
         questions: &[FormedQuestion],
         plan: &Plan,
         evaluation: &Evaluation,
     ) -> Vec<Judgment> {
-        let numbered = triplets.iter().zip(questions).enumerate();
-        numbered.flat_map(|(index, (triplet, asked))| self.judged(*triplet, asked, index, plan, evaluation)).collect()
+        let numbered = presentations.iter().zip(questions).enumerate();
+        numbered.flat_map(|(index, (asked, question))| self.judged(asked, question, index, plan, evaluation)).collect()
     }
 
     /// The judgments of one presentation, repeat after repeat: the scores are the same, the draws are not.
     #[allow(clippy::cast_possible_truncation, reason = "stored as f32; token ids and prompts are far below 2^31")]
     fn judged(
         &self,
-        triplet: Triplet,
+        presentation: &Presentation,
         asked: &FormedQuestion,
         index: usize,
         plan: &Plan,
@@ -84,44 +84,44 @@ impl Asking<'_> {
     ) -> Vec<Judgment> {
         let question = &asked.question;
         let steps: Vec<&[f32]> = plan.slots[index].iter().map(|slots| &evaluation.log_probs[slots.clone()]).collect();
-        let scores = match (&steps[..], self.settings.surface_forms) {
-            (&[first, second], false) => ChoiceScores::new(question, [first, second]),
-            _ => ChoiceScores::over_forms(&question.options, &steps, asked.n_forms(0)),
-        };
-        let ids = [triplet.first, triplet.second];
-        let names = ids.map(|id| self.concepts.name(id));
-        let prior = [0, 1].map(|option| self.prior(ids[option], asked, option));
-        let n_tokens = [0, 1].map(|option| question.n_tokens(asked.written(option)));
-        let lengths = [0, 1].map(|option| (n_tokens[option], names[option].len()));
-        let deciding = scores.deciding(self.settings.score, lengths, prior);
+        let ids = presentation.options();
+        let options = 0..ids.len();
+        let n_forms: Vec<usize> = options.clone().map(|option| asked.n_forms(option)).collect();
+        let scores = ChoiceScores::over_forms(&question.options, &steps, &n_forms);
+        let names: Vec<&str> = ids.iter().map(|id| self.concepts.name(*id)).collect();
+        let prior: Vec<f64> = options.clone().map(|option| self.prior(ids[option], asked, option)).collect();
+        let n_tokens: Vec<usize> = options.map(|option| question.n_tokens(asked.written(option))).collect();
+        let lengths: Vec<(usize, usize)> = n_tokens.iter().copied().zip(names.iter().map(|name| name.len())).collect();
+        let deciding = scores.deciding(self.settings.score, &lengths, &prior);
         let top = evaluation.tops[index];
-        let pair = |values: [f64; 2]| values.map(|v| v as f32);
+        let of_two = ids.len() == 2;
+        let stored = |values: &[f64]| values.iter().map(|v| *v as f32).collect::<Vec<f32>>();
         let judgment = |repeat: u16| {
-            let decided = deciding.map(|scores| self.decide(scores, triplet, repeat));
+            let decided = deciding.as_ref().map(|scores| self.decide(scores, presentation, repeat));
             Judgment {
-                triplet,
+                presentation: *presentation,
                 repeat: i16::try_from(repeat).expect("repeats fit the column"),
-                chose_first: decided.map(|(choice, _)| choice),
+                chosen: decided.as_ref().map(|(choice, _)| *choice),
                 decision: self.settings.decision.name(),
                 score_kind: self.settings.score.name(),
-                scores: deciding.map(pair),
-                p_decision: decided.map(|(_, p)| p as f32),
+                scores: deciding.as_deref().map(stored),
+                p: decided.as_ref().map(|(_, p)| stored(p)),
                 model: Some(ModelScores {
                     options: Some(OptionScores {
-                        log_prob: pair(scores.log_prob),
+                        log_prob: stored(&scores.log_prob),
                         closed: question.closed,
-                        prior: pair(prior),
-                        p_first: scores.p_first as f32,
-                        p_first_greedy: scores.p_first_greedy.map(|p| p as f32),
+                        prior: stored(&prior),
+                        p_first: of_two.then(|| scores.p[0] as f32),
+                        p_first_greedy: scores.p_greedy.as_ref().filter(|_| of_two).map(|p| p[0] as f32),
                         choice_mass: scores.choice_mass as f32,
-                        n_tokens: n_tokens.map(short),
+                        n_tokens: n_tokens.iter().map(|n| short(*n)).collect(),
                     }),
                     answer: None,
                     top_token: self.tokenizer.text(top.token),
                     top_token_id: top.token as i32,
                     top_log_prob: top.log_prob,
-                    n_chars: names.map(|name| short(name.chars().count())),
-                    n_bytes: names.map(|name| short(name.len())),
+                    n_chars: names.iter().map(|name| short(name.chars().count())).collect(),
+                    n_bytes: names.iter().map(|name| short(name.len())).collect(),
                     n_prompt_tokens: question.prompt.len() as i32,
                 }),
             }
@@ -129,45 +129,43 @@ impl Asking<'_> {
         (0..self.settings.repeats).map(judgment).collect()
     }
 
-    /// Whether the first option is chosen, and the probability of that.
-    fn decide(&self, [first, second]: [f64; 2], triplet: Triplet, repeat: u16) -> (bool, f64) {
-        let draw = |purpose| Streams::new(self.settings.seed, purpose).rng(self.key(triplet, repeat));
-        match self.settings.decision {
-            DecisionRule::Sample { temperature } => {
-                let p = sigmoid((first - second) / temperature);
-                (draw("sample").random::<f64>() < p, p)
-            }
-            _ if first == second => (draw("tie").random::<bool>(), sigmoid(first - second)),
-            _ => (first > second, sigmoid(first - second)),
+    /// The option chosen, and the probability of each.
+    fn decide(&self, scores: &[f64], presentation: &Presentation, repeat: u16) -> (usize, Vec<f64>) {
+        let rng = |purpose| Streams::new(self.settings.seed, purpose).rng(self.key(presentation, repeat));
+        if let DecisionRule::Sample { temperature } = self.settings.decision {
+            let p = softmax(scores, temperature);
+            return (drawn(&p, rng("sample").random()), p);
         }
+        (highest(scores, || rng("tie")), softmax(scores, 1.0))
     }
 }
 
-/// Tokenises the questions about triplets.
+/// Tokenises the questions of presentations.
 ///
 /// # Errors
 /// Those of tokenisation; [`Error::ContextLength`] for a question that the model cannot hold.
 pub fn questions(
-    triplets: &[Triplet],
+    presentations: &[Presentation],
     tokenizer: &PromptTokenizer,
     concepts: &crate::concepts::Concepts,
     settings: &JudgeSettings,
     context_tokens: Option<usize>,
 ) -> Result<Vec<FormedQuestion>> {
-    let one = |triplet: &Triplet| {
-        let [anchor, first, second] = [triplet.anchor, triplet.first, triplet.second].map(|id| concepts.name(id));
-        let text = settings.wording.ask(anchor, first, second);
+    let one = |presentation: &Presentation| {
+        let names = presentation.concepts().map(|id| concepts.name(id));
+        let text = settings.wording.ask(names[0], names[1], names[2]);
+        let options = &names[3 - presentation.task().options().len()..];
         let asked = match settings.surface_forms {
-            true => tokenizer.formed_question(&text, &[first, second])?,
-            false => FormedQuestion::plain(tokenizer.question(&text, &[first, second], settings.close)?),
+            true => tokenizer.formed_question(&text, options)?,
+            false => FormedQuestion::plain(tokenizer.question(&text, options, settings.close)?),
         };
         match context_tokens {
             Some(available) if asked.question.longest() > available => {
-                let (what, needed) = (shown(triplet, concepts), asked.question.longest());
+                let (what, needed) = (presentation.shown(concepts), asked.question.longest());
                 Err(Error::ContextLength { what, needed, available })
             }
             _ => Ok(asked),
         }
     };
-    triplets.par_iter().map(one).collect()
+    presentations.par_iter().map(one).collect()
 }

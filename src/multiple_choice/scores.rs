@@ -3,6 +3,8 @@
 use crate::engine::Top;
 use crate::multiple_choice::request::Request;
 use crate::prompts::tokens::Question;
+use crate::scoring::choice_mass;
+use crate::stats::softmax;
 
 /// A way of choosing: the choice with the highest score, the first of equal ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,9 +95,7 @@ impl Scored {
         n_moved_tokens: usize,
         (top, top_text): (Top, String),
     ) -> Self {
-        let highest = choices.iter().map(|c| c.log_prob).fold(f64::NEG_INFINITY, f64::max);
-        let weights: Vec<f64> = choices.iter().map(|c| (c.log_prob - highest).exp()).collect();
-        let total: f64 = weights.iter().sum();
+        let log_probs: Vec<f64> = choices.iter().map(|c| c.log_prob).collect();
         let choose = |rule: Rule| {
             let scores: Option<Vec<f64>> =
                 choices.iter().zip(&request.choices).map(|(score, text)| rule.score(score, text)).collect();
@@ -103,8 +103,8 @@ impl Scored {
         };
         Self {
             chosen: Rule::ALL.map(choose),
-            p: weights.iter().map(|weight| weight / total).collect(),
-            choice_mass: choice_mass(&question.options, &choices),
+            p: softmax(&log_probs, 1.0),
+            choice_mass: choice_mass(&question.options, &log_probs),
             closed: question.closed,
             n_prompt_tokens: question.prompt.len(),
             n_moved_tokens,
@@ -119,22 +119,6 @@ impl Scored {
 /// Index of the highest value, the first of equal ones.
 fn first_highest(values: &[f64]) -> usize {
     (1..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
-}
-
-/// Probability that an answer begins with one of the choices. A choice that another begins is part of the other's event.
-fn choice_mass(options: &[Vec<u32>], choices: &[ChoiceScore]) -> f64 {
-    let mut order: Vec<usize> = (0..options.len()).collect();
-    order.sort_by(|&a, &b| options[a].cmp(&options[b]));
-    // Sorted, what a choice begins comes right behind it.
-    let mut covering: Option<usize> = None;
-    let mut mass = 0.0;
-    for index in order {
-        if covering.is_none_or(|shorter| !options[index].starts_with(&options[shorter])) {
-            mass += choices[index].log_prob.exp();
-            covering = Some(index);
-        }
-    }
-    mass
 }
 
 /// How often each of [`Rule::ALL`] is right, over the requests with a right choice.

@@ -38,6 +38,11 @@ impl FormedQuestion {
         Self { question, forms }
     }
 
+    /// Number of options.
+    pub fn n_options(&self) -> usize {
+        self.forms.len()
+    }
+
     /// Number of forms of an option.
     pub fn n_forms(&self, option: usize) -> usize {
         self.forms[option].len().max(1)

@@ -1,6 +1,8 @@
 //! Prompts computed once and kept, so that answers can be written after them.
 
-use crate::prompts::plan::{Budget, Cutter, Pass, Reuse, Strategy};
+use crate::prompts::cutter::Cutter;
+use crate::prompts::pass::Pass;
+use crate::prompts::strategy::{Budget, Reuse, Strategy};
 use crate::prompts::tokens::PromptTokens;
 use crate::prompts::trie::{Path, Rows, Trie};
 

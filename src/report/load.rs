@@ -16,7 +16,6 @@ use crate::store;
 use crate::store::embedding::Embedding;
 use crate::store::folder::StudyFolder;
 use crate::store::table::Table;
-use crate::triplets::Triplet;
 
 /// Reads a study's output folder.
 ///
@@ -58,12 +57,13 @@ pub fn load(folder: &StudyFolder) -> Result<ReportData> {
     }
     let concepts = match embeddings.first() {
         Some((.., embedding)) => Concepts::new(embedding.concepts())?,
-        None => return Err(missing("a respondent", folder.judgments())),
+        None => return Err(missing("a respondent", folder.judgments(study.triplets.task))),
     };
     let mut provenance = vec![
         ("study".to_owned(), study.study.name.clone()),
         ("seed".to_owned(), study.study.seed.to_string()),
         ("alike".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("task".to_owned(), study.triplets.task.name().to_owned()),
         ("wording".to_owned(), study.wording()?.question),
         ("system text".to_owned(), study.wording()?.system),
     ];
@@ -82,6 +82,7 @@ pub fn load(folder: &StudyFolder) -> Result<ReportData> {
     Ok(ReportData {
         title: study.report.title.clone(),
         study: study.study.name.clone(),
+        task: study.triplets.task,
         n_triplets: triplets.len(),
         concepts: concepts
             .iter()
@@ -137,17 +138,17 @@ impl Loader<'_> {
 
     /// How a respondent's judgments were given, and how many the reference would give too.
     fn judged(&self, label: &str, concepts: &Concepts, reference: &Embedding) -> Result<(Quality, Agreement)> {
-        let judgments = store::judgments::read(&self.folder.judgments(), label, concepts)?;
+        let task = self.study.triplets.task;
+        let judgments = store::judgments::read(&self.folder.judgments(task), task, label, concepts)?;
         let row = |id: u32| reference.names.iter().position(|name| name == concepts.name(id));
         let rows: Vec<Option<usize>> = (0..).map(row).take(concepts.len()).collect();
-        let row = |id: u32| rows[id as usize];
         let choice = |judgment: &Judgment| {
-            let Triplet { anchor, first, second } = judgment.triplet;
-            let (chosen, left) = if judgment.chose_first? { (first, second) } else { (second, first) };
-            Some([row(anchor)?, row(chosen)?, row(left)?])
+            let pairs = judgment.presentation.pairs().into_iter();
+            let pairs: Option<Vec<_>> = pairs.map(|[a, b]| Some([rows[a as usize]?, rows[b as usize]?])).collect();
+            Some((pairs?, judgment.chosen?))
         };
         let agreement = Agreement::of(reference.coordinates.as_ref(), judgments.iter().filter_map(choice))?;
-        Ok((quality(&judgments, concepts.len(), |id| concepts.name(id).to_owned()), agreement))
+        Ok((quality(task, &judgments, concepts.len(), |id| concepts.name(id).to_owned()), agreement))
     }
 }
 

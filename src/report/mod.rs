@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::alignment::agreement::Agreement;
 use crate::error::Result;
 use crate::judgments::Quality;
+use crate::presentations::Task;
 use crate::store::alignment::AlignmentRow;
 use crate::store::table::write_atomically;
 
@@ -27,6 +28,8 @@ pub struct ReportData {
     pub title: String,
     /// Name of the study.
     pub study: String,
+    /// What was asked of three concepts.
+    pub task: Task,
     /// Number of triplets each respondent was asked.
     pub n_triplets: usize,
     /// The concepts, in the order of their ids.

@@ -12,6 +12,8 @@ use serde::Serialize;
 use super::numbers::{NOTHING, count, decimals, p_value, percent, significant};
 use super::svg::{FIGURE_CSS, Figure};
 use super::{Kind, ReportData, drawn_maps, fit_heading, fits, in_rank_order, is_reference, kind_of, ranked, summary};
+use crate::judgments::Quality;
+use crate::presentations::Task;
 use crate::store::alignment::AlignmentRow;
 
 /// The page as one string.
@@ -27,6 +29,7 @@ pub(super) fn render(data: &ReportData, [ranking, maps, quality]: &[Figure; 3]) 
         study: &data.study,
         reference: &data.reference,
         built_in: data.reference_built_in,
+        odd_one_out: data.task == Task::OddOneOut,
         n_triplets: count(data.n_triplets),
         n_concepts: count(data.concepts.len()),
         n_respondents: count(data.respondents.len()),
@@ -55,6 +58,7 @@ struct Page<'a> {
     study: &'a str,
     reference: &'a str,
     built_in: bool,
+    odd_one_out: bool,
     n_triplets: String,
     n_concepts: String,
     n_respondents: String,
@@ -201,7 +205,7 @@ struct RespondentView<'a> {
     agreement: String,
     n_agreement: String,
     choice_mass: String,
-    first_share: String,
+    place_shares: String,
     decisiveness: String,
     top_token: String,
     consistency: String,
@@ -246,7 +250,7 @@ impl<'a> RespondentView<'a> {
             agreement: percent(one.agreement.share()),
             n_agreement: count(one.agreement.n),
             choice_mass: significant(quality.median_choice_mass),
-            first_share: percent(quality.first_share),
+            place_shares: place_shares(quality),
             decisiveness: decimals(quality.mean_decisiveness, 2),
             top_token: percent(quality.top_token_permitted),
             consistency: percent(quality.swap_consistency),
@@ -254,6 +258,15 @@ impl<'a> RespondentView<'a> {
             speed: significant(one.triplets_per_second),
             fits: one.fits.iter().map(fit).collect(),
         }
+    }
+}
+
+/// The share of the option shown first; of three, those of all places.
+fn place_shares(quality: &Quality) -> String {
+    match quality.place_shares.as_deref() {
+        Some([first, _]) => percent(Some(*first)),
+        Some(shares) => shares.iter().map(|share| percent(Some(*share))).collect::<Vec<_>>().join(" · "),
+        None => NOTHING.into(),
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     ConceptLabel, ConceptMap, Kind, ReportData, drawn_maps, fit_heading, fits, in_rank_order, is_reference, kind_of,
     ranked,
 };
+use crate::presentations::Task;
 
 const NO_CATEGORY: &str = "no category";
 
@@ -166,18 +167,18 @@ pub(super) fn quality(data: &ReportData) -> Figure {
         ..share("", None)
     };
     type Measure = fn(&super::Respondent) -> Option<f64>;
-    let measures: [(&str, Measure, Axis); 5] = [
-        (
-            "Agreement with the reference",
-            |one| one.agreement.share(),
-            share("share of choices of the option nearer in the reference", Some(0.5)),
-        ),
-        ("Choice mass", |one| one.quality.median_choice_mass, mass),
-        (
-            "Position bias",
-            |one| one.quality.first_share,
-            share("share of choices of the option shown first", Some(0.5)),
-        ),
+    let place = |heading, measure: Measure, shown: &str, coin| {
+        (heading, measure, share(&format!("share of choices of the {shown}"), Some(coin)))
+    };
+    let places: Vec<(&str, Measure, Axis)> = match data.task {
+        Task::Anchored => vec![place("Position bias", |one| one.quality.share_at(0), "option shown first", 0.5)],
+        Task::OddOneOut => vec![
+            place("First place", |one| one.quality.share_at(0), "concept shown first", 1.0 / 3.0),
+            place("Second place", |one| one.quality.share_at(1), "concept shown second", 1.0 / 3.0),
+            place("Third place", |one| one.quality.share_at(2), "concept shown third", 1.0 / 3.0),
+        ],
+    };
+    let others: [(&str, Measure, Axis); 2] = [
         ("Decisiveness", |one| one.quality.mean_decisiveness, decided),
         (
             "Top token permitted",
@@ -185,6 +186,13 @@ pub(super) fn quality(data: &ReportData) -> Figure {
             share("share whose likeliest first token begins an option", None),
         ),
     ];
+    let coin = 1.0 / data.task.options().len() as f64;
+    let agreement = share("share of choices that the reference would make too", Some(coin));
+    let first: [(&str, Measure, Axis); 2] = [
+        ("Agreement with the reference", |one| one.agreement.share(), agreement),
+        ("Choice mass", |one| one.quality.median_choice_mass, mass),
+    ];
+    let measures: Vec<_> = first.into_iter().chain(places).chain(others).collect();
     let panels = measures.iter().enumerate().map(|(index, (heading, measure, axis))| {
         let dots: Vec<Dot> = respondents
             .iter()
@@ -199,7 +207,9 @@ pub(super) fn quality(data: &ReportData) -> Figure {
         dot_panel(format!("quality-{index}"), (*heading).to_owned(), &dots, axis)
     });
     let mut legend: Vec<LegendItem> = ranking_legend().into_iter().take(2).collect();
-    legend.push(LegendItem { mark: mark_path("half", "M0-7V7"), text: "what a coin gives (50\u{202f}%)".into() });
+    let unbiased = decimals(Some(100.0 / data.task.options().len() as f64), 0);
+    let text = format!("what a coin gives ({unbiased}\u{202f}%)");
+    legend.push(LegendItem { mark: mark_path("half", "M0-7V7"), text });
     Figure {
         name: "quality",
         title: "Judgment quality".into(),

@@ -4,6 +4,7 @@ use super::numbers::{count, decimals, p_value, percent};
 use super::svg::shorten;
 use super::{Kind, ReportData, fits, kind_of, preferred_fit, ranked};
 use crate::alignment::agreement::Agreement;
+use crate::presentations::Task;
 use crate::store::alignment::AlignmentRow;
 
 /// Above this p, alignment counts as chance.
@@ -114,8 +115,12 @@ fn opening(data: &ReportData) -> String {
         name(&data.reference)
     };
     let (triplets, concepts) = (count(data.n_triplets), count(data.concepts.len()));
+    let kind = match data.task {
+        Task::Anchored => "",
+        Task::OddOneOut => "odd-one-out ",
+    };
     format!(
-        "{triplets} triplets over {concepts} concepts were answered by {all}, \
+        "{triplets} {kind}triplets over {concepts} concepts were answered by {all}, \
          and the answers compared with {reference}."
     )
 }
@@ -130,7 +135,7 @@ fn one_model(data: &ReportData, row: &AlignmentRow, brief: bool) -> String {
     let agreement = data.respondents.iter().find(|one| one.label == row.respondent).map(|one| one.agreement);
     let agreement = agreement.unwrap_or_default();
     let finding = match (verdict(row), brief) {
-        (Verdict::Weak, _) if like_a_coin(agreement) => {
+        (Verdict::Weak, _) if like_a_coin(agreement, data.task) => {
             format!(
                 "{who} sits at chance, for a p like this one comes by luck when a few fits and measures are looked at"
             )
@@ -169,7 +174,7 @@ fn one_model(data: &ReportData, row: &AlignmentRow, brief: bool) -> String {
     }
     numbers.extend(known(row.p).map(|p| format!("permutation p\u{a0}{}", equals(&p_value(Some(p))))));
     let mut text = format!("{finding} ({}).", numbers.join("; "));
-    text.extend(single_choices(agreement));
+    text.extend(single_choices(agreement, data.task));
     text.extend(forced(data, row));
     for fit in fits(data).into_iter().filter(|fit| *fit != row.fit) {
         let Some(other) = ranked(data, fit).into_iter().find(|other| other.respondent == row.respondent) else {
@@ -188,17 +193,22 @@ fn one_model(data: &ReportData, row: &AlignmentRow, brief: bool) -> String {
     text
 }
 
-/// Standard errors by which a share must exceed one half to be more than a coin's.
+/// Standard errors by which a share must exceed a coin's to be more than that.
 const COIN_SE: f64 = 2.0;
 
 /// Whether choices are no more often the reference's than a coin's would be.
-fn like_a_coin(agreement: Agreement) -> bool {
-    agreement.share().is_some_and(|share| share - 0.5 <= COIN_SE * (0.25 / agreement.n as f64).sqrt())
+fn like_a_coin(agreement: Agreement, task: Task) -> bool {
+    let coin = 1.0 / task.options().len() as f64;
+    agreement.share().is_some_and(|share| share - coin <= COIN_SE * (coin * (1.0 - coin) / agreement.n as f64).sqrt())
 }
 
 /// How many single choices the reference would make too, which needs no fit to be understood.
-fn single_choices(agreement: Agreement) -> Option<String> {
-    let beside = if like_a_coin(agreement) { "no more than a coin’s" } else { "a coin’s would be in 50\u{202f}%" };
+fn single_choices(agreement: Agreement, task: Task) -> Option<String> {
+    let coin = decimals(Some(100.0 / task.options().len() as f64), 0);
+    let beside = match like_a_coin(agreement, task) {
+        true => "no more than a coin’s".to_owned(),
+        false => format!("a coin’s would be in {coin}\u{202f}%"),
+    };
     Some(format!(
         " Its choices are the reference’s in {} of the {} triplets that the reference decides, {beside}.",
         percent(Some(agreement.share()?)),
@@ -213,9 +223,13 @@ const FORCED_MASS: f64 = 0.1;
 fn forced(data: &ReportData, row: &AlignmentRow) -> Option<String> {
     let respondent = data.respondents.iter().find(|one| one.label == row.respondent)?;
     let mass = respondent.quality.median_choice_mass.filter(|mass| *mass < FORCED_MASS)?;
+    let (options, of) = match data.task {
+        Task::Anchored => ("two options", "more probable of two"),
+        Task::OddOneOut => ("three concepts", "most probable of three"),
+    };
     Some(format!(
-        " Left free it would hardly ever have named one of the two options (median probability {}): its choices are the \
-         more probable of two answers it would not have given.",
+        " Left free it would hardly ever have named one of the {options} (median probability {}): its choices are the \
+         {of} answers it would not have given.",
         decimals(Some(mass), 4)
     ))
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Kind, ReportData, drawn_maps, fits, in_rank_order, kind_of, ranked};
 use crate::error::Result;
+use crate::presentations::Task;
 
 fn kind_name(kind: Kind) -> &'static str {
     match kind {
@@ -74,13 +75,12 @@ pub(super) fn maps(data: &ReportData) -> Result<Vec<u8>> {
 
 /// Figure 3, in the order drawn.
 pub(super) fn quality(data: &ReportData) -> Result<Vec<u8>> {
-    let header = [
-        "respondent",
-        "kind",
-        "n",
-        "n_unparsed",
-        "median_choice_mass",
-        "first_share",
+    let shares: &[&str] = match data.task {
+        Task::Anchored => &["first_share"],
+        Task::OddOneOut => &["a_share", "b_share", "c_share"],
+    };
+    let before = ["respondent", "kind", "n", "n_unparsed", "median_choice_mass"];
+    let after = [
         "mean_decisiveness",
         "top_token_permitted",
         "swap_consistency",
@@ -94,15 +94,12 @@ pub(super) fn quality(data: &ReportData) -> Result<Vec<u8>> {
         let number = |value: Option<f64>| value.and_then(finite);
         (
             (&one.label, kind_name(one.kind), q.n, q.n_unparsed),
-            (
-                number(q.median_choice_mass),
-                number(q.first_share),
-                number(q.mean_decisiveness),
-                number(q.top_token_permitted),
-            ),
+            number(q.median_choice_mass),
+            (0..shares.len()).map(|place| number(q.share_at(place))).collect::<Vec<_>>(),
+            (number(q.mean_decisiveness), number(q.top_token_permitted)),
             (number(q.swap_consistency), q.n_swapped, number(one.triplets_per_second)),
             (number(one.agreement.share()), one.agreement.n),
         )
     });
-    to_csv(&header, rows)
+    to_csv(&[&before, shares, &after].concat(), rows)
 }

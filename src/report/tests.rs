@@ -62,7 +62,7 @@ fn study(n: usize) -> ReportData {
             quality: Quality {
                 n: 1200,
                 median_choice_mass: (i < n).then_some(1e-6),
-                first_share: Some(0.7),
+                place_shares: Some(vec![0.7, 0.3]),
                 ..Quality::default()
             },
             fits: vec![FitSummary { fit: PAPER_FIT.into(), loss: PAPER_FIT.into(), dims: 30, ..FitSummary::default() }],
@@ -297,4 +297,25 @@ fn the_reference_leads_the_maps_and_the_preferred_fit_follows() {
         drawn,
         [("people", ""), ("human-like", PREFERRED_FIT), ("model-01", PREFERRED_FIT), ("model-00", PREFERRED_FIT)]
     );
+}
+
+#[test]
+fn odd_one_out_studies_show_three_places() {
+    let mut data = study(2);
+    data.task = crate::presentations::Task::OddOneOut;
+    for one in &mut data.respondents {
+        one.quality.place_shares = Some(vec![0.5, 0.3, 0.2]);
+    }
+    let files = written(&data);
+    let page = file(&files, "report.html");
+    let shares = "50.0\u{202f}% · 30.0\u{202f}% · 20.0\u{202f}%";
+    assert!(page.contains("1,200 odd-one-out triplets") && page.contains(shares));
+    let svg = file(&files, "figures/quality.svg");
+    assert_balanced(svg);
+    assert!(
+        svg.contains("Third place") && svg.contains("no position bias (33\u{202f}%)") && !svg.contains("Position bias")
+    );
+    let csv = file(&files, "figures/quality.csv");
+    assert!(csv.starts_with("respondent,kind,n,n_unparsed,median_choice_mass,a_share,b_share,c_share,"));
+    assert!(csv.contains("model-00,model,1200,0,1e-6,0.5,0.3,0.2,,,,0,"), "{csv}");
 }

@@ -1,14 +1,14 @@
-//! A sentence encoder that answers triplets: the option whose vector lies more in the anchor's direction.
+//! A sentence encoder that answers triplets: the option whose pair of vectors has the larger cosine.
 
 use ndarray::{Array2, ArrayView1};
 use rand::RngExt;
 
 use crate::error::{Error, Result};
 use crate::judgments::Judgment;
-use crate::scoring::Decision;
-use crate::seed::{Streams, judgment_key};
-use crate::stats::sigmoid;
-use crate::triplets::Triplet;
+use crate::presentations::Presentation;
+use crate::scoring::{Decision, highest};
+use crate::seed::Streams;
+use crate::stats::{drawn, softmax};
 
 /// As the column `score_kind` has it.
 pub const COSINE: &str = "cosine";
@@ -16,8 +16,8 @@ pub const COSINE: &str = "cosine";
 /// What an encoder is given for a concept, unless told otherwise: its name.
 pub const DEFAULT_TEMPLATE: &str = "{concept}";
 
-/// T in p = 1 / (1 + exp((cos second − cos first) / T)), unless told otherwise: sentence-transformers trains its encoders
-/// on a softmax over cosines times 20, all-MiniLM-L6-v2 among them, so that this is the probability they were trained to give.
+/// T in p ∝ exp(cos / T), unless told otherwise: sentence-transformers trains its encoders on a softmax over cosines times
+/// 20, so that this is the probability they were trained to give.
 pub const DEFAULT_COSINE_TEMPERATURE: f64 = 0.05;
 
 /// How an encoder is asked, checked.
@@ -113,36 +113,40 @@ impl EncoderSubject {
     /// # Panics
     /// when an id is none of the concepts'
     #[allow(clippy::cast_possible_truncation, reason = "stored as f32")]
-    pub fn judgments(&self, triplet: Triplet) -> Vec<Judgment> {
-        let cosines = [triplet.first, triplet.second].map(|option| self.cosine(triplet.anchor, option));
-        let p_first = sigmoid((cosines[0] - cosines[1]) / self.settings.temperature);
-        let judgment = |repeat: u16| Judgment {
-            triplet,
-            repeat: i16::try_from(repeat).expect("repeats fit the column"),
-            chose_first: Some(self.chooses_first(cosines, p_first, triplet, repeat)),
-            decision: self.settings.decision.name(),
-            score_kind: COSINE,
-            scores: Some(cosines.map(|cosine| cosine as f32)),
-            p_decision: Some(p_first as f32),
-            model: None,
+    pub fn judgments(&self, presentation: &Presentation) -> Vec<Judgment> {
+        let cosines: Vec<f64> = presentation.pairs().into_iter().map(|[a, b]| self.cosine(a, b)).collect();
+        let p = softmax(&cosines, self.settings.temperature);
+        let stored = |values: &[f64]| Some(values.iter().map(|v| *v as f32).collect());
+        let judgment = |repeat: u16| {
+            let key = presentation.key(self.vectors.nrows(), repeat);
+            let rng = |purpose| Streams::new(self.settings.seed, purpose).rng(key);
+            Judgment {
+                presentation: *presentation,
+                repeat: i16::try_from(repeat).expect("repeats fit the column"),
+                chosen: Some(match self.settings.decision {
+                    Decision::Sample => drawn(&p, rng("sample").random()),
+                    _ => highest(&cosines, || rng("tie")),
+                }),
+                decision: self.settings.decision.name(),
+                score_kind: COSINE,
+                scores: stored(&cosines),
+                p: stored(&p),
+                model: None,
+            }
         };
         (0..self.settings.repeats).map(judgment).collect()
-    }
-
-    fn chooses_first(&self, [first, second]: [f64; 2], p_first: f64, triplet: Triplet, repeat: u16) -> bool {
-        let key = judgment_key(triplet.id(self.vectors.nrows()), triplet.order(), repeat);
-        let draw = |purpose| Streams::new(self.settings.seed, purpose).rng(key);
-        match self.settings.decision {
-            Decision::Sample => draw("sample").random::<f64>() < p_first,
-            _ if first == second => draw("tie").random::<bool>(),
-            _ => first > second,
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::odd_one_out::OddOneOut;
+    use crate::triplets::Triplet;
+
+    fn triplet(anchor: u32, first: u32, second: u32) -> Presentation {
+        Presentation::Anchored(Triplet { anchor, first, second })
+    }
 
     fn settings(decision: Decision, repeats: u16) -> EncoderSettings {
         EncoderSettings { template: "a {concept}".into(), temperature: 0.5, decision, repeats, seed: 4 }
@@ -158,39 +162,43 @@ mod tests {
     #[test]
     fn the_larger_cosine_is_chosen_with_the_probability_of_the_difference() {
         let subject = subject(Decision::Argmax, 1);
-        let judge = |first, second| subject.judgments(Triplet { anchor: 0, first, second }).remove(0);
+        let judge = |first, second| subject.judgments(&triplet(0, first, second)).remove(0);
         let (one, other) = (judge(1, 2), judge(2, 1));
-        assert_eq!((one.scores, one.chose_first, one.score_kind), (Some([0.5, 0.0]), Some(true), "cosine"));
-        assert_eq!((other.scores, other.chose_first), (Some([0.0, 0.5]), Some(false)));
+        assert_eq!((one.scores, one.chosen, one.score_kind), (Some(vec![0.5, 0.0]), Some(0), "cosine"));
+        assert_eq!((other.scores, other.chosen), (Some(vec![0.0, 0.5]), Some(1)));
         // A difference of ½ at temperature ½.
-        assert!((f64::from(one.p_decision.unwrap()) - 1.0 / (1.0 + (-1.0_f64).exp())).abs() < 1e-7);
-        assert!((one.p_decision.unwrap() + other.p_decision.unwrap() - 1.0).abs() < 1e-7);
+        let (one_p, other_p) = (one.p.unwrap(), other.p.unwrap());
+        assert!((f64::from(one_p[0]) - 1.0 / (1.0 + (-1.0_f64).exp())).abs() < 1e-7);
+        assert_eq!(one_p[0], other_p[1]);
         assert_eq!(one.model, None, "an encoder has no log-probabilities");
+        // The odd one stands beside the pair that is most alike: 60° and 90°.
+        let odd = subject.judgments(&Presentation::OddOneOut(OddOneOut { a: 1, b: 0, c: 2 })).remove(0);
+        assert_eq!((odd.chosen, odd.scores.unwrap()[1]), (Some(1), 0.75_f32.sqrt()));
         assert_eq!(subject.cosine(1, 2), subject.cosine(2, 1));
     }
 
     #[test]
     fn ties_are_decided_by_a_coin_of_the_presentation() {
         let subject = subject(Decision::Argmax, 1);
-        let tied = Triplet { anchor: 0, first: 2, second: 3 };
-        let judgment = subject.judgments(tied).remove(0);
-        assert_eq!((judgment.p_decision, subject.judgments(tied).remove(0)), (Some(0.5), judgment.clone()));
-        let choices: Vec<bool> = (0..64)
+        let tied = triplet(0, 2, 3);
+        let judgment = subject.judgments(&tied).remove(0);
+        assert_eq!((&judgment.p, subject.judgments(&tied).remove(0)), (&Some(vec![0.5, 0.5]), judgment.clone()));
+        let choices: Vec<usize> = (0..64)
             .map(|seed| {
                 let settings = EncoderSettings { seed, ..settings(Decision::Argmax, 1) };
-                EncoderSubject { settings, ..subject.clone() }.judgments(tied)[0].chose_first.unwrap()
+                EncoderSubject { settings, ..subject.clone() }.judgments(&tied)[0].chosen.unwrap()
             })
             .collect();
-        assert!(choices.contains(&true) && choices.contains(&false));
+        assert!(choices.contains(&0) && choices.contains(&1));
     }
 
     #[test]
     fn samples_follow_the_probability_and_depend_on_their_repeat_alone() {
-        let many = subject(Decision::Sample, 1000).judgments(Triplet { anchor: 0, first: 1, second: 2 });
-        let n_first = many.iter().filter(|j| j.chose_first == Some(true)).count();
+        let many = subject(Decision::Sample, 1000).judgments(&triplet(0, 1, 2));
+        let n_first = many.iter().filter(|j| j.chosen == Some(0)).count();
         // Four standard errors about 1000 · 0.731.
         assert!((675..=787).contains(&n_first), "{n_first}");
-        let few = subject(Decision::Sample, 10).judgments(Triplet { anchor: 0, first: 1, second: 2 });
+        let few = subject(Decision::Sample, 10).judgments(&triplet(0, 1, 2));
         assert_eq!(few, many[..10]);
     }
 

@@ -3,4 +3,4 @@
 pub mod encoder;
 pub mod simulated;
 
-pub use simulated::{Answer, ResponseModel, SimulatedSubject, tau_for_agreement};
+pub use simulated::{Answer, ResponseModel, SimulatedSubject, beta_for_agreement, tau_for_agreement};

@@ -6,25 +6,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::linalg::{check_finite, dist2};
+use crate::odd_one_out::OddOneOut;
+use crate::presentations::Presentation;
 use crate::seed::Streams;
-use crate::stats::sigmoid;
+use crate::stats::{drawn, sigmoid, softmax};
 
 /// How a simulated subject turns distances into answers.
+///
+/// Each option has a pair of concepts that speaks for it when they are near each other: of an anchored triplet the anchor
+/// and the option; of an odd-one-out triplet the two that remain.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "response", rename_all = "kebab-case")]
 pub enum ResponseModel {
-    /// The nearer option, always.
+    /// The option of the nearest pair, always.
     NoiseFree,
-    /// P(first) = 1 / (1 + exp((d(anchor, first) − d(anchor, second)) / τ)), with Euclidean distances.
+    /// P(option) ∝ exp(−d / τ), with Euclidean distances: of two options,
+    /// P(first) = 1 / (1 + exp((d(anchor, first) − d(anchor, second)) / τ)).
     Logistic {
         /// Noise, in the reference's units of distance; above 0.
         tau: f64,
     },
-    /// Either option with probability one half.
+    /// P(option) ∝ exp(−β d²): of an odd-one-out triplet, P(odd = k) ∝ exp(−β d²(i, j)).
+    Similarity {
+        /// Sensitivity, in the reference's units of distance to the power of −2; above 0.
+        beta: f64,
+    },
+    /// Every option with the same probability.
     CoinFlip,
 }
 
-/// What a subject answers to one presentation.
+/// What a subject answers to one anchored presentation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Answer {
     /// The probability with which it says `first`.
@@ -52,18 +63,17 @@ impl SimulatedSubject {
     /// # Shapes
     /// `reference`: `[n_concepts, n_dims]`
     /// # Errors
-    /// [`Error::Setting`] when `tau` is not above 0, [`Error::NotFinite`]
+    /// [`Error::Setting`] when `tau` or `beta` is not above 0, [`Error::NotFinite`]
     pub fn new(reference: MatRef<'_, f64>, model: ResponseModel, seed: u64) -> Result<Self> {
         check_finite(reference, "the reference of a simulated subject")?;
-        if let ResponseModel::Logistic { tau } = model
-            && !(tau.is_finite() && tau > 0.0)
-        {
-            let field = "tau".to_owned();
-            return Err(Error::Setting {
-                field,
-                found: tau.to_string(),
-                expected: "a finite number above 0".to_owned(),
-            });
+        let (field, noise) = match model {
+            ResponseModel::Logistic { tau } => ("tau", tau),
+            ResponseModel::Similarity { beta } => ("beta", beta),
+            ResponseModel::NoiseFree | ResponseModel::CoinFlip => ("", 1.0),
+        };
+        if !(noise.is_finite() && noise > 0.0) {
+            let (found, expected) = (noise.to_string(), "a finite number above 0".to_owned());
+            return Err(Error::Setting { field: field.to_owned(), found, expected });
         }
         Ok(Self { dist: Some(dist(reference)), model, streams: Streams::new(seed, "respondent") })
     }
@@ -73,22 +83,53 @@ impl SimulatedSubject {
         Self { dist: None, model: ResponseModel::CoinFlip, streams: Streams::new(seed, "respondent") }
     }
 
-    /// The answer to one presentation.
-    ///
-    /// `key` names the presentation and decides the random number: callers pack triplet id, option order and repeat
-    /// into it. Options that are exactly equally far are answered by coin under every model.
+    /// The answer to one anchored presentation: see [`SimulatedSubject::choose`].
     ///
     /// # Panics
     /// when an id is outside the reference
     pub fn answer(&self, anchor: u32, first: u32, second: u32, key: u64) -> Answer {
-        let lead = self.dist.as_ref().map_or(0.0, |dist| lead_of_first(dist, [anchor, first, second]));
-        let p_first = match self.model {
-            _ if lead == 0.0 => 0.5,
-            ResponseModel::NoiseFree => f64::from(lead > 0.0),
-            ResponseModel::Logistic { tau } => sigmoid(lead / tau),
-            ResponseModel::CoinFlip => 0.5,
+        let (p, chosen) = self.choose_by(&[[anchor, first], [anchor, second]], key);
+        Answer { p_first: p[0], chose_first: chosen == 0 }
+    }
+
+    /// The probability of each option of a presentation, and the one chosen this time.
+    ///
+    /// `key` names the presentation and decides the random number: callers pack triplet id, option order and repeat
+    /// into it. Options whose pairs are exactly equally far are equally probable under every model.
+    ///
+    /// # Panics
+    /// when an id is outside the reference
+    pub fn choose(&self, presentation: &Presentation, key: u64) -> (Vec<f64>, usize) {
+        self.choose_by(&presentation.pairs(), key)
+    }
+
+    fn choose_by(&self, pairs: &[[u32; 2]], key: u64) -> (Vec<f64>, usize) {
+        let p = match &self.dist {
+            Some(dist) => probabilities(&distances(dist, pairs), self.model),
+            None => vec![1.0 / pairs.len() as f64; pairs.len()],
         };
-        Answer { p_first, chose_first: self.streams.rng(key).random::<f64>() < p_first }
+        let chosen = drawn(&p, self.streams.rng(key).random::<f64>());
+        (p, chosen)
+    }
+}
+
+fn distances(dist: &Mat<f64>, pairs: &[[u32; 2]]) -> Vec<f64> {
+    pairs.iter().map(|[i, j]| dist[(*i as usize, *j as usize)]).collect()
+}
+
+/// The probability of each option, from the distance of its pair.
+fn probabilities(distances: &[f64], model: ResponseModel) -> Vec<f64> {
+    let (n, nearest) = (distances.len() as f64, distances.iter().copied().fold(f64::INFINITY, f64::min));
+    match model {
+        ResponseModel::CoinFlip => vec![1.0 / n; distances.len()],
+        ResponseModel::NoiseFree => {
+            let n_nearest = distances.iter().filter(|d| **d == nearest).count() as f64;
+            distances.iter().map(|d| if *d == nearest { 1.0 / n_nearest } else { 0.0 }).collect()
+        }
+        ResponseModel::Logistic { tau } => softmax(&distances.iter().map(|d| -d).collect::<Vec<_>>(), tau),
+        ResponseModel::Similarity { beta } => {
+            softmax(&distances.iter().map(|d| -beta * d * d).collect::<Vec<_>>(), 1.0)
+        }
     }
 }
 
@@ -110,26 +151,77 @@ pub fn tau_for_agreement(reference: MatRef<'_, f64>, triplets: &[[u32; 3]], agre
     let leads = leads(reference, triplets)?;
     let scale = leads.iter().copied().fold(0.0, f64::max).ln();
     // At e^±30 times the largest lead, agreement is 0.5 and (but for the smallest leads) 1 to machine precision.
-    let (mut low, mut high) = (scale - 30.0, scale + 30.0);
+    Ok(bisected(scale, |log_tau| mean_agreement(&leads, log_tau.exp()) > agreement))
+}
+
+/// The sensitivity β at which a subject with [`ResponseModel::Similarity`] is expected to name the noise-free odd one in a
+/// share of odd-one-out triplets.
+///
+/// Solves mean of max over k of exp(−β d²(i, j)) / Σ exp(−β d²) = `agreement` by bisection on log β. Triplets without a
+/// single nearest pair have no noise-free odd one and are left out.
+///
+/// # Shapes
+/// `reference`: `[n_concepts, n_dims]`
+/// # Errors
+/// [`Error::Setting`] for an agreement outside (1/3, 1), [`Error::TooFew`] when no triplet has a nearest pair,
+/// [`Error::ShapeMismatch`] for an id outside the reference, [`Error::NotFinite`]
+pub fn beta_for_agreement(reference: MatRef<'_, f64>, triplets: &[OddOneOut], agreement: f64) -> Result<f64> {
+    if !(agreement > 1.0 / 3.0 && agreement < 1.0) {
+        let expected = "above 1/3 and below 1".to_owned();
+        return Err(Error::Setting { field: "agreement".to_owned(), found: agreement.to_string(), expected });
+    }
+    let ids: Vec<[u32; 3]> = triplets.iter().map(OddOneOut::concepts).collect();
+    check_ids(reference, &ids)?;
+    let dist = dist(reference);
+    let mut gaps: Vec<[f64; 2]> = Vec::new();
+    for triplet in triplets {
+        let mut squares = distances(&dist, &Presentation::OddOneOut(*triplet).pairs());
+        squares.iter_mut().for_each(|d| *d *= *d);
+        squares.sort_by(f64::total_cmp);
+        if squares[1] > squares[0] {
+            gaps.push([squares[1] - squares[0], squares[2] - squares[0]]);
+        }
+    }
+    if gaps.is_empty() {
+        let what = "triplets that the reference has a nearest pair for".to_owned();
+        return Err(Error::TooFew { what, found: 0, needed: 1 });
+    }
+    let expected = |beta: f64| {
+        let p = |[one, other]: &[f64; 2]| 1.0 / (1.0 + (-beta * one).exp() + (-beta * other).exp());
+        gaps.iter().map(p).sum::<f64>() / gaps.len() as f64
+    };
+    let scale = gaps.iter().map(|gap| gap[1]).fold(0.0, f64::max).ln();
+    Ok(bisected(-scale, |log_beta| expected(log_beta.exp()) < agreement))
+}
+
+/// exp of the number within 30 of `centre` below which `below` is true, by bisection.
+fn bisected(centre: f64, below: impl Fn(f64) -> bool) -> f64 {
+    let (mut low, mut high) = (centre - 30.0, centre + 30.0);
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);
-        let end = if mean_agreement(&leads, middle.exp()) > agreement { &mut low } else { &mut high };
+        let end = if below(middle) { &mut low } else { &mut high };
         *end = middle;
     }
-    Ok(f64::midpoint(low, high).exp())
+    f64::midpoint(low, high).exp()
+}
+
+/// Refuses ids outside the reference, and coordinates that are not finite.
+fn check_ids(reference: MatRef<'_, f64>, triplets: &[[u32; 3]]) -> Result<()> {
+    check_finite(reference, "the reference of a simulated subject")?;
+    let n = reference.nrows();
+    match triplets.iter().enumerate().find(|(_, t)| t.iter().any(|&id| id as usize >= n)) {
+        None => Ok(()),
+        Some((row, triplet)) => Err(Error::ShapeMismatch {
+            what: format!("concept ids of triplet {row}"),
+            found: format!("{triplet:?}"),
+            expected: format!("below {n}, the rows of the reference"),
+        }),
+    }
 }
 
 /// |d(anchor, first) − d(anchor, second)| of the triplets that have an order.
 fn leads(reference: MatRef<'_, f64>, triplets: &[[u32; 3]]) -> Result<Vec<f64>> {
-    check_finite(reference, "the reference of a simulated subject")?;
-    let n = reference.nrows();
-    if let Some((row, triplet)) = triplets.iter().enumerate().find(|(_, t)| t.iter().any(|&id| id as usize >= n)) {
-        return Err(Error::ShapeMismatch {
-            what: format!("concept ids of triplet {row}"),
-            found: format!("{triplet:?}"),
-            expected: format!("below {n}, the rows of the reference"),
-        });
-    }
+    check_ids(reference, triplets)?;
     let dist = dist(reference);
     let leads: Vec<f64> =
         triplets.iter().map(|&triplet| lead_of_first(&dist, triplet).abs()).filter(|&lead| lead > 0.0).collect();
@@ -207,5 +299,42 @@ mod tests {
         assert!(matches!(tau_for_agreement(line().as_ref(), &triplets, 0.5), Err(Error::Setting { .. })));
         assert!(matches!(tau_for_agreement(line().as_ref(), &[[0, 1, 3]], 0.8), Err(Error::TooFew { .. })));
         assert!(matches!(tau_for_agreement(line().as_ref(), &[[0, 1, 4]], 0.8), Err(Error::ShapeMismatch { .. })));
+    }
+
+    #[test]
+    fn the_odd_one_is_away_from_the_nearest_pair() {
+        // Of 0, 1 and 3 on a line, 0 and 1 are the nearest: squared distances 4, 9 and 1 speak for 0, 1 and 3.
+        let shown = Presentation::OddOneOut(OddOneOut { a: 2, b: 0, c: 1 });
+        let subject = |model| SimulatedSubject::new(line().as_ref(), model, 7).unwrap();
+        assert_eq!(subject(ResponseModel::NoiseFree).choose(&shown, 0), (vec![1.0, 0.0, 0.0], 0));
+        let weights = [-0.5_f64, -2.0, -4.5].map(f64::exp);
+        let (p, _) = subject(ResponseModel::Similarity { beta: 0.5 }).choose(&shown, 0);
+        for (p, weight) in p.iter().zip(weights) {
+            assert!((p - weight / weights.iter().sum::<f64>()).abs() < 1e-15);
+        }
+        assert_eq!(SimulatedSubject::coin_flip(7).choose(&shown, 0).0, [1.0 / 3.0; 3]);
+        // 0 is as far from 1 as from −1: either of the two is the odd one, by coin.
+        let tied = Presentation::OddOneOut(OddOneOut { a: 0, b: 1, c: 3 });
+        let noise_free = subject(ResponseModel::NoiseFree);
+        assert_eq!(noise_free.choose(&tied, 0).0, [0.0, 0.5, 0.5]);
+        let n_second = (0..1_000).filter(|&key| noise_free.choose(&tied, key).1 == 1).count();
+        assert!((437..=563).contains(&n_second), "{n_second}"); // four standard errors of a fair coin
+        let n_third = (0..1_200).filter(|&key| SimulatedSubject::coin_flip(7).choose(&shown, key).1 == 2).count();
+        assert!((335..=465).contains(&n_third), "{n_third}"); // four standard errors of a third
+    }
+
+    #[test]
+    fn beta_gives_the_agreement_asked_for() {
+        let triplet = |a, b, c| OddOneOut { a, b, c };
+        // Squared distances 1, 4, 9 and 1, 9, 16, and a tie that does not count.
+        let triplets = [triplet(0, 1, 2), triplet(2, 3, 0), triplet(0, 1, 3)];
+        let beta = beta_for_agreement(line().as_ref(), &triplets, 0.7).unwrap();
+        let p = |one: f64, other: f64| 1.0 / (1.0 + (-beta * one).exp() + (-beta * other).exp());
+        let agreement = f64::midpoint(p(3.0, 8.0), p(8.0, 15.0));
+        assert!((agreement - 0.7).abs() < 1e-12, "{agreement}");
+        let fails = |triplets: &[OddOneOut], agreement| beta_for_agreement(line().as_ref(), triplets, agreement);
+        assert!(matches!(fails(&triplets, 1.0 / 3.0), Err(Error::Setting { .. })));
+        assert!(matches!(fails(&triplets[2..], 0.8), Err(Error::TooFew { .. })));
+        assert!(matches!(fails(&[triplet(0, 1, 4)], 0.8), Err(Error::ShapeMismatch { .. })));
     }
 }

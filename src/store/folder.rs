@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::presentations::Task;
+
 /// A study's output folder.
 #[derive(Debug, Clone)]
 pub struct StudyFolder {
@@ -34,9 +36,12 @@ impl StudyFolder {
         self.root.join("reference.parquet")
     }
 
-    /// The data set of judgments, partitioned by respondent.
-    pub fn judgments(&self) -> PathBuf {
-        self.root.join("judgments")
+    /// The data set of a task's judgments, partitioned by respondent.
+    pub fn judgments(&self, task: Task) -> PathBuf {
+        self.root.join(match task {
+            Task::Anchored => "judgments",
+            Task::OddOneOut => "oddoneout",
+        })
     }
 
     /// What was measured while a respondent was asked.

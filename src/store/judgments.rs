@@ -1,100 +1,22 @@
-//! Judgments in Parquet: `judgments/respondent=LABEL/part-SSSSS-NNNNN.parquet`.
+//! Judgments in Parquet: `judgments/respondent=LABEL/part-SSSSS-NNNNN.parquet`, those of odd-one-out triplets under
+//! `oddoneout/`.
+
+mod columns;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int8Array, Int16Array, Int32Array, Int64Array, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{Field, Schema};
 
 use crate::concepts::Concepts;
 use crate::error::{Error, Result};
 use crate::judgments::{Answer, Judgment, ModelScores, OptionScores, OrderTally};
+use crate::presentations::{Presentation, Task};
 use crate::store::manifest::Fingerprint;
 use crate::store::table::{self, Table};
-use crate::triplets::Triplet;
 
-/// A column: name, type, whether it may be null, and what it means.
-#[derive(Debug, Clone)]
-pub struct Column {
-    /// Name.
-    pub name: &'static str,
-    /// Arrow type.
-    pub data_type: DataType,
-    /// Whether it may be null.
-    pub nullable: bool,
-    /// Meaning.
-    pub meaning: &'static str,
-}
-
-/// The columns of a judgments file, in order.
-pub fn columns() -> Vec<Column> {
-    use DataType::{Boolean, Float32, Int8, Int16, Int32, Int64, Utf8};
-    let column = |name, data_type, nullable, meaning| Column { name, data_type, nullable, meaning };
-    vec![
-        column("triplet_id", Int64, false, "rank of (anchor, {i < j}) among all triplets; both option orders share it"),
-        column("anchor", Utf8, false, "the thing compared with"),
-        column("first", Utf8, false, "option shown first"),
-        column("second", Utf8, false, "option shown second"),
-        column("anchor_id", Int32, false, "position of the anchor among the concepts in UTF-8 byte order"),
-        column("first_id", Int32, false, "same of the first option"),
-        column("second_id", Int32, false, "same of the second option"),
-        column("order", Int8, false, "0 when the first option has the smaller id, else 1"),
-        column("repeat", Int16, false, "repetition of the same presentation, from 0"),
-        column("chosen", Utf8, true, "the option chosen; null if the answer names neither"),
-        column("chose_first", Boolean, true, "whether that is the first option"),
-        column("decision", Utf8, false, "argmax, sample, generate or simulated"),
-        column(
-            "score_kind",
-            Utf8,
-            false,
-            "what decided: sequence, per-token, per-byte, pmi, greedy-mask, cosine (of an encoder), generate or simulated",
-        ),
-        column("score_first", Float32, true, "the deciding score of the first option"),
-        column("score_second", Float32, true, "the deciding score of the second option"),
-        column("p_decision", Float32, true, "probability of the first option under the decision"),
-        column(
-            "log_prob_first",
-            Float32,
-            true,
-            "log-probability (nats) of the first option after the prompt: as written, or with surface_forms of any form of it",
-        ),
-        column("log_prob_second", Float32, true, "same of the second option"),
-        column("closed", Boolean, false, "whether the two include the closing token"),
-        column("prior_first", Float32, true, "same as log_prob_first, after the neutral prompt"),
-        column("prior_second", Float32, true, "same of the second option"),
-        column("p_first", Float32, true, "softmax over log_prob_first and log_prob_second: probability of the first"),
-        column(
-            "p_first_greedy",
-            Float32,
-            true,
-            "probability of the first when each step is renormalised over permitted tokens; null where one option ends inside the other",
-        ),
-        column("choice_mass", Float32, true, "probability that the answer is one of the options"),
-        column("top_token", Utf8, true, "most probable first token of the answer"),
-        column("top_token_id", Int32, true, "its id"),
-        column("top_log_prob", Float32, true, "its log-probability (nats)"),
-        column("n_tokens_first", Int16, true, "tokens of the first option as written, without the closing one"),
-        column("n_tokens_second", Int16, true, "same of the second option"),
-        column("n_chars_first", Int16, true, "Unicode characters of the first option"),
-        column("n_chars_second", Int16, true, "same of the second option"),
-        column("n_bytes_first", Int16, true, "UTF-8 bytes of the first option"),
-        column("n_bytes_second", Int16, true, "same of the second option"),
-        column("n_prompt_tokens", Int32, true, "tokens of the prompt"),
-        column(
-            "response",
-            Utf8,
-            true,
-            "free answer without special tokens, trimmed; null unless the decision is generate",
-        ),
-        column(
-            "parse",
-            Utf8,
-            true,
-            "parsed, or unparsed with the reason (no option named, both options named, empty); null unless there is an answer",
-        ),
-        column("model", Utf8, false, "label of the respondent, as in the folder's name"),
-    ]
-}
+pub use columns::{Column, columns};
 
 /// Place of a part: `FOLDER/respondent=LABEL/part-SSSSS-NNNNN.parquet`.
 pub fn part_path(folder: &Path, label: &str, shard: usize, part: usize) -> PathBuf {
@@ -129,90 +51,86 @@ pub fn check_label(label: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes one part. `judgments` are in the order of (anchor, first, second, repeat).
+/// Writes one part. `judgments` are of one task, in the order of their concepts and repeats.
 ///
 /// # Errors
 /// [`Error::Io`]; nothing half-written is left.
 pub fn write_part(
     path: &Path,
+    task: Task,
     judgments: &[Judgment],
     concepts: &Concepts,
     label: &str,
     fingerprint: &Fingerprint,
 ) -> Result<()> {
-    let fields: Vec<Field> = columns().into_iter().map(|c| Field::new(c.name, c.data_type, c.nullable)).collect();
     let text = |value: &dyn Fn(&Judgment) -> String| -> ArrayRef {
         Arc::new(judgments.iter().map(|j| Some(value(j))).collect::<StringArray>())
     };
     let optional_text = |value: &dyn Fn(&Judgment) -> Option<String>| -> ArrayRef {
         Arc::new(judgments.iter().map(value).collect::<StringArray>())
     };
-    let id = |value: &dyn Fn(&Judgment) -> u32| -> ArrayRef {
-        let ids = judgments.iter().map(|j| i32::try_from(value(j)).expect("fewer than 2^31 concepts"));
-        Arc::new(Int32Array::from_iter_values(ids))
+    let id = |place: usize| -> ArrayRef {
+        let id = |j: &Judgment| i32::try_from(j.presentation.concepts()[place]).expect("fewer than 2^31 concepts");
+        Arc::new(Int32Array::from_iter_values(judgments.iter().map(id)))
     };
     let float = |value: &dyn Fn(&Judgment) -> Option<f32>| -> ArrayRef {
         Arc::new(judgments.iter().map(value).collect::<Float32Array>())
     };
-    let short = |value: &dyn Fn(&ModelScores) -> i16| -> ArrayRef {
-        Arc::new(judgments.iter().map(|j| j.model.as_ref().map(value)).collect::<Int16Array>())
+    let short = |value: &dyn Fn(&Judgment) -> Option<i16>| -> ArrayRef {
+        Arc::new(judgments.iter().map(value).collect::<Int16Array>())
     };
     let int = |value: &dyn Fn(&ModelScores) -> i32| -> ArrayRef {
         Arc::new(judgments.iter().map(|j| j.model.as_ref().map(value)).collect::<Int32Array>())
     };
-    let scores = |j: &Judgment| j.model.as_ref().and_then(|m| m.options.clone());
-    let of_options = |value: &dyn Fn(&OptionScores) -> f32| float(&|j| scores(j).as_ref().map(value));
-    let answer = |value: &dyn Fn(&Answer) -> String| {
-        optional_text(&|j| j.model.as_ref().and_then(|m| m.answer.as_ref()).map(value))
+    let boolean = |value: &dyn Fn(&Judgment) -> Option<bool>| -> ArrayRef {
+        Arc::new(judgments.iter().map(value).collect::<BooleanArray>())
     };
-    let n_tokens = |option: usize| -> ArrayRef {
-        Arc::new(judgments.iter().map(|j| scores(j).map(|o| o.n_tokens[option])).collect::<Int16Array>())
-    };
-    let name = |id: u32| concepts.name(id).to_owned();
-    let chosen = |j: &Judgment| j.chose_first.map(|first| if first { j.triplet.first } else { j.triplet.second });
+    fn scores(j: &Judgment) -> Option<&OptionScores> {
+        j.model.as_ref()?.options.as_ref()
+    }
+    fn answer(j: &Judgment) -> Option<&Answer> {
+        j.model.as_ref()?.answer.as_ref()
+    }
     let n = concepts.len();
+    let options = 0..task.options().len();
+    let anchored = task == Task::Anchored;
 
-    let values: Vec<ArrayRef> = vec![
-        Arc::new(Int64Array::from_iter_values(judgments.iter().map(|j| j.triplet.id(n)))),
-        text(&|j| name(j.triplet.anchor)),
-        text(&|j| name(j.triplet.first)),
-        text(&|j| name(j.triplet.second)),
-        id(&|j| j.triplet.anchor),
-        id(&|j| j.triplet.first),
-        id(&|j| j.triplet.second),
-        Arc::new(Int8Array::from_iter_values(judgments.iter().map(|j| j.triplet.order()))),
-        Arc::new(Int16Array::from_iter_values(judgments.iter().map(|j| j.repeat))),
-        optional_text(&|j| chosen(j).map(name)),
-        Arc::new(judgments.iter().map(|j| j.chose_first).collect::<BooleanArray>()),
-        text(&|j| j.decision.to_owned()),
-        text(&|j| j.score_kind.to_owned()),
-        float(&|j| j.scores.map(|s| s[0])),
-        float(&|j| j.scores.map(|s| s[1])),
-        float(&|j| j.p_decision),
-        of_options(&|o| o.log_prob[0]),
-        of_options(&|o| o.log_prob[1]),
-        Arc::new(judgments.iter().map(|j| Some(scores(j).is_some_and(|o| o.closed))).collect::<BooleanArray>()),
-        of_options(&|o| o.prior[0]),
-        of_options(&|o| o.prior[1]),
-        of_options(&|o| o.p_first),
-        float(&|j| scores(j).and_then(|o| o.p_first_greedy)),
-        of_options(&|o| o.choice_mass),
-        optional_text(&|j| j.model.as_ref().map(|m| m.top_token.clone())),
-        int(&|m| m.top_token_id),
-        float(&|j| j.model.as_ref().map(|m| m.top_log_prob)),
-        n_tokens(0),
-        n_tokens(1),
-        short(&|m| m.n_chars[0]),
-        short(&|m| m.n_chars[1]),
-        short(&|m| m.n_bytes[0]),
-        short(&|m| m.n_bytes[1]),
-        int(&|m| m.n_prompt_tokens),
-        answer(&|a| a.response.clone()),
-        answer(&|a| a.parse.to_owned()),
-        text(&|_| label.to_owned()),
-    ];
+    let mut values: Vec<ArrayRef> =
+        vec![Arc::new(Int64Array::from_iter_values(judgments.iter().map(|j| j.presentation.id(n))))];
+    values.extend((0..3).map(|place| text(&|j| concepts.name(j.presentation.concepts()[place]).to_owned())));
+    values.extend((0..3).map(id));
+    values.push(Arc::new(Int8Array::from_iter_values(judgments.iter().map(|j| j.presentation.order()))));
+    values.push(Arc::new(Int16Array::from_iter_values(judgments.iter().map(|j| j.repeat))));
+    values.push(optional_text(&|j| Some(concepts.name(j.presentation.options()[j.chosen?]).to_owned())));
+    if anchored {
+        values.push(boolean(&|j| j.chosen.map(|option| option == 0)));
+    }
+    values.extend([text(&|j| j.decision.to_owned()), text(&|j| j.score_kind.to_owned())]);
+    values.extend(options.clone().map(|option| float(&|j| Some(j.scores.as_ref()?[option]))));
+    let of_p = if anchored { 0..1 } else { options.clone() };
+    values.extend(of_p.map(|option| float(&|j| Some(j.p.as_ref()?[option]))));
+    values.extend(options.clone().map(|option| float(&|j| Some(scores(j)?.log_prob[option]))));
+    values.push(boolean(&|j| Some(scores(j).is_some_and(|o| o.closed))));
+    values.extend(options.clone().map(|option| float(&|j| Some(scores(j)?.prior[option]))));
+    if anchored {
+        values.push(float(&|j| scores(j)?.p_first));
+        values.push(float(&|j| scores(j)?.p_first_greedy));
+    }
+    values.push(float(&|j| Some(scores(j)?.choice_mass)));
+    values.push(optional_text(&|j| Some(j.model.as_ref()?.top_token.clone())));
+    values.push(int(&|m| m.top_token_id));
+    values.push(float(&|j| Some(j.model.as_ref()?.top_log_prob)));
+    values.extend(options.clone().map(|option| short(&|j| Some(scores(j)?.n_tokens[option]))));
+    values.extend(options.clone().map(|option| short(&|j| Some(j.model.as_ref()?.n_chars[option]))));
+    values.extend(options.map(|option| short(&|j| Some(j.model.as_ref()?.n_bytes[option]))));
+    values.push(int(&|m| m.n_prompt_tokens));
+    values.push(optional_text(&|j| Some(answer(j)?.response.clone())));
+    values.push(optional_text(&|j| Some(answer(j)?.parse.to_owned())));
+    values.push(text(&|_| label.to_owned()));
+
+    let fields: Vec<Field> = columns(task).into_iter().map(|c| Field::new(c.name, c.data_type, c.nullable)).collect();
     let batch = table::batch(Schema::new(fields), values);
-    table::write(path, &batch, &fingerprint.metadata(), &["anchor", "first", "second"])
+    table::write(path, &batch, &fingerprint.metadata(), &task.concepts())
 }
 
 /// Parts of one respondent, in order.
@@ -249,72 +167,85 @@ pub(crate) fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::Format`], and [`Error::Cell`] for a name that is not in `concepts`.
-pub fn read(folder: &Path, label: &str, concepts: &Concepts) -> Result<Vec<Judgment>> {
+pub fn read(folder: &Path, task: Task, label: &str, concepts: &Concepts) -> Result<Vec<Judgment>> {
     let mut all = Vec::new();
     for path in parts(folder, label)? {
-        all.extend(read_part(&Table::read(&path)?, concepts)?);
+        all.extend(read_part(&Table::read(&path)?, task, concepts)?);
     }
     Ok(all)
 }
 
-fn read_part(table: &Table, concepts: &Concepts) -> Result<Vec<Judgment>> {
-    let ids = |column: &str| -> Result<Vec<u32>> {
+fn read_part(table: &Table, task: Task, concepts: &Concepts) -> Result<Vec<Judgment>> {
+    let ids = |column: &&str| -> Result<Vec<u32>> {
         let lookup = |(row, name): (usize, String)| {
             concepts.id(&name).ok_or_else(|| Error::Cell {
                 path: table.path.clone(),
                 row: row + 1,
-                column: column.into(),
+                column: (*column).into(),
                 found: format!("{name:?}"),
                 expected: "a concept of the study".into(),
             })
         };
         table.names(column)?.into_iter().enumerate().map(lookup).collect()
     };
-    let (anchors, firsts, seconds) = (ids("anchor")?, ids("first")?, ids("second")?);
+    let concepts_of: Vec<Vec<u32>> = task.concepts().iter().map(ids).collect::<Result<_>>()?;
+    let presentation =
+        |row: usize| Presentation::new(task, [concepts_of[0][row], concepts_of[1][row], concepts_of[2][row]]);
+    let chosen = chosen_places(table, task)?;
     let repeats = table.whole("repeat", table.integers("repeat")?)?;
-    let chose_first = table.booleans("chose_first")?;
     let (decisions, kinds) = (table.names("decision")?, table.names("score_kind")?);
     let closed = table.whole("closed", table.booleans("closed")?)?;
     let floats = |name: &str| -> Result<Vec<Option<f32>>> {
         #[allow(clippy::cast_possible_truncation, reason = "the column is f32")]
         Ok(table.numbers(name)?.into_iter().map(|v| v.map(|v| v as f32)).collect())
     };
-    let pair = |stem: &str| -> Result<[Vec<Option<f32>>; 2]> {
-        Ok([floats(&format!("{stem}_first"))?, floats(&format!("{stem}_second"))?])
+    let of_options = |stem: &str| -> Result<Vec<Vec<Option<f32>>>> {
+        task.options().iter().map(|option| floats(&format!("{stem}_{option}"))).collect()
     };
-    let counts = |stem: &str| -> Result<[Vec<Option<i64>>; 2]> {
-        Ok([table.integers(&format!("{stem}_first"))?, table.integers(&format!("{stem}_second"))?])
+    let counts = |stem: &str| -> Result<Vec<Vec<Option<i64>>>> {
+        task.options().iter().map(|option| table.integers(&format!("{stem}_{option}"))).collect()
     };
-    let (scores, log_probs, priors) = (pair("score")?, pair("log_prob")?, pair("prior")?);
-    let (p_decision, p_first, p_greedy) = (floats("p_decision")?, floats("p_first")?, floats("p_first_greedy")?);
+    let (scores, log_probs, priors) = (of_options("score")?, of_options("log_prob")?, of_options("prior")?);
+    let (p, p_first, p_greedy) = match task {
+        Task::Anchored => (vec![floats("p_decision")?], floats("p_first")?, floats("p_first_greedy")?),
+        Task::OddOneOut => (of_options("p")?, Vec::new(), Vec::new()),
+    };
     let (masses, top_log_probs) = (floats("choice_mass")?, floats("top_log_prob")?);
     let (top_tokens, top_ids) = (table.text("top_token")?, table.integers("top_token_id")?);
     let (tokens, chars, bytes) = (counts("n_tokens")?, counts("n_chars")?, counts("n_bytes")?);
     let prompts = table.integers("n_prompt_tokens")?;
     let (responses, parses) = (table.text("response")?, table.text("parse")?);
 
-    let both = |values: &[Vec<Option<f32>>; 2], row: usize| Some([values[0][row]?, values[1][row]?]);
-    let small = |values: &[Vec<Option<i64>>; 2], row: usize| {
-        let get = |side: usize| values[side][row].and_then(|v| i16::try_from(v).ok()).unwrap_or_default();
-        [get(0), get(1)]
+    let each = |values: &[Vec<Option<f32>>], row: usize| values.iter().map(|v| v[row]).collect::<Option<Vec<f32>>>();
+    let probabilities = |row: usize| {
+        let mut p = each(&p, row)?;
+        if task == Task::Anchored {
+            p.push(1.0 - p[0]);
+        }
+        Some(p)
     };
+    let small = |values: &[Vec<Option<i64>>], row: usize| {
+        let get = |value: Option<i64>| value.and_then(|v| i16::try_from(v).ok()).unwrap_or_default();
+        values.iter().map(|v| get(v[row])).collect::<Vec<i16>>()
+    };
+    let of_row = |values: &[Option<f32>], row: usize| values.get(row).copied().flatten();
     let judgment = |row: usize| Judgment {
-        triplet: Triplet { anchor: anchors[row], first: firsts[row], second: seconds[row] },
+        presentation: presentation(row),
         repeat: i16::try_from(repeats[row]).unwrap_or(i16::MAX),
-        chose_first: chose_first[row],
+        chosen: chosen[row],
         decision: known(&decisions[row], &["argmax", "sample", "generate", "simulated"]),
         score_kind: known(&kinds[row], &SCORE_KINDS),
-        scores: both(&scores, row),
-        p_decision: p_decision[row],
+        scores: each(&scores, row),
+        p: probabilities(row),
         model: top_tokens[row].clone().map(|top_token| ModelScores {
-            options: both(&log_probs, row).map(|log_prob| OptionScores {
-                log_prob,
+            options: each(&log_probs, row).map(|log_prob| OptionScores {
                 closed: closed[row],
-                prior: both(&priors, row).unwrap_or([f32::NAN; 2]),
-                p_first: p_first[row].unwrap_or(f32::NAN),
-                p_first_greedy: p_greedy[row],
+                prior: each(&priors, row).unwrap_or_else(|| vec![f32::NAN; log_prob.len()]),
+                p_first: of_row(&p_first, row),
+                p_first_greedy: of_row(&p_greedy, row),
                 choice_mass: masses[row].unwrap_or(f32::NAN),
                 n_tokens: small(&tokens, row),
+                log_prob,
             }),
             answer: responses[row].clone().map(|response| {
                 let parse = parses[row].as_deref().unwrap_or_default();
@@ -331,24 +262,55 @@ fn read_part(table: &Table, concepts: &Concepts) -> Result<Vec<Judgment>> {
     Ok((0..table.len()).map(judgment).collect())
 }
 
+/// The place of each row's answer among the options shown.
+fn chosen_places(table: &Table, task: Task) -> Result<Vec<Option<usize>>> {
+    let answers = table.text(task.answer())?;
+    let shown: Vec<Vec<String>> = task.options().iter().map(|option| table.names(option)).collect::<Result<_>>()?;
+    let place = |(row, answer): (usize, Option<String>)| {
+        let Some(answer) = answer else { return Ok(None) };
+        shown.iter().position(|names| names[row] == answer).map(Some).ok_or_else(|| Error::Cell {
+            path: table.path.clone(),
+            row: row + 1,
+            column: task.answer().into(),
+            found: format!("{answer:?}"),
+            expected: "one of the options".into(),
+        })
+    };
+    answers.into_iter().enumerate().map(place).collect()
+}
+
 const SCORE_KINDS: [&str; 8] =
     ["sequence", "per-token", "per-byte", "pmi", "greedy-mask", "cosine", "generate", "simulated"];
 
-const PARSES: [&str; 4] = ["parsed", "unparsed: no option named", "unparsed: both options named", "unparsed: empty"];
+const PARSES: [&str; 5] = [
+    "parsed",
+    "unparsed: no option named",
+    "unparsed: both options named",
+    "unparsed: several options named",
+    "unparsed: empty",
+];
 
 /// How the choices of a respondent depend on order, part by part, so that memory does not grow with whole rows.
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::Format`].
-pub fn order_tally(folder: &Path, label: &str) -> Result<OrderTally> {
-    let mut tally = OrderTally::default();
+pub fn order_tally(folder: &Path, task: Task, label: &str) -> Result<OrderTally> {
+    let mut tally = OrderTally::new(task);
     for path in parts(folder, label)? {
         let table = Table::read(&path)?;
         let whole = |name: &str| table.whole(name, table.integers(name)?);
         let (ids, orders, repeats) = (whole("triplet_id")?, whole("order")?, whole("repeat")?);
-        for (row, chose_first) in table.booleans("chose_first")?.into_iter().enumerate() {
-            let order = i8::from(orders[row] != 0);
-            tally.add(ids[row], order, i16::try_from(repeats[row]).unwrap_or(i16::MAX), chose_first);
+        for (row, chosen) in chosen_places(&table, task)?.into_iter().enumerate() {
+            let order =
+                i8::try_from(orders[row]).ok().filter(|o| usize::try_from(*o).is_ok_and(|o| o < task.orders().len()));
+            let order = order.ok_or_else(|| Error::Cell {
+                path: path.clone(),
+                row: row + 1,
+                column: "order".into(),
+                found: orders[row].to_string(),
+                expected: format!("0 to {}", task.orders().len() - 1),
+            })?;
+            tally.add(ids[row], order, i16::try_from(repeats[row]).unwrap_or(i16::MAX), chosen);
         }
     }
     Ok(tally)
@@ -362,17 +324,34 @@ fn known(text: &str, names: &[&'static str]) -> &'static str {
 mod tests {
     use super::*;
 
-    #[test]
-    fn judgments_survive_the_round_trip() {
-        let concepts = Concepts::from_names(["bear", "cat", "dog", "fox"]).unwrap();
+    fn concepts() -> Concepts {
+        Concepts::from_names(["bear", "cat", "dog", "fox"]).unwrap()
+    }
+
+    /// Written and read back: what was written, what was read, the table.
+    fn round_trip(task: Task, judgments: Vec<Judgment>) -> (tempfile::TempDir, Table) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = part_path(folder.path(), "me", 0, 0);
+        write_part(&path, task, &judgments, &concepts(), "me", &Fingerprint::default().with("seed", 1)).unwrap();
+        assert_eq!(read(folder.path(), task, "me", &concepts()).unwrap(), judgments);
+        let table = Table::read(&path).unwrap();
+        assert_eq!(table.columns(), columns(task).into_iter().map(|c| c.name).collect::<Vec<_>>());
+        assert_eq!(table.metadata["alike.schema_version"], "1");
+        (folder, table)
+    }
+
+    /// A judgment of each kind: scored, answered freely, simulated.
+    fn judgments(task: Task) -> Vec<Judgment> {
+        let n = task.options().len();
+        let of_options = |values: [f32; 3]| values[..n].to_vec();
         let options = OptionScores {
-            log_prob: [-1.5, -2.5],
+            log_prob: of_options([-1.5, -2.5, -3.5]),
             closed: true,
-            prior: [-3.0, -4.0],
-            p_first: 0.73,
+            prior: of_options([-3.0, -4.0, -5.0]),
+            p_first: (task == Task::Anchored).then_some(0.73),
             p_first_greedy: None,
             choice_mass: 0.3,
-            n_tokens: [1, 2],
+            n_tokens: [1, 2, 3][..n].to_vec(),
         };
         let model = ModelScores {
             options: Some(options),
@@ -380,43 +359,62 @@ mod tests {
             top_token: "bear".into(),
             top_token_id: 17,
             top_log_prob: -1.0,
-            n_chars: [3, 3],
-            n_bytes: [3, 4],
+            n_chars: [3, 3, 4][..n].to_vec(),
+            n_bytes: [3, 4, 5][..n].to_vec(),
             n_prompt_tokens: 50,
         };
-        let judgment = |anchor, first, second, model: Option<ModelScores>| Judgment {
-            triplet: Triplet { anchor, first, second },
+        let p = match task {
+            Task::Anchored => vec![0.75, 0.25],
+            Task::OddOneOut => vec![0.5, 0.25, 0.25],
+        };
+        let judgment = |concepts, model: Option<ModelScores>| Judgment {
+            presentation: Presentation::new(task, concepts),
             repeat: 0,
-            chose_first: model.as_ref().map(|_| true),
+            chosen: model.as_ref().map(|_| n - 1),
             decision: if model.is_some() { "argmax" } else { "simulated" },
             score_kind: if model.is_some() { "sequence" } else { "simulated" },
-            scores: model.as_ref().and_then(|m| m.options.as_ref()).map(|o| o.log_prob),
-            p_decision: Some(0.7),
+            scores: model.as_ref().and_then(|m| m.options.as_ref()).map(|o| o.log_prob.clone()),
+            p: Some(p.clone()),
             model,
         };
-        let answer = Answer { response: "A dog, or a fox".into(), parse: "unparsed: both options named" };
+        let parse = if n == 2 { "unparsed: both options named" } else { "unparsed: several options named" };
+        let answer = Answer { response: "A dog, or a fox".into(), parse };
         let free = Judgment {
-            chose_first: None,
+            chosen: None,
             decision: "generate",
             score_kind: "generate",
-            p_decision: None,
+            p: None,
             repeat: 2,
-            ..judgment(1, 2, 3, Some(ModelScores { options: None, answer: Some(answer), ..model.clone() }))
+            ..judgment([1, 2, 3], Some(ModelScores { options: None, answer: Some(answer), ..model.clone() }))
         };
-        let written = vec![judgment(0, 1, 2, Some(model)), free, judgment(1, 3, 0, None)];
-        let folder = tempfile::tempdir().unwrap();
-        let path = part_path(folder.path(), "me", 0, 0);
-        write_part(&path, &written, &concepts, "me", &Fingerprint::default().with("seed", 1)).unwrap();
-        assert_eq!(read(folder.path(), "me", &concepts).unwrap(), written);
+        vec![judgment([0, 1, 2], Some(model)), free, judgment([1, 3, 0], None)]
+    }
 
-        let table = Table::read(&path).unwrap();
-        assert_eq!(table.columns(), columns().iter().map(|c| c.name.to_owned()).collect::<Vec<_>>());
-        assert_eq!(table.metadata["alike.schema_version"], "1");
-        assert_eq!(table.text("chosen").unwrap(), [Some("cat".into()), None, None]);
+    #[test]
+    fn judgments_survive_the_round_trip() {
+        let (folder, table) = round_trip(Task::Anchored, judgments(Task::Anchored));
+        assert_eq!(table.text("chosen").unwrap(), [Some("dog".into()), None, None]);
+        assert_eq!(table.booleans("chose_first").unwrap(), [Some(false), None, None]);
+        assert_eq!(table.numbers("p_decision").unwrap(), [Some(0.75), None, Some(0.75)]);
         assert_eq!(table.numbers("log_prob_first").unwrap(), [Some(-1.5), None, None]);
         assert_eq!(table.text("response").unwrap()[1].as_deref(), Some("A dog, or a fox"));
-        let tally = order_tally(folder.path(), "me").unwrap();
-        assert_eq!((tally.n, tally.n_chosen, tally.first_share()), (3, 1, Some(1.0)));
+        let tally = order_tally(folder.path(), Task::Anchored, "me").unwrap();
+        assert_eq!((tally.n, tally.n_chosen, tally.place_shares().unwrap()), (3, 1, vec![0.0, 1.0]));
+    }
+
+    #[test]
+    fn odd_one_out_judgments_survive_the_round_trip() {
+        let (folder, table) = round_trip(Task::OddOneOut, judgments(Task::OddOneOut));
+        assert_eq!(table.text("odd").unwrap(), [Some("dog".into()), None, None]);
+        assert_eq!(table.numbers("p_b").unwrap(), [Some(0.25), None, Some(0.25)]);
+        assert_eq!(table.numbers("prior_c").unwrap(), [Some(-5.0), None, None]);
+        assert_eq!(table.integers("order").unwrap(), [Some(0), Some(0), Some(3)]);
+        assert_eq!(table.integers("triplet_id").unwrap(), [Some(0), Some(3), Some(1)]);
+        assert_eq!(table.text("parse").unwrap()[1].as_deref(), Some("unparsed: several options named"));
+        let tally = order_tally(folder.path(), Task::OddOneOut, "me").unwrap();
+        assert_eq!(tally.place_shares().unwrap(), [0.0, 0.0, 1.0]);
+        let wrong = order_tally(folder.path(), Task::Anchored, "me").unwrap_err().to_string();
+        assert!(wrong.contains("a column `chosen`"), "{wrong}");
     }
 
     #[test]

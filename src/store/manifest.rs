@@ -6,6 +6,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::presentations::Task;
 
 /// Version of the files this program writes. Columns are only ever added; a type never changes.
 pub const SCHEMA_VERSION: &str = "1";
@@ -34,6 +35,15 @@ impl Fingerprint {
     pub fn with_all(mut self, prefix: &str, values: &BTreeMap<String, String>) -> Self {
         self.inputs.extend(values.iter().map(|(name, value)| (format!("{prefix}{name}"), value.clone())));
         self
+    }
+
+    /// Adds the task, unless it is the first there was: what was made before there were two is still recognised.
+    #[must_use]
+    pub fn with_task(self, task: Task) -> Self {
+        match task {
+            Task::Anchored => self,
+            Task::OddOneOut => self.with("task", task.name()),
+        }
     }
 
     /// sha256 over all inputs.

@@ -15,7 +15,12 @@ use crate::store::table::{TableWriter, batch};
 /// The columns of a scores file, in order.
 pub fn columns() -> Vec<Column> {
     use DataType::{Boolean, Float32, Int32, Int64, Utf8};
-    let column = |name, data_type, nullable, meaning| Column { name, data_type, nullable, meaning };
+    let column = |name: &str, data_type, nullable, meaning: &str| Column {
+        name: name.into(),
+        data_type,
+        nullable,
+        meaning: meaning.into(),
+    };
     vec![
         column("request", Int64, false, "position of the request in its file, from 0"),
         column("id", Utf8, false, "name of the request; its position where the file gives none"),

@@ -1,4 +1,4 @@
-//! Triplets in Parquet, and triplets from elsewhere.
+//! Presentations in Parquet, and presentations from elsewhere.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,56 +8,64 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use crate::concepts::Concepts;
 use crate::error::Result;
+use crate::presentations::{self, Named, Presentation, Task};
 use crate::store::manifest::Fingerprint;
 use crate::store::table::{self, Table};
-use crate::triplets::{self, NamedTriplet, Triplet};
 
-/// Writes triplets in their order.
+/// Writes presentations of one task in their order.
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io).
-pub fn write(path: &Path, triplets: &[Triplet], concepts: &Concepts, fingerprint: &Fingerprint) -> Result<()> {
-    let text = |id: fn(&Triplet) -> u32| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(triplets.iter().map(|t| concepts.name(id(t)))))
+pub fn write(
+    path: &Path,
+    task: Task,
+    presentations: &[Presentation],
+    concepts: &Concepts,
+    fingerprint: &Fingerprint,
+) -> Result<()> {
+    let name = |place: usize| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(presentations.iter().map(|p| concepts.name(p.concepts()[place]))))
     };
     let field = |name, kind| Field::new(name, kind, false);
+    let [one, two, three] = task.concepts();
     let schema = Schema::new(vec![
         field("triplet_id", DataType::Int64),
-        field("anchor", DataType::Utf8),
-        field("first", DataType::Utf8),
-        field("second", DataType::Utf8),
+        field(one, DataType::Utf8),
+        field(two, DataType::Utf8),
+        field(three, DataType::Utf8),
         field("order", DataType::Int8),
     ]);
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(Int64Array::from_iter_values(triplets.iter().map(|t| t.id(concepts.len())))),
-        text(|t| t.anchor),
-        text(|t| t.first),
-        text(|t| t.second),
-        Arc::new(Int8Array::from_iter_values(triplets.iter().map(Triplet::order))),
+        Arc::new(Int64Array::from_iter_values(presentations.iter().map(|p| p.id(concepts.len())))),
+        name(0),
+        name(1),
+        name(2),
+        Arc::new(Int8Array::from_iter_values(presentations.iter().map(Presentation::order))),
     ];
-    table::write(path, &table::batch(schema, columns), &fingerprint.metadata(), &["anchor", "first", "second"])
+    table::write(path, &table::batch(schema, columns), &fingerprint.metadata(), &task.concepts())
 }
 
-/// Reads `anchor, first, second` from CSV or Parquet, with the names of the columns it ignored.
+/// Reads presentations from CSV or Parquet: `anchor, first, second`, or `a, b, c` for odd-one-out triplets; of a `wanted`
+/// task only.
 ///
 /// # Errors
-/// [`Error::Format`](crate::Error::Format) naming a missing column.
-pub fn read_named(path: &Path) -> Result<(Vec<NamedTriplet>, Vec<String>)> {
+/// [`Error::Format`](crate::Error::Format) naming the columns found and needed.
+pub fn read_named(path: &Path, wanted: Option<Task>) -> Result<Named> {
     if path.extension().is_none_or(|e| e != "parquet") {
-        return triplets::read_csv(path);
+        return presentations::read_csv(path, wanted);
     }
     let table = Table::read(path)?;
-    let [anchors, firsts, seconds] = [table.names("anchor")?, table.names("first")?, table.names("second")?];
-    let rows = anchors.into_iter().zip(firsts).zip(seconds).map(|((a, f), s)| [a, f, s]).collect();
-    let mut ignored = table.columns();
-    ignored.retain(|name| !["anchor", "first", "second"].contains(&name.as_str()));
-    Ok((rows, ignored))
+    let task = presentations::task_of(path, &table.columns(), wanted)?;
+    let [one, two, three] = task.concepts();
+    let [one, two, three] = [table.names(one)?, table.names(two)?, table.names(three)?];
+    let rows = one.into_iter().zip(two).zip(three).map(|((one, two), three)| [one, two, three]).collect();
+    Ok(Named { task, rows, ignored: presentations::not_read(table.columns(), task) })
 }
 
-/// Reads triplets over known concepts, sorted.
+/// Reads presentations over known concepts, sorted.
 ///
 /// # Errors
-/// As [`read_named`] and [`triplets::resolve`].
-pub fn read(path: &Path, concepts: &Concepts) -> Result<Vec<Triplet>> {
-    triplets::resolve(&read_named(path)?.0, concepts, path)
+/// As [`read_named`] and [`presentations::resolve`].
+pub fn read(path: &Path, concepts: &Concepts, wanted: Option<Task>) -> Result<Vec<Presentation>> {
+    presentations::resolve(&read_named(path, wanted)?, concepts, path)
 }

@@ -5,8 +5,9 @@ use alike::alignment::{
     Measure,
     ceiling::{chance, matched_ceiling, simulate},
 };
-use alike::embedding::{FitSettings, fit};
-use alike::respondents::{ResponseModel, SimulatedSubject, tau_for_agreement};
+use alike::embedding::{Answered, FitSettings, OddOneOutAnswer, fit};
+use alike::odd_one_out;
+use alike::respondents::{ResponseModel, SimulatedSubject, beta_for_agreement, tau_for_agreement};
 
 use crate::support::{answered, cloud, flat, on_threads};
 
@@ -16,32 +17,34 @@ fn a_subject_that_is_the_reference_has_itself_as_ceiling() {
     let asked = answered(truth.as_ref(), ResponseModel::CoinFlip, 2_000, 3);
     let triplets: Vec<[u32; 3]> = asked.iter().map(|c| [c.anchor, c.first, c.second]).collect();
     let tau = tau_for_agreement(truth.as_ref(), &triplets, 0.8).unwrap();
-    let answers = answered(truth.as_ref(), ResponseModel::Logistic { tau }, 2_000, 3);
+    let answers = Answered::Anchored(answered(truth.as_ref(), ResponseModel::Logistic { tau }, 2_000, 3));
     for settings in [FitSettings::paper(3, 1), FitSettings::robust(3, 1)] {
-        let model = fit(24, &answers, &settings).unwrap();
+        let model = fit(24, &answers.comparisons(), &settings).unwrap();
         let target = model.record.heldout_accuracy.unwrap();
         let ceiling = matched_ceiling(truth.as_ref(), &answers, &settings, target, 77).unwrap();
         assert!((ceiling.heldout_accuracy - target).abs() < 0.01, "{} and {target}", ceiling.heldout_accuracy);
         // Its accuracy is known to 0.02, which is a quarter of the noise.
-        assert!((ceiling.tau.unwrap().ln() - tau.ln()).abs() < 0.5, "{:?} and {tau}", ceiling.tau);
+        let ResponseModel::Logistic { tau: found } = ceiling.subject else { panic!("{:?}", ceiling.subject) };
+        assert!((found.ln() - tau.ln()).abs() < 0.5, "{found} and {tau}");
         let value = |x: &faer::Mat<f64>| Measure::ProcrustesR2.value(truth.as_ref(), x.as_ref()).unwrap();
         assert!((value(&ceiling.coordinates) - value(&model.coordinates)).abs() < 0.1);
         let chance = chance(24, &answers, &settings.with_l2(model.record.l2), 78).unwrap();
         assert!(value(&chance.coordinates) < 0.3 && (chance.heldout_accuracy - 0.5).abs() < 0.1);
-        assert!(chance.tau.is_none() && serde_json::to_value(&chance).unwrap()["record"]["loss"].is_string());
+        assert_eq!((chance.subject, chance.agreement), (ResponseModel::CoinFlip, 0.5));
+        assert!(serde_json::to_value(&chance).unwrap()["record"]["loss"].is_string());
     }
 }
 
 #[test]
 fn targets_out_of_reach_are_said_to_be() {
     let truth = cloud(16, 2, 5);
-    let answers = answered(truth.as_ref(), ResponseModel::NoiseFree, 400, 3);
+    let answers = Answered::Anchored(answered(truth.as_ref(), ResponseModel::NoiseFree, 400, 3));
     let settings = FitSettings::paper(2, 1);
     let ceiling = |target| matched_ceiling(truth.as_ref(), &answers, &settings, target, 1);
     let best = ceiling(1.0).unwrap();
-    assert_eq!((best.tau, best.agreement, best.notes.len()), (Some(0.0), 1.0, 1));
+    assert_eq!((best.subject, best.agreement, best.notes.len()), (ResponseModel::NoiseFree, 1.0, 1));
     let coin = ceiling(0.5).unwrap();
-    assert_eq!((coin.subject, coin.tau, coin.notes.len()), (ResponseModel::CoinFlip, None, 1));
+    assert_eq!((coin.subject, coin.notes.len()), (ResponseModel::CoinFlip, 1));
     assert!(ceiling(1.2).is_err() && ceiling(f64::NAN).is_err());
     let nothing_held_out = FitSettings { holdout: 0.0, ..settings };
     assert!(matched_ceiling(truth.as_ref(), &answers, &nothing_held_out, 0.8, 1).is_err());
@@ -50,11 +53,11 @@ fn targets_out_of_reach_are_said_to_be() {
 #[test]
 fn a_ceiling_has_the_same_bits_on_any_number_of_threads() {
     let truth = cloud(16, 2, 5);
-    let answers = answered(truth.as_ref(), ResponseModel::NoiseFree, 400, 3);
+    let answers = Answered::Anchored(answered(truth.as_ref(), ResponseModel::NoiseFree, 400, 3));
     let run = |n_threads| {
         on_threads(n_threads, || {
             let ceiling = matched_ceiling(truth.as_ref(), &answers, &FitSettings::robust(2, 1), 0.75, 9).unwrap();
-            (flat(ceiling.coordinates.as_ref()), ceiling.tau.map(f64::to_bits), ceiling.n_subjects)
+            (flat(ceiling.coordinates.as_ref()), ceiling.agreement.to_bits(), ceiling.n_subjects)
         })
     };
     assert_eq!(run(1), run(2));
@@ -65,12 +68,42 @@ fn repeats_are_answered_anew_and_the_order_of_presentations_does_not_matter() {
     let truth = cloud(8, 2, 5);
     let asked = answered(truth.as_ref(), ResponseModel::NoiseFree, 40, 3);
     let coin = SimulatedSubject::coin_flip(4);
+    let answers = |asked: Vec<_>| simulate(&coin, &Answered::Anchored(asked)).comparisons().into_owned();
     let repeated: Vec<_> = asked.iter().flat_map(|c| [*c, *c]).collect();
-    let answers = simulate(&coin, &repeated);
-    assert!(answers.chunks(2).any(|pair| pair[0].p_first != pair[1].p_first));
+    assert!(answers(repeated).chunks(2).any(|pair| pair[0].p_first != pair[1].p_first));
     let mut backwards: Vec<_> = asked.clone();
     backwards.reverse();
-    let mut again = simulate(&coin, &backwards);
+    let mut again = answers(backwards);
     again.reverse();
-    assert_eq!(simulate(&coin, &asked), again);
+    assert_eq!(answers(asked), again);
+}
+
+/// The same line for odd-one-out triplets: a subject of known noise has itself as ceiling, a coin stays at one half.
+#[test]
+fn odd_one_out_answers_have_a_ceiling_of_their_own() {
+    let truth = cloud(24, 3, 11);
+    let triplets = odd_one_out::random(24, 1_000, false, 3).unwrap();
+    let beta = beta_for_agreement(truth.as_ref(), &triplets, 0.7).unwrap();
+    let answer = |shown: odd_one_out::OddOneOut| OddOneOutAnswer { triplet: shown.id(24), shown, odd: 0, weight: 1.0 };
+    let asked = Answered::OddOneOut(triplets.into_iter().map(answer).collect());
+    let subject = SimulatedSubject::new(truth.as_ref(), ResponseModel::Similarity { beta }, 3).unwrap();
+    let answers = simulate(&subject, &asked);
+    let settings = FitSettings::robust(3, 1).with_l2(1e-3);
+    let model = fit(24, &answers.comparisons(), &settings).unwrap();
+    let value = |x: &faer::Mat<f64>| Measure::ProcrustesR2.value(truth.as_ref(), x.as_ref()).unwrap();
+    let target = model.record.heldout_accuracy.unwrap();
+    let ceiling = matched_ceiling(truth.as_ref(), &answers, &settings, target, 77).unwrap();
+    assert!(matches!(ceiling.subject, ResponseModel::Similarity { .. }));
+    // Accuracies are known to 0.02 and agreements to as much.
+    assert!((ceiling.heldout_accuracy - target).abs() < 0.015 && (ceiling.agreement - 0.7).abs() < 0.1);
+    assert!((value(&ceiling.coordinates) - value(&model.coordinates)).abs() < 0.1);
+    let chance = chance(24, &answers, &settings, 78).unwrap();
+    assert!(value(&chance.coordinates) < 0.3 && (chance.heldout_accuracy - 0.5).abs() < 0.1);
+    println!(
+        "R² {:.3}, ceiling {:.3} (agreement {:.3}), chance {:.3}",
+        value(&model.coordinates),
+        value(&ceiling.coordinates),
+        ceiling.agreement,
+        value(&chance.coordinates)
+    );
 }

@@ -270,6 +270,16 @@ fn an_encoder_is_judged_checked_and_planned_by_flags() {
     // The tokenizer's lower case makes one of the two.
     let same = table.numbers("score_first").unwrap()[1].unwrap();
     assert!((same - 1.0).abs() < 1e-6, "{same}");
+    // Of three, the odd one is left by the pair with the largest cosine.
+    std::fs::write(at("odd.csv"), "a,b,c\nbear,cat,hammer\nhammer,bear,saw\n").unwrap();
+    succeed(&["judge", "--model", model, "--triplets", &at("odd.csv"), "--out", &at("odd"), "--label", "e"]);
+    let table = Table::read(&folder.path().join("odd/respondent=e/part-00000-00000.parquet")).unwrap();
+    let scores = ["a", "b", "c"].map(|name| table.numbers(&format!("score_{name}")).unwrap());
+    let options = ["a", "b", "c"].map(|name| table.names(name).unwrap());
+    for (row, odd) in table.text("odd").unwrap().into_iter().enumerate() {
+        let best = (0..3).max_by(|i, j| scores[*i][row].unwrap().total_cmp(&scores[*j][row].unwrap())).unwrap();
+        assert_eq!(odd.as_ref(), Some(&options[best][row]));
+    }
     let check = succeed(&["check", "--model", model]);
     for line in [
         "a sentence encoder: input_ids, attention_mask, token_type_ids → last_hidden_state",

@@ -3,16 +3,22 @@
 #![allow(clippy::print_stdout, reason = "a test that skips says why")]
 
 mod alignment;
+mod architectures;
 mod bad_input;
 mod ceiling;
 mod decisions;
 mod embedding;
 mod encoder;
+mod export;
+mod found_folders;
 mod human;
 mod models;
+mod odd_one_out;
 mod plan;
 mod score;
 mod sources;
 mod states_and_encoders;
 mod study;
+mod suite;
 mod support;
+mod templates;

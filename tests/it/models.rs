@@ -42,7 +42,7 @@ pub(crate) fn open(folder: &Path, threads: usize) -> Opened {
     Opened { model: OnnxModel::open(&folder.graph, runtime, &settings).unwrap(), tokenizer, wording }
 }
 
-fn golden(name: &str) -> Value {
+pub(crate) fn golden(name: &str) -> Value {
     serde_json::from_slice(&std::fs::read(path("tests/it/golden").join(name)).unwrap()).unwrap()
 }
 
@@ -51,14 +51,14 @@ fn texts(presentation: &Value) -> [&str; 3] {
 }
 
 /// Log-probabilities of options, most probable first tokens, and log-probabilities of single tokens.
-struct Scores {
-    options: Vec<[f64; 2]>,
+pub(crate) struct Scores {
+    pub(crate) options: Vec<[f64; 2]>,
     tops: Vec<(u32, f64)>,
     steps: Vec<f32>,
 }
 
 impl Opened {
-    fn questions(&self, golden: &Value, close: Close) -> Vec<Question> {
+    pub(crate) fn questions(&self, golden: &Value, close: Close) -> Vec<Question> {
         let question = |presentation: &Value| {
             let [anchor, first, second] = texts(presentation);
             self.tokenizer.question(&self.wording.ask(anchor, first, second), &[first, second], close).unwrap()
@@ -66,7 +66,7 @@ impl Opened {
         golden["presentations"].as_array().unwrap().iter().map(question).collect()
     }
 
-    fn evaluate(&mut self, questions: &[Question], reuse: Reuse) -> Scores {
+    pub(crate) fn evaluate(&mut self, questions: &[Question], reuse: Reuse) -> Scores {
         let cache_tokens = (256 << 20) / self.model.info().slot_bytes;
         let plan = Plan::new(questions, reuse, self.model.info().strategy, Budget { batch_tokens: 512, cache_tokens });
         let evaluation = evaluate(&mut self.model, &plan, |_| {}).unwrap();
@@ -80,7 +80,7 @@ impl Opened {
 }
 
 /// Prompts, ids and scores against transformers' own; `nats` is the tolerance on every option's log-probability.
-fn agrees_with_transformers(folder: &Path, golden_file: &str, nats: f64) {
+pub(crate) fn agrees_with_transformers(folder: &Path, golden_file: &str, nats: f64) {
     let golden = golden(golden_file);
     let mut opened = open(folder, 0);
     let presentations = golden["presentations"].as_array().unwrap();

@@ -27,7 +27,7 @@ fn answers(questions: &[Question], reuse: Reuse, rows: Rows, budget: Budget) -> 
 
 fn scores(question: &Question, number: usize, plan: &Plan, evaluation: &Evaluation) -> ChoiceScores {
     let steps = [0, 1].map(|option: usize| &evaluation.log_probs[plan.slots[number][option].clone()]);
-    ChoiceScores::new(question, steps)
+    ChoiceScores::new(question, &steps)
 }
 
 proptest! {
@@ -65,7 +65,7 @@ proptest! {
         let (plan, evaluation) = answers(&both, Reuse::Trie, Rows::Tree, budget);
         let [one, other] = [0, 1].map(|number| scores(&both[number], number, &plan, &evaluation));
         prop_assert_eq!(one.log_prob, [other.log_prob[1], other.log_prob[0]]);
-        prop_assert!((one.p_first + other.p_first - 1.0).abs() < 1e-12);
+        prop_assert!((one.p[0] + other.p[0] - 1.0).abs() < 1e-12);
         prop_assert!((one.choice_mass - other.choice_mass).abs() < 1e-12);
     }
 }

@@ -9,7 +9,7 @@ use crate::support::{files_below, path};
 const OWNERS: [(&str, &[&str]); 8] = [
     ("ort", &["engine/provider.rs", "engine/session.rs", "engine/kv_cache.rs"]),
     ("tokenizers", &["prompts/tokens.rs"]),
-    ("minijinja", &["prompts/template.rs", "report/page.rs"]),
+    ("minijinja", &["prompts/chat_template", "report/page.rs"]),
     ("arrow", &["store/"]),
     ("parquet", &["store/"]),
     ("clap", &["main.rs", "cli/"]),
@@ -48,6 +48,8 @@ fn the_line_is_straight() {
         let line = [
             "concepts",
             "triplets",
+            "odd_one_out",
+            "presentations",
             "prompts",
             "engine",
             "generation",
@@ -64,8 +66,19 @@ fn the_line_is_straight() {
     for file in sources() {
         let name = file.strip_prefix(path("src")).unwrap().to_str().unwrap().to_owned();
         let module = name.split(['/', '.']).next().unwrap();
-        let before_files =
-            ["concepts", "triplets", "prompts", "engine", "generation", "scoring", "answers", "embedding", "alignment"];
+        let before_files = [
+            "concepts",
+            "triplets",
+            "odd_one_out",
+            "presentations",
+            "prompts",
+            "engine",
+            "generation",
+            "scoring",
+            "answers",
+            "embedding",
+            "alignment",
+        ];
         if !before_files.contains(&module) {
             continue;
         }

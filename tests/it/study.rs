@@ -189,17 +189,21 @@ fn other_readers_see_the_same_judgments() {
         );
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let (study, out) = small_study(folder.path(), &tiny("scoring"));
-    run(&study, &out);
-    let check = std::process::Command::new(python)
-        .arg(path("tests/readers/check.py"))
-        .arg(out.join("judgments"))
-        .output()
-        .unwrap();
-    let words = format!("{}{}", String::from_utf8_lossy(&check.stdout), String::from_utf8_lossy(&check.stderr));
-    assert!(check.status.success(), "{words}");
-    println!("{words}");
+    for (task, data_set) in [("anchored", "judgments"), ("odd-one-out", "oddoneout")] {
+        let folder = tempfile::tempdir().unwrap();
+        let (study, out) = small_study(folder.path(), &tiny("scoring"));
+        let asked = format!("task = \"{task}\"\nn = 100");
+        std::fs::write(&study, std::fs::read_to_string(&study).unwrap().replace("n = 200", &asked)).unwrap();
+        run(&study, &out);
+        let check = std::process::Command::new(&python)
+            .arg(path("tests/readers/check.py"))
+            .arg(out.join(data_set))
+            .output()
+            .unwrap();
+        let words = format!("{}{}", String::from_utf8_lossy(&check.stdout), String::from_utf8_lossy(&check.stderr));
+        assert!(check.status.success(), "{words}");
+        println!("{words}");
+    }
 }
 
 /// A smaller run never eats a larger one's parts: only `--force` replaces them.

@@ -1,6 +1,7 @@
-"""Opens a judgments data set in DuckDB, Polars and pyarrow, and asks that they see the same thing.
+"""Opens a data set of judgments in DuckDB, Polars and pyarrow, and asks that they see the same thing.
 
     python tests/readers/check.py STUDY/judgments
+    python tests/readers/check.py STUDY/oddoneout
 
 Every reader is used with its defaults, as a user would. Exits with 1 and a message on the first disagreement.
 """
@@ -27,8 +28,23 @@ NAMES_OF_TYPES = {
     "bool": {"duckdb": "BOOLEAN", "polars": "Boolean", "pyarrow": "bool"},
     "utf8": {"duckdb": "VARCHAR", "polars": "String", "pyarrow": "string"},
 }
-# As `alike schema` prints them; the readers add the partition key at the end.
-COLUMNS = [tuple(line.split()) for line in """
+
+
+def listed(text: str) -> list[tuple[str, str]]:
+    return [tuple(line.split()) for line in text.strip().splitlines()]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set's columns as src/store/judgments/columns.rs lists them (the readers add the partition key at the end), the
+    column of the answer, and that of the option shown first."""
+
+    columns: list[tuple[str, str]]
+    answer: str
+    first: str
+
+
+ANCHORED = Task(answer="chosen", first="first", columns=listed("""
     triplet_id i64
     anchor utf8
     first utf8
@@ -67,7 +83,52 @@ COLUMNS = [tuple(line.split()) for line in """
     parse utf8
     model utf8
     respondent utf8
-""".strip().splitlines()]
+"""))
+ODD_ONE_OUT = Task(answer="odd", first="a", columns=listed("""
+    triplet_id i64
+    a utf8
+    b utf8
+    c utf8
+    a_id i32
+    b_id i32
+    c_id i32
+    order i8
+    repeat i16
+    odd utf8
+    decision utf8
+    score_kind utf8
+    score_a f32
+    score_b f32
+    score_c f32
+    p_a f32
+    p_b f32
+    p_c f32
+    log_prob_a f32
+    log_prob_b f32
+    log_prob_c f32
+    closed bool
+    prior_a f32
+    prior_b f32
+    prior_c f32
+    choice_mass f32
+    top_token utf8
+    top_token_id i32
+    top_log_prob f32
+    n_tokens_a i16
+    n_tokens_b i16
+    n_tokens_c i16
+    n_chars_a i16
+    n_chars_b i16
+    n_chars_c i16
+    n_bytes_a i16
+    n_bytes_b i16
+    n_bytes_c i16
+    n_prompt_tokens i32
+    response utf8
+    parse utf8
+    model utf8
+    respondent utf8
+"""))
 VERSION_KEY = "alike.schema_version"
 
 
@@ -84,50 +145,59 @@ class View:
     versions: list[str | None]  # one per file
     n_rows: int
     sum_triplet_id: int
-    sum_log_prob_first: float
-    n_chose_first: int
+    sum_log_prob: float  # of the option shown first
+    n_first: int  # answers that name it
+    n_closed: int
 
 
-def with_duckdb(folder: Path, files: list[Path]) -> View:
+def with_duckdb(folder: Path, files: list[Path], task: Task) -> View:
     source = f"read_parquet('{quoted(folder)}/*/*.parquet')"
     columns = [row[:2] for row in duckdb.sql(f"DESCRIBE SELECT * FROM {source}").fetchall()]
-    (sums,) = duckdb.sql(f"""SELECT count(*), sum(triplet_id), sum(log_prob_first::DOUBLE),
-                                    count(*) FILTER (chose_first) FROM {source}""").fetchall()
+    (sums,) = duckdb.sql(f"""SELECT count(*), sum(triplet_id), sum(log_prob_{task.first}::DOUBLE),
+                                    count(*) FILTER ({task.answer} = {task.first}), count(*) FILTER (closed)
+                             FROM {source}""").fetchall()
     respondents = duckdb.sql(f"SELECT DISTINCT respondent FROM {source} ORDER BY 1").fetchall()
     versions = []
     for file in files:
         pairs = duckdb.sql(f"SELECT key, value FROM parquet_kv_metadata('{quoted(file)}')").fetchall()
         versions.append({bytes(key).decode(): bytes(value).decode() for key, value in pairs}.get(VERSION_KEY))
-    return View(columns, [row[0] for row in respondents], versions, sums[0], int(sums[1] or 0), sums[2] or 0.0, sums[3])
+    n_rows, ids, log_probs, *counts = sums
+    return View(columns, [row[0] for row in respondents], versions, n_rows, int(ids or 0), log_probs or 0.0, *counts)
 
 
-def with_polars(folder: Path, files: list[Path]) -> View:
+def with_polars(folder: Path, files: list[Path], task: Task) -> View:
     frame = polars.scan_parquet(f"{folder}/*/*.parquet", hive_partitioning=True)
     columns = [(name, str(kind)) for name, kind in frame.collect_schema().items()]
     sums = frame.select(
         n=polars.len(),
         ids=polars.col("triplet_id").sum(),
-        log_probs=polars.col("log_prob_first").cast(polars.Float64).sum(),
-        chose=polars.col("chose_first").sum(),
+        log_probs=polars.col(f"log_prob_{task.first}").cast(polars.Float64).sum(),
+        first=(polars.col(task.answer) == polars.col(task.first)).sum(),
+        closed=polars.col("closed").sum(),
     ).collect().row(0)
     respondents = frame.select("respondent").unique().sort("respondent").collect()["respondent"].to_list()
     versions = [polars.read_parquet_metadata(file).get(VERSION_KEY) for file in files]
     return View(columns, respondents, versions, *sums)
 
 
-def with_pyarrow(folder: Path, files: list[Path]) -> View:
+def with_pyarrow(folder: Path, files: list[Path], task: Task) -> View:
     dataset = pyarrow.dataset.dataset(folder, format="parquet", partitioning="hive")
-    table = dataset.to_table(columns=["triplet_id", "log_prob_first", "chose_first", "respondent"])
+    log_prob = f"log_prob_{task.first}"
+    table = dataset.to_table(columns=["triplet_id", log_prob, task.answer, task.first, "closed", "respondent"])
     metadata = [pyarrow.parquet.read_metadata(file).metadata or {} for file in files]
-    log_probs = pyarrow.compute.cast(table["log_prob_first"], "float64")
+
+    def total(values):
+        return pyarrow.compute.sum(values, min_count=0).as_py()
+
     return View(
         columns=[(field.name, str(field.type)) for field in dataset.schema],
         respondents=sorted(table["respondent"].unique().to_pylist()),
         versions=[pairs.get(VERSION_KEY.encode(), b"").decode() or None for pairs in metadata],
         n_rows=table.num_rows,
-        sum_triplet_id=pyarrow.compute.sum(table["triplet_id"], min_count=0).as_py(),
-        sum_log_prob_first=pyarrow.compute.sum(log_probs, min_count=0).as_py(),
-        n_chose_first=pyarrow.compute.sum(table["chose_first"], min_count=0).as_py(),
+        sum_triplet_id=total(table["triplet_id"]),
+        sum_log_prob=total(pyarrow.compute.cast(table[log_prob], "float64")),
+        n_first=total(pyarrow.compute.equal(table[task.answer], table[task.first])),
+        n_closed=total(table["closed"]),
     )
 
 
@@ -151,26 +221,27 @@ def check(folder: Path) -> None:
     files = sorted(folder.glob("respondent=*/part-*.parquet"))
     if not files:
         raise Disagreement(f"{folder} holds no respondent=LABEL/part-*.parquet")
+    task = ODD_ONE_OUT if "odd" in pyarrow.parquet.read_schema(files[0]).names else ANCHORED
     expected = sorted({file.parent.name.removeprefix("respondent=") for file in files})
     for file in files:  # readers take the columns of the first file they meet for those of all
         found = [(field.name, str(field.type)) for field in pyarrow.parquet.read_schema(file)]
-        check_columns(str(file), found, [(name, NAMES_OF_TYPES[kind]["pyarrow"]) for name, kind in COLUMNS[:-1]])
+        check_columns(str(file), found, [(name, NAMES_OF_TYPES[kind]["pyarrow"]) for name, kind in task.columns[:-1]])
     first = None
     for reader, (read, version) in READERS.items():
         try:
-            view = read(folder, files)
+            view = read(folder, files, task)
         except Exception as error:
             raise Disagreement(f"{reader} {version} cannot read {folder}: {error}") from error
-        check_columns(reader, view.columns, [(name, NAMES_OF_TYPES[kind][reader]) for name, kind in COLUMNS])
+        check_columns(reader, view.columns, [(name, NAMES_OF_TYPES[kind][reader]) for name, kind in task.columns])
         agree(reader, "respondents", view.respondents, "folder names", expected)
         if None in view.versions:
             raise Disagreement(f"{reader} finds no {VERSION_KEY} in {files[view.versions.index(None)]}")
         if first is None:
             first = (reader, view)
-        for name in ("versions", "n_rows", "sum_triplet_id", "sum_log_prob_first", "n_chose_first"):
+        for name in ("versions", "n_rows", "sum_triplet_id", "sum_log_prob", "n_first", "n_closed"):
             agree(reader, name, getattr(view, name), first[0], getattr(first[1], name))
         print(f"{reader} {version}: {len(files)} files, {view.n_rows} rows, {len(view.columns)} columns, "
-              f"sum log_prob_first {view.sum_log_prob_first:.6f}")
+              f"sum log_prob_{task.first} {view.sum_log_prob:.6f}")
 
 
 def check_columns(where: str, found: list[tuple[str, str]], expected: list[tuple[str, str]]) -> None:

@@ -10,7 +10,6 @@ graphs. Needs export/requirements-torch.txt.
 
 import argparse
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -20,21 +19,20 @@ from pathlib import Path
 
 import gguf
 import onnx
-import onnx_ir
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from transformers.exporters import OnnxConfig, OnnxExporter
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[2])]
-from export.__main__ import convert  # noqa: E402
+from export.from_gguf import convert  # noqa: E402
 from export.check import MAX_LOGIT_DIFFERENCE, check_model, open_session  # noqa: E402
 from export.folder import (  # noqa: E402
     appearing, read_json, record_of, sha256, write_json, write_record, write_small_files)
 from export.gguf_reader import Checkpoint  # noqa: E402
 from export.original import Original  # noqa: E402
 from export.reference import logits_of  # noqa: E402
+from export.trace import write_standard  # noqa: E402
 from presentations import SYSTEM, USER, choose_presentations, golden, read_concepts, write_golden  # noqa: E402
 
 SEED = 20251122
@@ -144,17 +142,9 @@ def merges_of(backend):
 
 def export_standard(model, source, out):
     """One graph by transformers' exporter, its cache renamed to optimum's names."""
-    batch, past, new = 2, 5, 3
-    ids = torch.randint(3, VOCAB_SIZE, (batch, past + new))
-    with torch.no_grad():
-        cache = model(input_ids=ids[:, :past], use_cache=True).past_key_values
-    sample = {"input_ids": ids[:, past:], "attention_mask": torch.ones(batch, past + new, dtype=torch.int64),
-              "position_ids": torch.arange(past, past + new).expand(batch, new).clone(), "past_key_values": cache}
-    program = OnnxExporter().export(model, sample, OnnxConfig(dynamic=True)).program
-    as_optimum(program.graph, model.config)
     checkpoint = Checkpoint(source)
     with appearing(out, replace=True) as draft:
-        onnx_ir.save(program, draft / "model.onnx", external_data="model.onnx.data")
+        write_standard(model, draft / "model.onnx")
         session = open_session(draft / "model.onnx")
         result = check_model(lambda ids: logits_of(checkpoint, ids), VOCAB_SIZE, "standard", session)
         finish(draft, checkpoint, "transformers", result)
@@ -221,28 +211,6 @@ def finish(draft, checkpoint, exporter, result, config={}):
     exporter = {"name": exporter, "version": version(exporter)}
     write_record(record_of(checkpoint, "standard", sha256(checkpoint.path), result, exporter), draft, draft.iterdir())
     print(f"{draft.stem}: largest logit difference {result['max_abs_logit_difference']:.1e}")
-
-
-def as_optimum(graph, config):
-    """Optimum's names and shapes for inputs and outputs, and nothing of the machine that traced the graph."""
-    cache = ["batch", config.num_key_value_heads, "past", config.head_dim]
-    shapes = {"input_ids": ["batch", "seq"], "attention_mask": ["batch", "past + seq"],
-              "position_ids": ["batch", "seq"], "logits": ["batch", "seq", config.vocab_size]}
-    for values, prefix in ((graph.inputs, "past_key_values"), (graph.outputs, "present")):
-        for value in values:
-            if found := re.search(r"past_key_values\.layers\.(\d+)\.(key|value)s$", value.name):
-                value.name = f"{prefix}.{found[1]}.{found[2]}"
-            value.shape = onnx_ir.Shape(shapes.get(value.name, cache))
-    for value in graph.outputs[1:]:
-        value.shape = onnx_ir.Shape(["batch", config.num_key_value_heads, "past + seq", config.head_dim])
-    ends = {*graph.inputs, *graph.outputs}
-    for node in graph.all_nodes():  # stack traces, with paths
-        node.doc_string = None
-        node.metadata_props.clear()
-        for value in node.outputs:
-            value.metadata_props.clear()
-            if value not in ends:
-                value.shape = value.type = None  # the runtime infers them again
 
 
 if __name__ == "__main__":
