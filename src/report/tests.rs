@@ -313,7 +313,9 @@ fn odd_one_out_studies_show_three_places() {
     let svg = file(&files, "figures/quality.svg");
     assert_balanced(svg);
     assert!(
-        svg.contains("Third place") && svg.contains("no position bias (33\u{202f}%)") && !svg.contains("Position bias")
+        svg.contains("Third place")
+            && svg.contains("what a coin gives (33\u{202f}%)")
+            && !svg.contains("Position bias")
     );
     let csv = file(&files, "figures/quality.csv");
     assert!(csv.starts_with("respondent,kind,n,n_unparsed,median_choice_mass,a_share,b_share,c_share,"));
