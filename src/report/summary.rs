@@ -207,7 +207,7 @@ fn single_choices(agreement: Agreement, task: Task) -> Option<String> {
     let coin = decimals(Some(100.0 / task.options().len() as f64), 0);
     let beside = match like_a_coin(agreement, task) {
         true => "no more than a coin’s".to_owned(),
-        false => format!("a coin’s would be in {coin}\u{202f}%"),
+        false => format!("where a coin’s would be in {coin}\u{202f}%"),
     };
     Some(format!(
         " Its choices are the reference’s in {} of the {} triplets that the reference decides, {beside}.",
