@@ -8,7 +8,7 @@ MODEL  := models/smollm2-135m-instruct
 GGUF   := SmolLM2-135M-Instruct.Q4_1.gguf
 ALIKE  := target/release/alike
 
-.PHONY: help demo setup build test test-rust test-readers golden clean
+.PHONY: help demo setup build test test-export test-rust test-readers golden clean
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
@@ -20,7 +20,10 @@ setup: $(ENV)/runtime-$(PROVIDER).ok $(MODEL)/alike.json ## Python environment, 
 build: ## target/release/alike
 	cargo build --release --locked
 
-test: setup test-rust ## Everything CI runs
+test: setup test-export test-rust ## Everything CI runs
+
+test-export: $(VENV)/ok
+	$(VENV)/bin/python -m unittest tests/export/test_builders.py
 
 test-rust: $(ENV)/readers.ok
 	cargo fmt --check
@@ -32,6 +35,8 @@ golden: setup $(ENV)/torch.ok ## Make the golden numbers again with transformers
 	$(VENV)/bin/python -m export.fetch demo-gguf --out $(ENV)
 	$(ENV)/torch/bin/python tests/it/golden/smollm2/make.py $(ENV)/$(GGUF) data/concepts/things128.csv --onnx $(MODEL)
 	$(ENV)/torch/bin/python tests/it/golden/make_tiny.py data/concepts/things128.csv
+	$(ENV)/torch/bin/python tests/it/golden/architectures/make_ssm_t5.py data/concepts/things128.csv
+	$(ENV)/torch/bin/python tests/it/golden/templates/make.py
 	$(ENV)/torch/bin/python tests/it/golden/generations.py data/concepts/things128.csv $(ENV)/$(GGUF)
 	$(ENV)/torch/bin/python tests/it/golden/mathematics.py
 

@@ -7,8 +7,8 @@ import numpy as np
 from onnx import numpy_helper
 
 from .graph import PAGE_BYTES, DecoderGraph
-from .onnx_graph import F32
 from .head import score_positions
+from .onnx_graph import F32
 from .optimize import write_graph
 from .safetensors_reader import Checkpoint
 
@@ -27,17 +27,18 @@ class ModelGraph(DecoderGraph):
         self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array, dtype=np.float32), name)
         return name
 
+    def stored(self, name: str, *shape: int) -> str:
+        """A weight as the checkpoint has it."""
+        return self.weight(name, self.checkpoint.tensor(name, *shape))
+
     def linear(self, name: str, x: str, n_in: int, n_out: int, out=1, bias=False) -> str:
         """`x @ weight.T + bias`; stored transposed, because MatMul wants `[in, out]`."""
-        product = self.op("MatMul", x, self.weight(f"{name}.weight", self.checkpoint.tensor(f"{name}.weight", n_out, n_in).T),
-                          out=1 if bias else out)
-        if not bias:
-            return product
-        return self.op("Add", product, self.weight(f"{name}.bias", self.checkpoint.tensor(f"{name}.bias", n_out)), out=out)
+        weight = self.checkpoint.tensor(f"{name}.weight", n_out, n_in)
+        product = self.op("MatMul", x, self.weight(f"{name}.weight", weight.T), out=1 if bias else out)
+        return self.op("Add", product, self.stored(f"{name}.bias", n_out), out=out) if bias else product
 
     def rms_norm(self, name: str, x: str, size: int, epsilon: float) -> str:
-        scale = self.weight(f"{name}.weight", self.checkpoint.tensor(f"{name}.weight", size))
-        return self.op("RMSNormalization", x, scale, axis=-1, epsilon=epsilon)
+        return self.op("RMSNormalization", x, self.stored(f"{name}.weight", size), axis=-1, epsilon=epsilon)
 
     def head(self, x: str, embedding: str | None, n_in: int, n_out: int) -> None:
         """Logits, by the embedding if they are tied to it, and what is scored of them."""

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from . import ExportError, __version__
 from .folder import appearing, read_json, sha256, write_json, write_record
+from .parity import SEQ2SEQ, STATE_SPACE, Comparison, compare
+from .seq2seq import export_t5
+from .state_space import export_mamba
 
 COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
@@ -24,19 +27,13 @@ class Family:
 
     architecture: str  # of alike.json: what the engine goes by
     build: Callable[[Path, Path], dict]  # a folder and a draft, to ingredients
-    run: Callable  # how the check runs it
+    comparison: Comparison
     needs: tuple[str, ...] = ()  # settings without which the engine cannot ask
 
 
-def families() -> dict[str, Family]:
-    """Imported here so that --help and a wrong command line answer at once."""
-    from .parity import run_seq2seq, run_state_space
-    from .seq2seq import export_t5
-    from .state_space import export_mamba
-
-    mamba = Family("mamba", export_mamba, run_state_space, needs=("eos_token_id",))
-    t5 = Family("t5", export_t5, run_seq2seq, needs=("eos_token_id", "decoder_start_token_id"))
-    return {"mamba": mamba, "falcon_mamba": mamba, "t5": t5}
+MAMBA = Family("mamba", export_mamba, STATE_SPACE, needs=("eos_token_id",))
+T5 = Family("t5", export_t5, SEQ2SEQ, needs=("eos_token_id", "decoder_start_token_id"))
+FAMILIES = {"mamba": MAMBA, "falcon_mamba": MAMBA, "t5": T5}
 
 
 def export_folder(folder: Path, out: Path, style: str | None = None, check: bool = True, force: bool = False) -> None:
@@ -45,22 +42,19 @@ def export_folder(folder: Path, out: Path, style: str | None = None, check: bool
     # Errors
     ExportError when the folder is not one of the families, lacks a file, or the graph fails its check.
     """
-    from .parity import compare
-
     config = read_json(folder / "config.json")
     if config is None:
         raise ExportError(f"{folder} holds no config.json")
-    known = families()
-    if config.get("model_type") not in known:
+    family = FAMILIES.get(config.get("model_type"))
+    if family is None:
         raise ExportError(f"{folder / 'config.json'}: model_type is {config.get('model_type')!r}, "
-                          f"expected {', '.join(known)}")
-    family = known[config["model_type"]]
+                          f"expected {', '.join(FAMILIES)}")
     with appearing(out, replace=force) as draft:
         write_small_files(folder, config, family, draft)
         ingredients = family.build(folder, draft)
         result = None
         if check:
-            result = compare(folder, draft, family.run)
+            result = compare(folder, config, draft, family.comparison)
             _say("not compared with transformers: torch is not installed here" if result is None else
                  f"largest difference from transformers {result['max_abs_logit_difference']:.1e} "
                  f"over {result['positions']} positions (limit {result['limit']:.0e})")

@@ -103,17 +103,16 @@ def _tensors(file: Path):
             raise ExportError(f"{file} is not a safetensors file, or is cut short: header of {length} bytes in {size}")
         try:
             header = json.loads(opened.read(length))
-        except ValueError as error:
-            raise ExportError(f"{file} is not a safetensors file: its header is not JSON: {error}") from error
+            entries = {name: (entry["dtype"], entry["shape"], *entry["data_offsets"])
+                       for name, entry in header.items() if name != "__metadata__"}
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            raise ExportError(f"{file} is not a safetensors file: its header is not readable: {error!r}") from error
     data = np.memmap(file, np.uint8, "r", offset=8 + length, shape=(size - 8 - length,))
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        if entry["dtype"] not in DTYPES:
-            raise ExportError(f"{file}: tensor {name!r} has type {entry['dtype']}, expected {', '.join(DTYPES)}")
-        dtype = np.dtype(DTYPES[entry["dtype"]])
-        start, end = entry["data_offsets"]
-        if not (0 <= start <= end <= len(data) and end - start == prod(entry["shape"]) * dtype.itemsize):
-            raise ExportError(f"{file}: tensor {name!r} of shape {entry['shape']} lies at bytes {start} to {end} of "
+    for name, (kind, shape, start, end) in entries.items():
+        if kind not in DTYPES:
+            raise ExportError(f"{file}: tensor {name!r} has type {kind}, expected {', '.join(DTYPES)}")
+        dtype = np.dtype(DTYPES[kind])
+        if not (0 <= start <= end <= len(data) and end - start == prod(shape) * dtype.itemsize):
+            raise ExportError(f"{file}: tensor {name!r} of shape {shape} lies at bytes {start} to {end} of "
                               f"{len(data)}: the file is cut short or damaged")
-        yield name, data[start:end].view(dtype).reshape(entry["shape"])
+        yield name, data[start:end].view(dtype).reshape(shape)

@@ -197,6 +197,6 @@ def bucket(distance: np.ndarray, n_buckets: int, max_distance: int) -> np.ndarra
     """T5's bucket of distances that are not negative: the first half are one distance each, the others grow by a
     constant factor up to `max_distance`. In f32, as the reference implementations compute it."""
     exact = n_buckets // 2
-    ratio = np.log(np.maximum(distance, 1).astype(np.float32) / np.float32(exact)) / np.float32(log(max_distance / exact))
-    far = exact + (ratio * np.float32(n_buckets - exact)).astype(np.int64)
+    growth = np.log(np.maximum(distance, 1).astype(np.float32) / np.float32(exact))
+    far = exact + (growth / np.float32(log(max_distance / exact)) * np.float32(n_buckets - exact)).astype(np.int64)
     return np.where(distance < exact, distance, np.minimum(far, n_buckets - 1))

@@ -18,7 +18,7 @@ from onnx import GraphProto, parser
 from . import ExportError
 from .builder import ModelGraph, building
 from .caches import END
-from .onnx_graph import F32, F64, I64
+from .onnx_graph import F32, I64
 from .safetensors_reader import Checkpoint
 
 
@@ -122,7 +122,7 @@ def _mixer(g: ModelGraph, s: Sizes, i: int, hidden: str) -> str:
     projected = g.linear(f"{name}.in_proj", hidden, s.hidden, 2 * s.inner, bias=s.bias)
     x, gate = g.op("Split", projected, out=2, axis=2, num_outputs=2)
     x = _silu(g, _convolution(g, s, i, x))
-    y = g.op("Add", _recurrence(g, s, i, x), g.op("Mul", x, g.weight(f"{name}.D", g.checkpoint.tensor(f"{name}.D", s.inner))))
+    y = g.op("Add", _recurrence(g, s, i, x), g.op("Mul", x, g.stored(f"{name}.D", s.inner)))
     return g.linear(f"{name}.out_proj", g.op("Mul", y, _silu(g, gate)), s.inner, s.hidden, bias=s.bias)
 
 
@@ -136,7 +136,7 @@ def _convolution(g: ModelGraph, s: Sizes, i: int, x: str) -> str:
     kept = g.op("Slice", inputs, g.ints(1 - s.kernel), g.ints(END), g.ints(1))
     _give_state(g, kept, f"present_state.{i}.conv", s.conv_width)
     seq = g.shape(x, 1, 2)
-    total = g.weight(f"{name}.bias", g.checkpoint.tensor(f"{name}.bias", s.inner)) if s.conv_bias else None
+    total = g.stored(f"{name}.bias", s.inner) if s.conv_bias else None
     for k in range(s.kernel):
         shifted = g.op("Slice", inputs, g.ints(k), g.op("Add", seq, g.ints(k)), g.ints(1))
         term = g.op("Mul", shifted, g.weight(f"{name}.{k}", kernel[:, 0, k]))
@@ -195,10 +195,12 @@ def _silu(g: ModelGraph, x: str) -> str:
 
 
 def _softplus(g: ModelGraph, x: str) -> str:
-    """log(1 + exp(x)) in f64: steps are as small as 1e-4, of which f32 keeps three digits once it has added 1, as
-    ONNX Runtime's Softplus does."""
-    plus_one = g.op("Add", g.op("Exp", g.op("Cast", x, to=F64)), g.scalar(1, F64))
-    return g.op("Cast", g.op("Log", plus_one), to=F32)
+    """log(1 + exp(x)), of steps as small as 1e-4, of which f32 keeps three digits once it has added 1: what the sum
+    lost is made up for (Goldberg 1991, theorem 4). ONNX's Softplus is left to the care of each provider."""
+    e, one = g.op("Exp", x), g.scalar(1, F32)
+    sum_ = g.op("Add", e, one)
+    scaled = g.op("Mul", g.op("Log", sum_), g.op("Div", e, g.op("Sub", sum_, one)))
+    return g.op("Where", g.op("Equal", sum_, one), e, scaled)
 
 
 def _plain_norm(g: ModelGraph, x: str, size: int, epsilon: float) -> str:

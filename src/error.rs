@@ -61,10 +61,25 @@ pub enum Error {
         expected: String,
     },
 
-    /// A study file has a key that nobody reads.
+    /// An entry of a list says what does not hold.
+    #[error("{}: `{field}` of {entry} is {found}, expected {expected}", path.display())]
+    Entry {
+        /// The list.
+        path: PathBuf,
+        /// Name of the entry.
+        entry: String,
+        /// The field.
+        field: &'static str,
+        /// What it says.
+        found: String,
+        /// What holds.
+        expected: String,
+    },
+
+    /// A TOML file has a key that nobody reads.
     #[error("{}: unknown key `{key}`{}", path.display(), line.map(|l| format!(" on line {l}")).unwrap_or_default())]
     UnknownKey {
-        /// The study file.
+        /// The file.
         path: PathBuf,
         /// The key as written.
         key: String,

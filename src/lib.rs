@@ -51,6 +51,7 @@ pub mod scoring;
 pub mod seed;
 pub mod stats;
 pub mod store;
+pub mod suite;
 pub mod triplets;
 
 pub use error::{Error, Result};

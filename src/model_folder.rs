@@ -11,7 +11,8 @@ use crate::engine::graph_file::GraphPorts;
 use crate::engine::signature::{CacheShape, Stated};
 use crate::error::{Error, Result};
 use crate::generation::settings::ModelGeneration;
-use crate::prompts::template::{ChatTemplate, Style};
+use crate::prompts::chat_template::{ChatTemplate, TemplateOptions};
+use crate::prompts::template::Style;
 use crate::prompts::tokens::TokenId;
 
 /// What a model folder says about its model. Nothing in it is executed.
@@ -112,9 +113,10 @@ impl ModelFolder {
         } else {
             (path.join("tokenizer_config.json"), template_text(&tokenizer_config["chat_template"]))
         };
+        let options = template_options(&path.join("alike.json"), &alike, chat_template_text.is_some())?;
         let chat_template = chat_template_text
             .as_deref()
-            .map(|text| ChatTemplate::new(text, &template_path, special_tokens.clone()))
+            .map(|text| ChatTemplate::new(text, &template_path, special_tokens.clone(), options))
             .transpose()?;
 
         let eos = [&generation["eos_token_id"], &config["eos_token_id"]].into_iter().find_map(first_id);
@@ -264,6 +266,20 @@ fn template_text(value: &Value) -> Option<String> {
     }
     let default = value.as_array()?.iter().find(|t| t["name"] == "default")?;
     default["template"].as_str().map(str::to_owned)
+}
+
+/// What `alike.json` sets of the variables that a chat template reads: `"template_options": {"enable_thinking": false}`.
+fn template_options(path: &Path, alike: &Value, has_template: bool) -> Result<TemplateOptions> {
+    let stated = &alike["template_options"];
+    if stated.is_null() {
+        return Ok(TemplateOptions::new());
+    }
+    let fault = |found: String, expected: &str| Error::Format { path: path.into(), found, expected: expected.into() };
+    let options = stated.as_object().ok_or_else(|| fault(format!("`template_options` {stated}"), "an object"))?;
+    if !has_template {
+        return Err(fault("`template_options`".into(), "none, as the folder has no chat template"));
+    }
+    Ok(options.clone().into_iter().collect())
 }
 
 fn first_id(value: &Value) -> Option<TokenId> {

@@ -1,6 +1,6 @@
 //! `alike check`: what a model's graph accepts, how it is spoken to, and whether sharing prefixes changes its numbers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use alike::concepts::Concepts;
 use alike::config::DEFAULT_BATCH_TOKENS;
@@ -24,8 +24,14 @@ use crate::cli::judge::{Opened, open};
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     /// Model folder: `model.onnx` and `tokenizer.json`
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "suite")]
+    model: Option<PathBuf>,
+    /// Instead of a model: the lists of the paper's models [default: models/suite]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "models/suite", conflicts_with = "model")]
+    suite: Option<PathBuf>,
+    /// With --suite: the memory that a model must fit, in GB
+    #[arg(long, value_name = "N", default_value_t = 24.0, requires = "suite")]
+    memory_gb: f64,
     /// Concept list to ask about; a few animals and tools unless given
     #[arg(long, value_name = "FILE")]
     concepts: Option<PathBuf>,
@@ -46,12 +52,20 @@ const EXAMPLES: [&str; 8] =
     ["bear", "butterfly", "cabbage", "chipmunk", "hammer", "ice cream", "motorcycle", "scissors"];
 
 pub(crate) fn run(args: &CheckArgs, common: &Common) -> anyhow::Result<()> {
+    match (&args.suite, &args.model) {
+        (Some(suite), _) => crate::cli::suite::run(suite, args.memory_gb, common),
+        (None, Some(model)) => check_model(args, model, common),
+        (None, None) => unreachable!("clap requires one of them"),
+    }
+}
+
+fn check_model(args: &CheckArgs, model: &Path, common: &Common) -> anyhow::Result<()> {
     let concepts = match &args.concepts {
         Some(path) => Concepts::read_csv(path)?,
         None => Concepts::from_names(EXAMPLES)?,
     };
     let wording = Wording::new("paper", None)?;
-    let opened = open(&args.model, args.style, &wording, common)?;
+    let opened = open(model, args.style, &wording, common)?;
     println!("model      {}", opened.folder.path.display());
     println!("runtime    {} ({})", opened.runtime.version(), opened.runtime.path().display());
     for (name, digest) in opened.folder.digests()? {
@@ -67,7 +81,7 @@ pub(crate) fn run(args: &CheckArgs, common: &Common) -> anyhow::Result<()> {
     let example = sample[0];
     let text = wording.ask(name(example.anchor), name(example.first), name(example.second));
     let question = opened.tokenizer.question(&text, &[name(example.first), name(example.second)], Close::Auto)?;
-    print_prompt(&opened.tokenizer, opened.style, &text, &question, name(example.first));
+    print_prompt(&opened, &text, &question, name(example.first));
 
     let settings = JudgeSettings {
         wording,
@@ -136,16 +150,32 @@ fn print_providers(opened: &Opened, device: &Device, common: &Common) {
     }
 }
 
-fn print_prompt(tokenizer: &PromptTokenizer, style: Style, text: &str, question: &Question, option: &str) {
+fn print_prompt(opened: &Opened, text: &str, question: &Question, option: &str) {
+    let tokenizer = &opened.tokenizer;
     let frame = tokenizer.frame();
     let shown = |ids: &[u32]| ids.iter().map(|id| format!("{:?}", tokenizer.text(*id))).collect::<Vec<_>>().join(" ");
-    println!("style      {style}{}", if frame.system_folded { ", system text folded into the user's" } else { "" });
+    println!("style      {}", opened.style);
+    println!("system     {}", frame.system.describe());
+    for (name, value) in opened.template_settings() {
+        println!("template   {name} = {value}");
+    }
     println!("prompt     {:?}", format!("{}{text}{}", frame.before, frame.after));
-    println!("first      {}", shown(&question.prompt[..question.prompt.len().min(6)]));
-    let first = question.prompt[0];
-    let repeated = question.prompt.iter().skip(1).take_while(|id| **id == first).count();
+    let first = &question.prompt[..question.prompt.len().min(6)];
+    println!("first      {}   (ids {first:?})", shown(first));
+    let named = opened.folder.special_tokens.iter().find(|(name, _)| name == "bos_token");
+    match named.and_then(|(_, text)| Some((text, tokenizer.id(text)?))) {
+        Some((text, id)) => {
+            let n = question.prompt.iter().filter(|token| **token == id).count();
+            println!("bos        {text:?} (id {id}), {n} in the prompt");
+        }
+        None => println!("bos        tokenizer_config.json names none"),
+    }
+    let repeated = question.prompt.iter().skip(1).take_while(|id| **id == first[0]).count();
     if repeated > 0 {
         println!("warning    the first token stands {} times in a row: a doubled BOS?", repeated + 1);
+    }
+    if !frame.lead.is_empty() {
+        println!("lead       {:?}: where the template puts an answer", frame.lead);
     }
     let tail = &question.prompt[question.prompt.len().saturating_sub(3)..];
     println!(

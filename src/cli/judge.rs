@@ -16,11 +16,13 @@ use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity, plan, questions};
 use alike::judgments::{Judgment, OrderTally};
 use alike::model_folder::ModelFolder;
 use alike::presentations::{self, Presentation, Task};
+use alike::prompts::chat_template::{ChatTemplate, TemplateOptions};
 use alike::prompts::plan::{PlanSize, Reuse};
-use alike::prompts::template::{Frame, Style, Wording};
+use alike::prompts::template::{Frame, Style, SystemText, Wording};
 use alike::prompts::tokens::{PromptTokenizer, Question};
 use alike::scoring::{Decision, ScoreKind};
 use alike::store::judgments as store;
+use alike::store::manifest::Fingerprint;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use rayon::prelude::*;
@@ -266,11 +268,8 @@ pub(crate) fn open(model: &Path, style: Option<Style>, wording: &Wording, common
         );
     }
     let frame = Frame::new(style, wording, folder.chat_template.as_ref())?;
-    if frame.system_folded {
-        tracing::warn!(
-            "the chat template of {} refuses a system message: its text goes into the user's",
-            model.display()
-        );
+    if matches!(frame.system, SystemText::Folded | SystemText::Dropped) {
+        tracing::warn!("{}: the system text is {}", model.display(), frame.system.describe());
     }
     let mut tokenizer = PromptTokenizer::new(&folder.tokenizer, frame, folder.eos)?;
     if let Some(start) = folder.decoder_start {
@@ -280,6 +279,21 @@ pub(crate) fn open(model: &Path, style: Option<Style>, wording: &Wording, common
 }
 
 impl Opened {
+    /// What the chat template was told beside the conversation, where there is one in use.
+    pub(crate) fn template_settings(&self) -> TemplateOptions {
+        let template = self.folder.chat_template.as_ref().filter(|_| self.style == Style::Chat);
+        template.map(ChatTemplate::settings).unwrap_or_default()
+    }
+
+    /// Adds what the chat template was told, where it reads anything: what was made without is still recognised.
+    pub(crate) fn with_template(&self, fingerprint: Fingerprint) -> Fingerprint {
+        let settings = self.template_settings();
+        if settings.is_empty() {
+            return fingerprint;
+        }
+        fingerprint.with("template_settings", serde_json::json!(settings))
+    }
+
     /// Starts the session.
     pub(crate) fn start(&self, device: &Device, common: &Common) -> anyhow::Result<OnnxModel> {
         let settings = SessionSettings {
@@ -359,7 +373,8 @@ pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json
         "tokens_computed": record.size.computed_tokens,
         "tokens_distinct": record.size.distinct_tokens, "tokens_logical": record.size.logical_tokens,
         "passes": record.size.passes, "scored_positions": record.size.scored_positions,
-        "style": opened.style.to_string(), "provider": job.device.provider.to_string(),
+        "style": opened.style.to_string(), "system_text": opened.tokenizer.frame().system,
+        "template_settings": opened.template_settings(), "provider": job.device.provider.to_string(),
         "precision": opened.folder.precision, "runtime": opened.runtime.version(),
         "threads": common.threads, "fingerprint": fingerprint.digest(), "version": env!("CARGO_PKG_VERSION"),
     });

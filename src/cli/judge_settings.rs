@@ -6,7 +6,7 @@ use alike::error::Error;
 use alike::generation::settings::GenerationSettings;
 use alike::judge::{DecisionRule, JudgeSettings};
 use alike::presentations;
-use alike::prompts::template::Wording;
+use alike::prompts::template::{Style, Wording};
 use alike::prompts::tokens::TokenId;
 use alike::scoring::Decision;
 use alike::store::manifest::Fingerprint;
@@ -95,8 +95,12 @@ pub(crate) fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &JudgeSettin
     if settings.surface_forms {
         fingerprint = fingerprint.with("surface_forms", true);
     }
+    let frame = opened.tokenizer.frame();
+    if opened.style == Style::Chat && !(frame.lead.is_empty() && frame.delimiter.is_empty()) {
+        fingerprint = fingerprint.with("answer_lead", format!("{}{}", frame.lead, frame.delimiter));
+    }
     if let DecisionRule::Generate(generation) = &settings.decision {
         fingerprint = fingerprint.with("generation", generation);
     }
-    Ok(fingerprint)
+    Ok(opened.with_template(fingerprint))
 }

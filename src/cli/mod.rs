@@ -14,6 +14,7 @@ mod run;
 mod sample;
 mod score;
 mod simulate;
+mod suite;
 mod tables;
 
 use std::path::{Path, PathBuf};

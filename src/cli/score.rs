@@ -151,7 +151,8 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> anyhow::Result<()> {
             "session_seconds": model.running().as_secs_f64(), "requests_per_second": rate,
             "tokens_computed": size.computed_tokens, "tokens_distinct": size.distinct_tokens,
             "tokens_logical": size.logical_tokens, "passes": size.passes, "scored_positions": size.scored_positions,
-            "style": opened.style.to_string(), "provider": device.provider.to_string(),
+            "style": opened.style.to_string(), "template_settings": opened.template_settings(),
+            "provider": device.provider.to_string(),
             "precision": opened.folder.precision, "runtime": opened.runtime.version(), "threads": common.threads,
             "fingerprint": fingerprint.digest(), "version": env!("CARGO_PKG_VERSION"),
         });
@@ -214,7 +215,7 @@ fn fingerprint(
     settings: &ScoreSettings,
     device: &Device,
 ) -> alike::Result<Fingerprint> {
-    Ok(Fingerprint::default()
+    let fingerprint = Fingerprint::default()
         .with("kind", "scores")
         .with_all("model.", &opened.folder.digests()?)
         .with("requests", file_digest(&args.requests)?)
@@ -230,7 +231,8 @@ fn fingerprint(
         .with("scoring_version", SCORING_VERSION)
         .with("reuse", settings.reuse.name())
         .with("batch_tokens", settings.batch_tokens)
-        .with("part_rows", settings.part_rows))
+        .with("part_rows", settings.part_rows);
+    Ok(opened.with_template(fingerprint))
 }
 
 /// Accuracies with their standard errors; nothing where no request has a right choice.

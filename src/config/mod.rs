@@ -337,7 +337,7 @@ impl Study {
             found: format!("a byte that is not UTF-8 at position {}", e.utf8_error().valid_up_to()),
             expected: "a TOML file in UTF-8".into(),
         })?;
-        let mut study: Self = toml::from_str(&text).map_err(|e| toml_error(path, &text, &e))?;
+        let mut study: Self = toml::from_str(&text).map_err(|e| toml_error(path, &text, &e, "a study"))?;
         study.fill_in(path.parent().unwrap_or(Path::new("")));
         study.check()?;
         Ok(study)
@@ -467,21 +467,23 @@ impl Study {
 }
 
 /// A TOML fault with its line, an unknown key with the nearest known one.
-fn toml_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+pub(crate) fn toml_error(path: &Path, text: &str, error: &toml::de::Error, expected: &str) -> Error {
     let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let message = error.message();
     if let Some(rest) = message.strip_prefix("unknown field ") {
         let mut names = rest.split('`').skip(1).step_by(2);
         let key = names.next().unwrap_or_default().to_owned();
-        let nearest = names
-            .map(|name| (strsim::jaro_winkler(&key, name), name))
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .filter(|(similarity, _)| *similarity > 0.6)
-            .map(|(_, name)| name.to_owned());
+        let nearest = nearest(&key, names).map(str::to_owned);
         return Error::UnknownKey { path: path.into(), key, line, nearest };
     }
     let place = line.map(|line| format!(" on line {line}")).unwrap_or_default();
-    Error::Format { path: path.into(), found: format!("{message}{place}"), expected: "a study".into() }
+    Error::Format { path: path.into(), found: format!("{message}{place}"), expected: expected.into() }
+}
+
+/// The known name that is spelled most alike, if any is.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let similar = known.map(|known| (strsim::jaro_winkler(name, known), known));
+    similar.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(similarity, _)| *similarity > 0.6).map(|(_, known)| known)
 }
 
 #[cfg(test)]

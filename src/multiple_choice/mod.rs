@@ -15,9 +15,9 @@ use crate::engine::{Evaluation, LanguageModel, evaluate};
 use crate::error::{Error, Result};
 use crate::judge::plan;
 use crate::pipeline::pipeline;
+use crate::prompts::chat_template::ChatTemplate;
 use crate::prompts::pass::Pass;
 use crate::prompts::plan::{Plan, PlanSize, Reuse};
-use crate::prompts::template::ChatTemplate;
 use crate::prompts::tokens::{Close, PromptTokenizer, Question, TokenId};
 
 pub(crate) use request::FIELDS;
@@ -200,7 +200,9 @@ impl Scorer<'_> {
 
     fn tokenised(&self, request: &Request) -> Result<Tokenised> {
         let ScoreSettings { close, start, mutual_info, .. } = *self.settings;
-        let delimiter = request.delimiter.as_deref().unwrap_or(self.tokenizer.frame().delimiter);
+        // As the harness: in chat, a choice follows the generation prompt at once.
+        let own = if self.template.is_some() { "" } else { self.tokenizer.frame().delimiter.as_str() };
+        let delimiter = request.delimiter.as_deref().unwrap_or(own);
         let choices: Vec<&str> = request.choices.iter().map(String::as_str).collect();
         let ask = |text: &str, close: Close| self.tokenizer.continued(text, delimiter, &choices, start, close);
         let (question, n_moved) = ask(&self.render(&request.prompt, request)?, close)?;

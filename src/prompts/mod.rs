@@ -1,5 +1,6 @@
 //! From triplets to token ids: the text that is shown, its tokens, and the plan that shares their prefixes.
 
+pub mod chat_template;
 mod cutter;
 pub mod forms;
 pub mod pass;

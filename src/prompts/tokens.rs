@@ -143,10 +143,10 @@ impl PromptTokenizer {
             let start = with.windows(without.len()).position(|window| window == without).unwrap_or(0);
             this.prefix = with[..start].to_vec();
         }
-        let closing = if this.frame.closing.trim().is_empty() {
-            eos
-        } else {
-            this.encode(&this.tokenizer, &this.frame.closing, false)?.first().copied()
+        // White space before the closing token is layout (Llama 2): an answer ends without it.
+        let closing = match this.frame.closing.trim_start() {
+            "" => eos,
+            text => this.encode(&this.tokenizer, text, false)?.first().copied(),
         };
         this.closing = closing.ok_or_else(|| fault("no token closes an answer: eos_token is not set".into()))?;
         this.pieces = this.cut()?;
@@ -157,7 +157,7 @@ impl PromptTokenizer {
     /// the decoder says after its start token, with nothing between.
     #[must_use]
     pub fn for_decoder(self, decoder_start: TokenId) -> Self {
-        let frame = Frame { delimiter: "", ..self.frame };
+        let frame = Frame { delimiter: String::new(), ..self.frame };
         Self { decoder_start: Some(decoder_start), frame, pieces: None, ..self }
     }
 
@@ -418,7 +418,7 @@ pub(crate) fn common_prefix<T: PartialEq>(a: &[T], b: &[T]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prompts::template::{Style, Wording};
+    use crate::prompts::template::{Style, SystemText, Wording};
 
     /// Single characters, with `: ` and `ab` as merges, no splitting into words, and a BOS that the post-processor adds.
     const TOKENIZER: &str = r#"{
@@ -435,16 +435,17 @@ mod tests {
             "vocab": {"<s>": 0, "</s>": 1, "x": 2, ":": 3, " ": 4, "a": 5, "b": 6, ": ": 7, "ab": 8, "s": 9, "/": 10, "<": 11, ">": 12},
             "merges": [[":", " "], ["a", "b"]]}}"#;
 
-    pub(super) fn tokenizer(delimiter: &'static str) -> PromptTokenizer {
+    pub(super) fn tokenizer(delimiter: &str) -> PromptTokenizer {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs_err::write(file.path(), TOKENIZER).unwrap();
         let frame = Frame {
             before: String::new(),
             after: ":".into(),
-            delimiter,
+            lead: String::new(),
+            delimiter: delimiter.into(),
             closing: String::new(),
             add_special_tokens: true,
-            system_folded: false,
+            system: SystemText::Absent,
         };
         PromptTokenizer::new(file.path(), frame, Some(1)).unwrap()
     }
@@ -495,9 +496,9 @@ mod tests {
     fn styles_without_a_template() {
         let wording = Wording::new("paper", Some("Be kind")).unwrap();
         let base = Frame::new(Style::Base, &wording, None).unwrap();
-        assert_eq!((base.before.as_str(), base.after.as_str(), base.delimiter), ("", " Answer:", " "));
+        assert_eq!((base.before.as_str(), base.after.as_str(), base.delimiter.as_str()), ("", " Answer:", " "));
         let plain = Frame::new(Style::Plain, &wording, None).unwrap();
-        assert_eq!((plain.before.as_str(), plain.after.as_str(), plain.delimiter), ("Be kind\n", "", " "));
+        assert_eq!((plain.before.as_str(), plain.after.as_str(), plain.delimiter.as_str()), ("Be kind\n", "", " "));
         assert!(Frame::new(Style::Chat, &wording, None).is_err());
     }
 }

@@ -16,4 +16,6 @@ mod score;
 mod sources;
 mod states_and_encoders;
 mod study;
+mod suite;
 mod support;
+mod templates;

@@ -9,7 +9,7 @@ use crate::support::{files_below, path};
 const OWNERS: [(&str, &[&str]); 8] = [
     ("ort", &["engine/provider.rs", "engine/session.rs", "engine/kv_cache.rs"]),
     ("tokenizers", &["prompts/tokens.rs"]),
-    ("minijinja", &["prompts/template.rs", "report/page.rs"]),
+    ("minijinja", &["prompts/chat_template", "report/page.rs"]),
     ("arrow", &["store/"]),
     ("parquet", &["store/"]),
     ("clap", &["main.rs", "cli/"]),

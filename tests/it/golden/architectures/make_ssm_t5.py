@@ -12,12 +12,14 @@ Needs export/requirements-torch.txt.
 import argparse
 import sys
 import tempfile
+from collections import Counter
 from importlib.metadata import version
+from math import log
 from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     FalconMambaConfig, FalconMambaForCausalLM, MambaConfig, MambaForCausalLM, PreTrainedTokenizerFast, T5Config,
     T5ForConditionalGeneration)
@@ -80,16 +82,25 @@ def as_fast(backend, **special):
 
 
 def make_unigram(concepts):
-    """As T5's tokenizer.json: white space splits, and every piece begins with a mark; </s> ends a text."""
-    tokenizer = Tokenizer(models.Unigram())
+    """As T5's tokenizer.json: white space splits, and every piece begins with a mark; </s> ends a text.
+
+    Pieces and their probabilities are counted, because the library's trainer gives others every time.
+    """
+    words = [f"▁{word}" for text in [*concepts, SYSTEM, f"{USER} Answer:"] for word in text.split()]
+    counts = Counter(word[start:end] for word in words for start in range(len(word))
+                     for end in range(start + 1, len(word) + 1))
+    special = ["<pad>", "</s>", "<unk>"]
+    worth = sorted(counts, key=lambda piece: (len(piece) > 1, -counts[piece] * (len(piece) - 1), piece))
+    pieces = worth[:T5_VOCAB_SIZE - len(special)]
+    total = sum(counts[piece] for piece in pieces)
+    scores = [(token, 0.0) for token in special] + [(piece, round(log(counts[piece] / total), 4)) for piece in pieces]
+    tokenizer = Tokenizer(models.Unigram(scores, unk_id=2, byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")])
     tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
-    trainer = trainers.UnigramTrainer(vocab_size=T5_VOCAB_SIZE, special_tokens=["<pad>", "</s>", "<unk>"],
-                                      unk_token="<unk>", show_progress=False)
-    tokenizer.train_from_iterator(concepts + [SYSTEM, f"{USER} Answer:"] * 8, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))])
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)])
+    tokenizer.add_special_tokens(special)
     return tokenizer
 
 
@@ -147,14 +158,14 @@ def randomised(model_class, config, untied=False):
         elif "shared" in name or "embeddings" in name:
             weight.copy_(embedding * noise)
         elif name.endswith("dt_proj.bias"):
-            weight.copy_(noise - 2)  # steps of about 0.1: states that neither last for ever nor are gone at once
+            weight.copy_(noise - 2)  # steps of about 0.1: states neither last for ever nor are gone at once
         else:
             weight.copy_((0.5 if "lm_head" in name or "conv1d" in name else 0.25) * noise)
     return model
 
 
 def state_as_published(folder, config):
-    """config.json as the published ones have it, which say by the embeddings being tied whether the output is scaled."""
+    """config.json as the published ones have it: whether the output is scaled follows from `tie_word_embeddings`."""
     stated = read_json(folder / "config.json")
     stated.pop("scale_decoder_outputs", None)
     stated["tie_word_embeddings"] = config.scale_decoder_outputs
