@@ -9,7 +9,7 @@ ENCODER := models/all-minilm-l6-v2
 GGUF   := SmolLM2-135M-Instruct.Q4_1.gguf
 ALIKE  := target/release/alike
 
-.PHONY: help demo setup export build test test-export test-rust test-readers golden golden-architectures clean
+.PHONY: help demo setup export export-arguments build test test-export test-rust test-readers golden golden-architectures clean
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
@@ -18,9 +18,11 @@ demo: setup build ## Everything on a real model: judgments, embeddings, alignmen
 
 setup: $(ENV)/runtime-$(PROVIDER).ok $(DEMO)/alike.json $(ENCODER)/alike.json ## Python environment, ONNX Runtime's library (PROVIDER=cuda: the GPU build), the demo's models
 
-export: $(ENV)/torch.ok ## A model folder out of a Hugging Face folder: MODEL=DIR OUT=DIR [PRECISION=fp32] [ARGS=...] (first use: 5.8 GB of packages)
-	@test -n "$(MODEL)" -a -n "$(OUT)" || { echo "usage: make export MODEL=DIR OUT=DIR [PRECISION=fp16] [ARGS=--force]" >&2; exit 2; }
+export: export-arguments $(ENV)/torch.ok ## A model folder out of a Hugging Face folder: MODEL=DIR OUT=DIR [PRECISION=fp32] [ARGS=...] (first use: 5.8 GB of packages)
 	$(ENV)/torch/bin/python -m export "$(MODEL)" --out "$(OUT)" $(if $(PRECISION),--precision $(PRECISION)) $(ARGS)
+
+export-arguments: # before 5.8 GB are fetched
+	@test -n "$(MODEL)" -a -n "$(OUT)" || { echo "usage: make export MODEL=DIR OUT=DIR [PRECISION=fp16] [ARGS=--force]" >&2; exit 2; }
 
 build: ## target/release/alike
 	cargo build --release --locked

@@ -74,6 +74,9 @@ pub struct OptionScores {
     pub n_tokens: Vec<i16>,
 }
 
+/// As many orders as three concepts can be shown in.
+const MAX_ORDERS: usize = 6;
+
 /// How choices depend on the order in which options are shown.
 #[derive(Debug, Clone)]
 pub struct OrderTally {
@@ -84,8 +87,8 @@ pub struct OrderTally {
     pub n_chosen: usize,
     /// Those that chose the option at each place.
     pub n_at: Vec<usize>,
-    /// By triplet and repeat: each order that was answered with the rank, by id, of the option chosen.
-    choices: HashMap<(i64, i16), Vec<(i8, usize)>>,
+    /// By triplet and repeat, for each order that was answered: the rank, by id, of the option chosen.
+    choices: HashMap<(i64, i16), [Option<u8>; MAX_ORDERS]>,
 }
 
 impl OrderTally {
@@ -100,8 +103,10 @@ impl OrderTally {
         let Some(place) = chosen else { return };
         self.n_chosen += 1;
         self.n_at[place] += 1;
-        let rank = self.task.orders()[usize::try_from(order).unwrap_or_default()][place];
-        self.choices.entry((triplet_id, repeat)).or_default().push((order, rank));
+        let order = usize::try_from(order).expect("orders are counted from 0");
+        let rank = self.task.orders()[order][place];
+        let rank = u8::try_from(rank).expect("there are two or three options");
+        self.choices.entry((triplet_id, repeat)).or_default()[order] = Some(rank);
     }
 
     /// Share of choices that took the option at each place, the same for all without position bias; `None` without choices.
@@ -116,10 +121,10 @@ impl OrderTally {
     pub fn consistency(&self) -> (usize, Option<f64>) {
         let (mut n, mut same) = (0_usize, 0_usize);
         for answered in self.choices.values() {
-            for (index, (order, choice)) in answered.iter().enumerate() {
-                for (_, other) in answered[..index].iter().filter(|(other_order, _)| other_order != order) {
+            for (order, choice) in answered.iter().enumerate().filter_map(|(order, c)| Some((order, (*c)?))) {
+                for other in answered[..order].iter().flatten() {
                     n += 1;
-                    same += usize::from(choice == other);
+                    same += usize::from(choice == *other);
                 }
             }
         }

@@ -161,10 +161,15 @@ impl Presentation {
 
     /// The key of all of its randomness.
     pub fn key(&self, n_concepts: usize, repeat: u16) -> u64 {
+        self.key_of(self.id(n_concepts), repeat)
+    }
+
+    /// The key under an id that others give it.
+    pub(crate) fn key_of(&self, id: i64, repeat: u16) -> u64 {
         match self {
-            Self::Anchored(t) => judgment_key(t.id(n_concepts), t.order(), repeat),
+            Self::Anchored(_) => judgment_key(id, self.order(), repeat),
             // Six orders do not fit the one bit for two.
-            Self::OddOneOut(t) => judgment_key(t.id(n_concepts) * 6 + i64::from(t.order()), 0, repeat),
+            Self::OddOneOut(_) => judgment_key(id * 6 + i64::from(self.order()), 0, repeat),
         }
     }
 

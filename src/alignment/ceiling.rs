@@ -10,9 +10,8 @@ use serde::Serialize;
 
 use crate::embedding::{Answered, Comparison, FitRecord, FitSettings, OddOneOutAnswer, fit};
 use crate::error::{Error, Result};
-use crate::odd_one_out::OddOneOut;
 use crate::presentations::{Presentation, Task};
-use crate::respondents::simulated::{ResponseModel, SimulatedSubject, beta_for_agreement, tau_for_agreement};
+use crate::respondents::simulated::{ResponseModel, SimulatedSubject};
 
 /// A simulated subject and the embedding of its answers.
 #[derive(Debug, Clone, Serialize)]
@@ -87,6 +86,7 @@ pub fn matched_ceiling(
         return Ok(best);
     }
 
+    let presentations = asked.presentations();
     let mut settings = settings.clone();
     // Ends of the interval: (agreement, accuracy − target). A coin's accuracy is known without a fit.
     let mut low = (coin_agreement(asked), 0.5 - target_accuracy);
@@ -98,7 +98,7 @@ pub fn matched_ceiling(
         if !(agreement > low.0 && agreement < high.0) {
             break; // The interval is down to rounding.
         }
-        let model = noisy(reference, asked, agreement)?;
+        let model = ResponseModel::with_agreement(reference, asked.task(), &presentations, agreement)?;
         let subject = SimulatedSubject::new(reference, model, seed)?;
         let tried = embedded(&subject, model, agreement, reference.nrows(), asked, &settings)?;
         n_subjects += 1;
@@ -139,24 +139,7 @@ pub fn chance(n_concepts: usize, asked: &Answered, settings: &FitSettings, seed:
 
 /// The share of answers in which a coin agrees with anybody.
 fn coin_agreement(asked: &Answered) -> f64 {
-    match asked {
-        Answered::Anchored(_) => 0.5,
-        Answered::OddOneOut(_) => 1.0 / 3.0,
-    }
-}
-
-/// How a subject answers these triplets who agrees so much with the noise-free answers.
-fn noisy(reference: MatRef<'_, f64>, asked: &Answered, agreement: f64) -> Result<ResponseModel> {
-    Ok(match asked {
-        Answered::Anchored(comparisons) => {
-            let triplets: Vec<[u32; 3]> = comparisons.iter().map(|c| [c.anchor, c.first, c.second]).collect();
-            ResponseModel::Logistic { tau: tau_for_agreement(reference, &triplets, agreement)? }
-        }
-        Answered::OddOneOut(answers) => {
-            let triplets: Vec<OddOneOut> = answers.iter().map(|answer| answer.shown).collect();
-            ResponseModel::Similarity { beta: beta_for_agreement(reference, &triplets, agreement)? }
-        }
-    })
+    1.0 / asked.task().options().len() as f64
 }
 
 /// A subject's own answers to what was asked, which keep their ids, order and weights.
@@ -165,28 +148,25 @@ fn noisy(reference: MatRef<'_, f64>, asked: &Answered, agreement: f64) -> Result
 /// so that repeats are answered anew and the order of different presentations does not matter.
 pub fn simulate(subject: &SimulatedSubject, asked: &Answered) -> Answered {
     let mut n_seen = std::collections::HashMap::<(i64, Presentation), u64>::new();
-    let mut repeat = |triplet: i64, shown: Presentation| {
+    let mut chosen = |triplet: i64, shown: Presentation| {
         let repeat = n_seen.entry((triplet, shown)).or_insert(0);
+        #[allow(clippy::cast_possible_truncation, reason = "only the lowest bits count")]
+        let key = shown.key_of(triplet, *repeat as u16);
         *repeat += 1;
-        (*repeat - 1) & 0xffff
+        subject.choose(&shown, key).1
     };
     match asked {
         Answered::Anchored(comparisons) => {
             let answer = |c: &Comparison| {
                 let shown = Presentation::new(Task::Anchored, [c.anchor, c.first, c.second]);
-                let order = u64::from(c.first > c.second);
-                // Ids use 40 bits at most (10,000 concepts), orders one, repeats the lowest 16.
-                let key = (c.triplet.cast_unsigned() << 17) | (order << 16) | repeat(c.triplet, shown);
-                let answer = subject.answer(c.anchor, c.first, c.second, key);
-                Comparison { p_first: f64::from(answer.chose_first), ..*c }
+                let p_first = if chosen(c.triplet, shown) == 0 { 1.0 } else { 0.0 };
+                Comparison { p_first, ..*c }
             };
             Answered::Anchored(comparisons.iter().map(answer).collect())
         }
         Answered::OddOneOut(answers) => {
             let answer = |answer: &OddOneOutAnswer| {
-                let shown = Presentation::OddOneOut(answer.shown);
-                let rank = answer.triplet.cast_unsigned() * 6 + u64::from(answer.shown.order().cast_unsigned());
-                let (_, odd) = subject.choose(&shown, (rank << 17) | repeat(answer.triplet, shown));
+                let odd = chosen(answer.triplet, Presentation::OddOneOut(answer.shown));
                 OddOneOutAnswer { odd, ..*answer }
             };
             Answered::OddOneOut(answers.iter().map(answer).collect())

@@ -6,7 +6,6 @@ use std::time::Instant;
 use alike::concepts::Concepts;
 use alike::config::{LossName, Study};
 use alike::embedding::{Answered, FitRecord, FitSettings, fit};
-use alike::presentations::Task;
 use alike::store::choices::{self, Choices};
 use alike::store::manifest::Fingerprint;
 use clap::Args;
@@ -80,7 +79,7 @@ pub(crate) fn fingerprint(choices: &Choices, settings: &FitSettings) -> Fingerpr
     }
     let answers: String = answers.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Fingerprint::default()
-        .with_task(task_of(choices))
+        .with_task(choices.answered.task())
         .with("concepts", choices.concepts.digest())
         .with("answers", answers)
         .with("fit", serde_json::to_string(settings).expect("settings are JSON"))
@@ -119,13 +118,6 @@ fn embed(
         fingerprint,
     )?;
     Ok((fit.record, started.elapsed().as_secs_f64()))
-}
-
-fn task_of(choices: &Choices) -> Task {
-    match choices.answered {
-        Answered::Anchored(_) => Task::Anchored,
-        Answered::OddOneOut(_) => Task::OddOneOut,
-    }
 }
 
 /// One line about a fit.

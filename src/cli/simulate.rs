@@ -7,13 +7,11 @@ use alike::concepts::Concepts;
 use alike::config::{BUILT_IN_REFERENCE, JudgeSection, Response, Simulated};
 use alike::error::Error;
 use alike::judgments::Judgment;
-use alike::odd_one_out::OddOneOut;
-use alike::presentations::{self, Presentation, Task};
+use alike::presentations::{self, Presentation};
 use alike::reference::{Matching, Reference};
-use alike::respondents::simulated::{ResponseModel, SimulatedSubject, beta_for_agreement, tau_for_agreement};
+use alike::respondents::simulated::{ResponseModel, SimulatedSubject};
 use alike::store::manifest::Fingerprint;
 use clap::{Args, ValueEnum};
-use faer::MatRef;
 
 use crate::cli::parts::Target;
 use crate::cli::{Common, Existing, parse_pairs};
@@ -159,7 +157,9 @@ pub(crate) fn simulate(
     let response = match (subject.response, subject.agreement) {
         (Response::NoiseFree, _) => ResponseModel::NoiseFree,
         (Response::CoinFlip, _) => ResponseModel::CoinFlip,
-        (Response::Logistic, agreement) => noisy(coordinates, task, asked, agreement.unwrap_or_default())?,
+        (Response::Logistic, agreement) => {
+            ResponseModel::with_agreement(coordinates, task, asked, agreement.unwrap_or_default())?
+        }
     };
     let answerer = match response {
         ResponseModel::CoinFlip => SimulatedSubject::coin_flip(seed),
@@ -204,24 +204,4 @@ pub(crate) fn simulate(
         tracing::info!("{}: all {kept} judgments were there", subject.label);
     }
     Ok((made, kept))
-}
-
-/// How a subject answers who is expected to agree so much with the noise-free answers.
-fn noisy(
-    coordinates: MatRef<'_, f64>,
-    task: Task,
-    asked: &[Presentation],
-    agreement: f64,
-) -> alike::Result<ResponseModel> {
-    Ok(match task {
-        Task::Anchored => {
-            let triplets: Vec<[u32; 3]> = asked.iter().map(Presentation::concepts).collect();
-            ResponseModel::Logistic { tau: tau_for_agreement(coordinates, &triplets, agreement)? }
-        }
-        Task::OddOneOut => {
-            let shown = |[a, b, c]: [u32; 3]| OddOneOut { a, b, c };
-            let triplets: Vec<OddOneOut> = asked.iter().map(|p| shown(p.concepts())).collect();
-            ResponseModel::Similarity { beta: beta_for_agreement(coordinates, &triplets, agreement)? }
-        }
-    })
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::embedding::Comparison;
 use crate::odd_one_out::OddOneOut;
+use crate::presentations::{Presentation, Task};
 
 /// One answer to an odd-one-out triplet.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,6 +49,25 @@ pub enum Answered {
 }
 
 impl Answered {
+    /// What was asked.
+    pub fn task(&self) -> Task {
+        match self {
+            Self::Anchored(_) => Task::Anchored,
+            Self::OddOneOut(_) => Task::OddOneOut,
+        }
+    }
+
+    /// What was asked, answer by answer.
+    pub fn presentations(&self) -> Vec<Presentation> {
+        match self {
+            Self::Anchored(comparisons) => {
+                let shown = |c: &Comparison| Presentation::new(Task::Anchored, [c.anchor, c.first, c.second]);
+                comparisons.iter().map(shown).collect()
+            }
+            Self::OddOneOut(answers) => answers.iter().map(|a| Presentation::OddOneOut(a.shown)).collect(),
+        }
+    }
+
     /// As every loss takes them: odd-one-out answers by way of [`anchored_judgments`].
     pub fn comparisons(&self) -> Cow<'_, [Comparison]> {
         match self {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::linalg::{check_finite, dist2};
 use crate::odd_one_out::OddOneOut;
-use crate::presentations::Presentation;
+use crate::presentations::{Presentation, Task};
 use crate::seed::Streams;
 use crate::stats::{drawn, sigmoid, softmax};
 
@@ -33,6 +33,29 @@ pub enum ResponseModel {
     },
     /// Every option with the same probability.
     CoinFlip,
+}
+
+impl ResponseModel {
+    /// How somebody answers who is expected to agree so much with the noise-free answers to what is asked: logistic, or of
+    /// odd-one-out triplets by similarity.
+    ///
+    /// # Errors
+    /// As [`tau_for_agreement`] and [`beta_for_agreement`].
+    pub fn with_agreement(
+        reference: MatRef<'_, f64>,
+        task: Task,
+        asked: &[Presentation],
+        agreement: f64,
+    ) -> Result<Self> {
+        let ids: Vec<[u32; 3]> = asked.iter().map(Presentation::concepts).collect();
+        Ok(match task {
+            Task::Anchored => Self::Logistic { tau: tau_for_agreement(reference, &ids, agreement)? },
+            Task::OddOneOut => {
+                let triplets: Vec<OddOneOut> = ids.into_iter().map(|[a, b, c]| OddOneOut { a, b, c }).collect();
+                Self::Similarity { beta: beta_for_agreement(reference, &triplets, agreement)? }
+            }
+        })
+    }
 }
 
 /// What a subject answers to one anchored presentation.
