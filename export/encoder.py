@@ -10,11 +10,11 @@ import argparse
 import shutil
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from . import ExportError, __version__
 from .builder import ModelGraph, building
+from .encoder_reference import Sizes, compare
 from .folder import appearing, read_json, sha256, write_record
 from .onnx_graph import BOOL, F32, I64
 from .safetensors_reader import Checkpoint
@@ -25,21 +25,6 @@ COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tok
 SOURCES = ("config.json", "tokenizer.json", "1_Pooling/config.json")  # what the vectors depend on, beside the weights
 ACTIVATIONS = {"gelu": {}, "gelu_new": {"approximate": "tanh"}, "gelu_pytorch_tanh": {"approximate": "tanh"}}
 POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """The numbers that fix the graph."""
-
-    layers: int
-    hidden: int
-    heads: int
-    intermediate: int
-    vocab: int
-    positions: int
-    types: int
-    epsilon: float
-    activation: str
 
 
 def export_encoder(folder: Path, out: Path, pooling: str | None = None, check: bool = True, force: bool = False) -> None:
@@ -57,8 +42,6 @@ def export_encoder(folder: Path, out: Path, pooling: str | None = None, check: b
             _add_model(g, s)
         result = None
         if check:
-            from .encoder_reference import compare
-
             result = compare(checkpoint, s, draft / "model.onnx")
             _say(f"largest difference from an independent forward pass {result['max_abs_state_difference']:.1e} over "
                  f"{result['positions']} positions (limit {result['limit']:.0e})")

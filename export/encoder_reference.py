@@ -1,5 +1,6 @@
 """A BERT encoder once more, in numpy and float64, and the comparison of a graph with it."""
 
+from dataclasses import dataclass
 from math import erf, pi, sqrt
 from pathlib import Path
 
@@ -8,11 +9,25 @@ import onnxruntime
 
 from . import ExportError
 from .check import open_session, run_session
-from .encoder import Sizes
 from .safetensors_reader import Checkpoint
 
 MAX_STATE_DIFFERENCE = 1e-4  # f32 against f64 over a dozen layers; states are about 1, and a wrong graph is off by as much
 LENGTHS = (13, 7, 2)  # of the texts in a padded batch
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The numbers that fix the graph."""
+
+    layers: int
+    hidden: int
+    heads: int
+    intermediate: int
+    vocab: int
+    positions: int
+    types: int
+    epsilon: float
+    activation: str
 
 
 def compare(checkpoint: Checkpoint, sizes: Sizes, path: Path) -> dict:

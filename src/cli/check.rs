@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use alike::concepts::Concepts;
 use alike::config::DEFAULT_BATCH_TOKENS;
 use alike::engine::LanguageModel;
-use alike::engine::provider::{ExecutionProvider, Runtime};
+use alike::engine::provider::ExecutionProvider;
 use alike::engine::signature::CacheShape;
 use alike::engine::{evaluate, session::OnnxModel};
 use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity, plan};
@@ -19,9 +19,11 @@ use alike::triplets;
 use clap::Args;
 
 use crate::cli::Common;
+use crate::cli::checked::{print_folder, print_providers};
 use crate::cli::device::{Device, DeviceArgs};
-use crate::cli::encoder::{self, EncoderArgs};
-use crate::cli::judge::{Opened, open};
+use crate::cli::encoder;
+use crate::cli::encoder_args::EncoderArgs;
+use crate::cli::opened::{Opened, open};
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
@@ -125,15 +127,6 @@ fn print_parity(what: &str, one: &[Vec<f64>], other: &[Vec<f64>]) {
     );
 }
 
-pub(crate) fn print_folder(folder: &ModelFolder, runtime: &Runtime) -> anyhow::Result<()> {
-    println!("model      {}", folder.path.display());
-    println!("runtime    {} ({})", runtime.version(), runtime.path().display());
-    for (name, digest) in folder.digests()? {
-        println!("sha256     {digest}  {name}");
-    }
-    Ok(())
-}
-
 fn print_graph(model: &OnnxModel) {
     let (signature, info) = (model.signature(), model.info());
     println!(
@@ -151,22 +144,6 @@ fn print_graph(model: &OnnxModel) {
 }
 
 /// Which providers start a session, by starting one.
-pub(crate) fn print_providers(device: &Device, start: impl Fn(&Device) -> anyhow::Result<()>) {
-    println!("provider   {} starts", device.provider);
-    for provider in [ExecutionProvider::Cpu, ExecutionProvider::Cuda, ExecutionProvider::TensorRt] {
-        if provider == device.provider {
-            continue;
-        }
-        match start(&Device { provider, ..device.clone() }) {
-            Ok(()) => println!("provider   {provider} starts"),
-            Err(error) => {
-                let reason = error.chain().last().map(ToString::to_string).unwrap_or_default();
-                println!("provider   {provider} does not start: {}", reason.lines().next().unwrap_or_default());
-            }
-        }
-    }
-}
-
 fn print_prompt(opened: &Opened, text: &str, question: &Question, option: &str) {
     let tokenizer = &opened.tokenizer;
     let frame = tokenizer.frame();

@@ -13,61 +13,18 @@ use alike::presentations;
 use alike::prompts::plan::Reuse;
 use alike::prompts::template::Style;
 use alike::prompts::tokens::{TextTokenizer, TextTokens};
-use alike::respondents::encoder::{
-    COSINE, DEFAULT_COSINE_TEMPERATURE, DEFAULT_TEMPLATE, EncoderSettings, EncoderSubject,
-};
+use alike::respondents::encoder::{COSINE, DEFAULT_TEMPLATE, EncoderSettings, EncoderSubject};
 use alike::scoring::{Decision, ScoreKind};
 use alike::store::manifest::Fingerprint;
 use anyhow::Context;
-use clap::Args;
 use ndarray::Array2;
 
+use crate::cli::checked::{print_folder, print_providers};
 use crate::cli::device::{Device, session_settings};
-use crate::cli::judge::{Job, finish};
+use crate::cli::encoder_args::EncoderArgs;
+use crate::cli::job::{Job, finish};
 use crate::cli::progress::Progress;
 use crate::cli::{Common, write_json};
-
-/// What only an encoder is told.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "How an encoder is asked")]
-pub(crate) struct EncoderArgs {
-    /// What it is given for a concept, with `{concept}` [default: the concept's name]
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) template: Option<String>,
-    /// What a difference of cosines is divided by for the probability of the first option [default: 0.05]
-    #[arg(long, value_name = "T")]
-    pub(crate) cosine_temperature: Option<f64>,
-}
-
-impl EncoderArgs {
-    /// Refuses what is said to a language model, which has no use for it.
-    pub(crate) fn refuse(&self, label: &str) -> alike::Result<()> {
-        let said = [
-            ("template", self.template.as_ref().map(|text| format!("{text:?}"))),
-            ("cosine_temperature", self.cosine_temperature.map(|t| t.to_string())),
-        ];
-        match said.into_iter().find_map(|(field, value)| Some((field, value?))) {
-            Some((field, value)) => Err(Error::Setting {
-                field: field.into(),
-                found: format!("{value} for {label}, a language model"),
-                expected: "nothing: only encoders have it".into(),
-            }),
-            None => Ok(()),
-        }
-    }
-
-    fn settings(&self, decision: Decision, repeats: u16, seed: u64) -> alike::Result<EncoderSettings> {
-        let settings = EncoderSettings {
-            template: self.template.clone().unwrap_or_else(|| DEFAULT_TEMPLATE.into()),
-            temperature: self.cosine_temperature.unwrap_or(DEFAULT_COSINE_TEMPERATURE),
-            decision,
-            repeats,
-            seed,
-        };
-        settings.check()?;
-        Ok(settings)
-    }
-}
 
 /// An encoder's folder, opened: everything but the session.
 pub(crate) struct Opened {
@@ -297,7 +254,7 @@ pub(crate) fn check(
 ) -> anyhow::Result<()> {
     let settings = args.settings(Decision::Argmax, 1, 0)?;
     let Opened { signature, sentence, .. } = opened;
-    crate::cli::check::print_folder(&opened.folder, opened.runtime)?;
+    print_folder(&opened.folder, opened.runtime)?;
     let inputs: Vec<&str> =
         [("attention_mask", signature.attention_mask), ("token_type_ids", signature.token_type_ids)]
             .into_iter()
@@ -305,7 +262,7 @@ pub(crate) fn check(
             .collect();
     println!("graph      a sentence encoder: input_ids, {} → {}", inputs.join(", "), signature.output);
     let mut encoder = opened.start(device, common)?;
-    crate::cli::check::print_providers(device, |other| opened.start(other, common).map(drop));
+    print_providers(device, |other| opened.start(other, common).map(drop));
     let texts = opened.texts(concepts, &settings)?;
     let vectors = opened.vectors(&mut encoder, &texts, device)?;
     println!("precision  {}", opened.folder.precision);

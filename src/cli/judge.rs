@@ -2,38 +2,25 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use alike::concepts::Concepts;
 use alike::config::{JudgeSection, Model, Prompt, Study};
-use alike::engine::LanguageModel;
-use alike::engine::graph_file::GraphPorts;
-use alike::engine::provider::Runtime;
-use alike::engine::session::OnnxModel;
-use alike::engine::signature::{Pool, Signature};
 use alike::error::Error;
-use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity, plan, questions};
-use alike::judgments::{Judgment, OrderTally};
 use alike::model_folder::ModelFolder;
-use alike::presentations::{self, Presentation, Task};
-use alike::prompts::chat_template::{ChatTemplate, TemplateOptions};
-use alike::prompts::plan::{PlanSize, Reuse};
-use alike::prompts::template::{Frame, Style, SystemText, Wording};
-use alike::prompts::tokens::{PromptTokenizer, Question};
+use alike::presentations;
+use alike::prompts::plan::Reuse;
+use alike::prompts::template::Style;
 use alike::scoring::{Decision, ScoreKind};
 use alike::store::judgments as store;
-use alike::store::manifest::Fingerprint;
-use anyhow::Context;
 use clap::{Args, ValueEnum};
-use rayon::prelude::*;
 
-use crate::cli::device::{Device, DeviceArgs, session_settings};
-use crate::cli::encoder::{self, EncoderArgs};
-use crate::cli::judge_settings::{fingerprint, settings};
-use crate::cli::parts::{Parts, Target};
-use crate::cli::plan::PlanReport;
-use crate::cli::progress::Progress;
-use crate::cli::{Common, Existing, sample, write_json};
+use crate::cli::device::{Device, DeviceArgs};
+use crate::cli::encoder;
+use crate::cli::encoder_args::EncoderArgs;
+use crate::cli::job::Job;
+use crate::cli::language_model;
+use crate::cli::parts::Target;
+use crate::cli::{Common, Existing, sample};
 
 #[derive(Debug, Args)]
 pub(crate) struct JudgeArgs {
@@ -113,25 +100,6 @@ fn parse_decision(text: &str) -> Result<Decision, String> {
 
 fn parse_score(text: &str) -> Result<ScoreKind, String> {
     text.parse().map_err(|e: Error| e.to_string())
-}
-
-/// One model to be asked.
-pub(crate) struct Job<'a> {
-    pub(crate) model: &'a Path,
-    pub(crate) style: Option<Style>,
-    pub(crate) device: Device,
-    pub(crate) reuse: Reuse,
-    pub(crate) seed: u64,
-    pub(crate) prompt: &'a Prompt,
-    pub(crate) judge: JudgeSection,
-    /// The score that is set for this model alone.
-    pub(crate) own_score: Option<ScoreKind>,
-    pub(crate) encoder: EncoderArgs,
-    /// Whether the other settings are also those of language models.
-    pub(crate) beside_language_models: bool,
-    pub(crate) target: Target<'a>,
-    /// Where the record of the run goes.
-    pub(crate) record: PathBuf,
 }
 
 pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
@@ -273,82 +241,6 @@ fn open_encoder(path: &Path, common: &Common) -> anyhow::Result<Option<encoder::
     folder.encoder()?.map(|signature| encoder::Opened::new(folder, signature, common)).transpose()
 }
 
-/// A language model's folder, opened: everything but the session, which is slow to start.
-pub(crate) struct Opened {
-    pub(crate) folder: ModelFolder,
-    pub(crate) runtime: &'static Runtime,
-    pub(crate) tokenizer: PromptTokenizer,
-    pub(crate) style: Style,
-}
-
-/// Opens a model folder and puts its tokenizer into the frame of a wording.
-pub(crate) fn open(model: &Path, style: Option<Style>, wording: &Wording, common: &Common) -> anyhow::Result<Opened> {
-    let runtime = Runtime::load(common.ort.as_deref())?;
-    let folder = ModelFolder::open(model)?;
-    if folder.encoder()?.is_some() {
-        return Err(Error::Signature {
-            path: folder.graph,
-            side: "output",
-            name: "logits".into(),
-            found: "missing, as in a sentence encoder".into(),
-            expected: "a language model's; encoders answer triplets only, with `alike judge` or `alike run`".into(),
-        }
-        .into());
-    }
-    let (style, stated) = folder.style(style);
-    if !stated {
-        tracing::warn!(
-            "{} does not say how it is spoken to; using `{style}`. Say --style chat, plain or base to be sure",
-            model.display()
-        );
-    }
-    let frame = Frame::new(style, wording, folder.chat_template.as_ref())?;
-    if matches!(frame.system, SystemText::Folded | SystemText::Dropped) {
-        tracing::warn!("{}: the system text is {}", model.display(), frame.system.describe());
-    }
-    let mut tokenizer = PromptTokenizer::new(&folder.tokenizer, frame, folder.eos)?;
-    if let Some(start) = folder.decoder_start {
-        tokenizer = tokenizer.for_decoder(start);
-    }
-    Ok(Opened { folder, runtime, tokenizer, style })
-}
-
-impl Opened {
-    /// What the chat template was told beside the conversation, where there is one in use.
-    pub(crate) fn template_settings(&self) -> TemplateOptions {
-        let template = self.folder.chat_template.as_ref().filter(|_| self.style == Style::Chat);
-        template.map(ChatTemplate::settings).unwrap_or_default()
-    }
-
-    /// Adds what the chat template was told, where it reads anything: what was made without is still recognised.
-    pub(crate) fn with_template(&self, fingerprint: Fingerprint) -> Fingerprint {
-        let settings = self.template_settings();
-        if settings.is_empty() {
-            return fingerprint;
-        }
-        fingerprint.with("template_settings", serde_json::json!(settings))
-    }
-
-    /// Starts the session.
-    pub(crate) fn start(&self, device: &Device, common: &Common) -> anyhow::Result<OnnxModel> {
-        let settings = session_settings(&self.folder, device, common);
-        let model = OnnxModel::open(&self.folder.graph, self.runtime, &settings)
-            .with_context(|| format!("opening the model in {}", self.folder.path.display()))?;
-        if model.signature().encoder && self.folder.decoder_start.is_none() {
-            let (path, found) = (self.folder.path.join("config.json"), "no `decoder_start_token_id`".into());
-            return Err(Error::Format {
-                path,
-                found,
-                expected: "what an encoder–decoder begins its answer with".into(),
-            }
-            .into());
-        }
-        // The config may be silent, the graph never is.
-        self.tokenizer.check_vocabulary(model.info().vocab_size)?;
-        Ok(model)
-    }
-}
-
 fn judge_or_plan(job: &Job<'_>, dry_run: bool, common: &Common) -> anyhow::Result<()> {
     if dry_run {
         return print_plan(job, common);
@@ -360,202 +252,18 @@ fn judge_or_plan(job: &Job<'_>, dry_run: bool, common: &Common) -> anyhow::Resul
     Ok(())
 }
 
-/// Raised whenever the same inputs would give other bytes.
-pub(crate) const SCORING_VERSION: u32 = 3;
-
 /// Asks one model what has not been answered yet.
 pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json::Value> {
-    let started = Instant::now();
-    if let Some(opened) = open_encoder(job.model, common)? {
-        return encoder::judge(job, &opened, common);
+    match open_encoder(job.model, common)? {
+        Some(opened) => encoder::judge(job, &opened, common),
+        None => language_model::judge(job, common),
     }
-    job.encoder.refuse(job.target.label)?;
-    let wording = job.prompt.wording(job.target.task)?;
-    let opened = open(job.model, job.style, &wording, common)?;
-    let settings = settings(job, wording, &opened)?;
-    let fingerprint = fingerprint(job, &opened, &settings)?;
-    let parts = job.target.open(fingerprint.clone())?;
-    let record =
-        if parts.missing().is_empty() { Record::default() } else { ask(job, &opened, &settings, &parts, common)? };
-    let mut summary = finish(&job.target, parts, started, record.judge_seconds)?;
-    let own = serde_json::json!({
-        "session_seconds": record.session_seconds, "load_seconds": record.load_seconds,
-        "self_test_seconds": record.self_test_seconds, "self_test": record.parity,
-        "decision": settings.decision.name(), "tokens_computed": record.size.computed_tokens,
-        "tokens_distinct": record.size.distinct_tokens, "tokens_logical": record.size.logical_tokens,
-        "passes": record.size.passes, "scored_positions": record.size.scored_positions,
-        "style": opened.style.to_string(), "system_text": opened.tokenizer.frame().system,
-        "template_settings": opened.template_settings(), "provider": job.device.provider.to_string(),
-        "precision": opened.folder.precision, "runtime": opened.runtime.version(),
-        "threads": common.threads, "fingerprint": fingerprint.digest(),
-    });
-    summary.as_object_mut().expect("a summary is an object").extend(own.as_object().cloned().unwrap_or_default());
-    if summary["made"] != 0 {
-        write_json(&job.record, &summary)?;
-    }
-    Ok(summary)
 }
-
-/// Ends a respondent: says what was made and how the choices depend on the order of options. Returns the part of the
-/// summary that is the same for all kinds of models.
-pub(crate) fn finish(
-    target: &Target<'_>,
-    parts: Parts<'_>,
-    started: Instant,
-    judge_seconds: f64,
-) -> anyhow::Result<serde_json::Value> {
-    let (made, kept) = parts.finish()?;
-    let tally = store::order_tally(target.folder, target.task, target.label)?;
-    let (label, rate) = (target.label, made as f64 / judge_seconds);
-    if made > 0 {
-        let folder = store::respondent_path(target.folder, label);
-        let judging = format!("{judge_seconds:.0} s, {rate:.1} judgments/s");
-        tracing::info!("{label}: {made} judgments in {judging} → {}", folder.display());
-    } else {
-        tracing::info!("{label}: all {kept} judgments were there");
-    }
-    tracing::info!("{label}: {}", described(target.task, &tally));
-    let (n_both_orders, consistency) = tally.consistency();
-    let mut summary = serde_json::json!({
-        "respondent": label, "task": target.task, "made": made, "kept": kept, "seconds": started.elapsed().as_secs_f64(),
-        "judge_seconds": judge_seconds, "triplets_per_second": (made > 0).then_some(rate / f64::from(target.repeats)),
-        "repeats": target.repeats, "unparsed": tally.n - tally.n_chosen, "both_orders": n_both_orders, "order_consistency": consistency, "version": env!("CARGO_PKG_VERSION"),
-    });
-    match target.task {
-        Task::Anchored => summary["first_share"] = tally.place_shares().map(|shares| shares[0]).into(),
-        Task::OddOneOut => summary["place_shares"] = tally.place_shares().into(),
-    }
-    Ok(summary)
-}
-
-/// What the choices say about the order of options, in a line.
-fn described(task: Task, tally: &OrderTally) -> String {
-    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-    let shares: Vec<String> = tally.place_shares().unwrap_or_default().into_iter().map(percent).collect();
-    let mut line = match (task, &shares[..]) {
-        (_, []) => "nothing was chosen".to_owned(),
-        (Task::Anchored, shares) => format!("the option shown first was chosen in {}", shares[0]),
-        (Task::OddOneOut, shares) => {
-            format!("the concepts shown first, second and third were named in {}", shares.join(", "))
-        }
-    };
-    if let (n, Some(consistency)) = tally.consistency() {
-        let pairs = match task {
-            Task::Anchored => "pairs in both orders",
-            Task::OddOneOut => "pairs of orders of one triplet",
-        };
-        line += &format!("; {n} {pairs}, {} answered alike", percent(consistency));
-    }
-    if tally.n_chosen < tally.n {
-        line += &format!("; {} of {} without a choice", tally.n - tally.n_chosen, tally.n);
-    }
-    line
-}
-
-/// What a run of the model measured.
-#[derive(Debug, Default)]
-struct Record {
-    load_seconds: f64,
-    self_test_seconds: f64,
-    judge_seconds: f64,
-    session_seconds: f64,
-    parity: Option<Parity>,
-    size: PlanSize,
-}
-
-fn ask(
-    job: &Job<'_>,
-    opened: &Opened,
-    settings: &JudgeSettings,
-    parts: &Parts<'_>,
-    common: &Common,
-) -> anyhow::Result<Record> {
-    let mut record = Record::default();
-    let loading = Instant::now();
-    let mut model = opened.start(&job.device, common)?;
-    record.load_seconds = loading.elapsed().as_secs_f64();
-    tracing::debug!("{}: {}", job.target.label, model.signature().reason());
-
-    let judging = Instant::now();
-    let options = parts.missing().iter().flat_map(|part| parts.presentations(*part)).flat_map(Presentation::options);
-    let mut judge = Judge::new(&mut model, &opened.tokenizer, job.target.concepts, settings, options)?;
-    let mut self_test_running = Duration::ZERO;
-    if job.judge.self_test > 0 && settings.reuse == Reuse::Trie {
-        let (testing, running) = (Instant::now(), judge.running());
-        let step = job.target.presentations.len().div_ceil(job.judge.self_test);
-        let sample: Vec<Presentation> = job.target.presentations.iter().step_by(step).copied().collect();
-        let parity = judge.parity(&sample)?;
-        record.self_test_seconds = testing.elapsed().as_secs_f64();
-        self_test_running = judge.running() - running;
-        tracing::debug!(
-            "{}: sharing prefixes changes log-probabilities by {:.1e} nats at most",
-            job.target.label,
-            parity.max_nats
-        );
-        // Every strategy known stays below a ten-thousandth; more means that the graph does not do what it seems to.
-        if parity.max_nats > PARITY_WARNING_NATS {
-            tracing::warn!(
-                "{}: sharing prefixes changes log-probabilities by up to {:.1e} nats ({} of {} choices); --reuse off gives the reference",
-                job.target.label,
-                parity.max_nats,
-                parity.flips,
-                parity.n
-            );
-        }
-        record.parity = Some(parity);
-    }
-
-    let mut progress =
-        Progress::new(&format!("judge {}", job.target.label), job.target.presentations.len(), "triplets", common);
-    progress.skip(job.target.presentations.len() - parts.to_do());
-    let missing = parts.missing().iter().map(|&part| (part, parts.presentations(part)));
-    let write = |part: usize, judgments: Vec<Judgment>| parts.write(part, &judgments);
-    record.size = judge.judge(missing, write, |n| progress.advance(n))?;
-    progress.finish();
-    record.judge_seconds = judging.elapsed().as_secs_f64() - record.self_test_seconds;
-    record.session_seconds = (judge.running() - self_test_running).as_secs_f64();
-    Ok(record)
-}
-
-/// See `ask`.
-const PARITY_WARNING_NATS: f64 = 1e-3;
 
 /// `--dry-run`: the plan, without running it.
 fn print_plan(job: &Job<'_>, common: &Common) -> anyhow::Result<()> {
-    if let Some(opened) = open_encoder(job.model, common)? {
-        return encoder::print_plan(job, &opened, common);
+    match open_encoder(job.model, common)? {
+        Some(opened) => encoder::print_plan(job, &opened, common),
+        None => language_model::print_plan(job, common),
     }
-    job.encoder.refuse(job.target.label)?;
-    let wording = job.prompt.wording(job.target.task)?;
-    let opened = open(job.model, job.style, &wording, common)?;
-    let settings = settings(job, wording, &opened)?;
-    let (folder, target) = (&opened.folder, &job.target);
-    let signature = Signature::read(&folder.graph, &GraphPorts::read(&folder.graph)?, folder.stated)?;
-    let (strategy, slot_bytes) = (signature.strategy(), signature.pool.as_ref().map_or(0, Pool::slot_bytes));
-    let of_part = |presentations: &[Presentation]| -> alike::Result<PlanSize> {
-        let asked = questions(presentations, &opened.tokenizer, target.concepts, &settings, folder.context_tokens)?;
-        let asked: Vec<Question> = asked.into_iter().map(|asked| asked.question).collect();
-        Ok(plan(&asked, settings.reuse, strategy, settings.batch_tokens, slot_bytes).size)
-    };
-    let sizes = target.presentations.par_chunks(target.part_rows).map(of_part);
-    let size = sizes.try_reduce(PlanSize::default, |a, b| Ok(a.plus(b)))?;
-    if let DecisionRule::Generate(generation) = &settings.decision
-        && !common.json
-    {
-        println!(
-            "{}: answers freely, {generation}; the plan below is that of scoring the same questions",
-            target.label
-        );
-    }
-    let report = PlanReport {
-        label: target.label,
-        what: "triplet",
-        n: target.presentations.len(),
-        n_parts: target.presentations.len().div_ceil(target.part_rows),
-        size,
-        signature: &signature,
-        flops: folder.flops,
-    };
-    report.print(common);
-    Ok(())
 }

@@ -11,7 +11,8 @@ use alike::prompts::tokens::TokenId;
 use alike::scoring::Decision;
 use alike::store::manifest::Fingerprint;
 
-use crate::cli::judge::{Job, Opened, SCORING_VERSION};
+use crate::cli::job::Job;
+use crate::cli::opened::{Opened, SCORING_VERSION};
 
 /// What the study and its model say, checked.
 pub(crate) fn settings(job: &Job<'_>, wording: Wording, opened: &Opened) -> anyhow::Result<JudgeSettings> {

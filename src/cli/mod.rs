@@ -2,11 +2,16 @@
 
 mod align;
 mod check;
+mod checked;
 mod device;
 mod embed;
 mod encoder;
+mod encoder_args;
+mod job;
 mod judge;
 mod judge_settings;
+mod language_model;
+mod opened;
 mod parts;
 mod plan;
 mod progress;

@@ -24,7 +24,8 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::Common;
 use crate::cli::device::{Device, DeviceArgs};
-use crate::cli::judge::{Opened, ReuseFlag, SCORING_VERSION, open, parse_style};
+use crate::cli::judge::{ReuseFlag, parse_style};
+use crate::cli::opened::{Opened, SCORING_VERSION, open};
 use crate::cli::plan::PlanReport;
 use crate::cli::progress::Progress;
 

@@ -9,7 +9,7 @@ use minijinja::{Environment, ErrorKind, Value, context};
 use serde_json::Value as Json;
 
 use crate::error::{Error, Result};
-use crate::prompts::template::{Frame, SystemText};
+use crate::prompts::frame::{Frame, SystemText};
 
 /// Variables by name, as JSON.
 pub type TemplateOptions = BTreeMap<String, Json>;

@@ -3,6 +3,7 @@
 pub mod chat_template;
 mod cutter;
 pub mod forms;
+pub mod frame;
 pub mod pass;
 pub mod plan;
 pub mod prefill;

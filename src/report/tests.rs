@@ -263,7 +263,9 @@ fn the_summary_says_plainly_who_sits_at_chance() {
     );
     assert!(lead.contains("model-01 is above chance"), "{lead}");
     assert!(
-        lead.contains("in 66.1\u{202f}% of the 1,000 triplets that the reference decides, where a coin’s would be in 50"),
+        lead.contains(
+            "in 66.1\u{202f}% of the 1,000 triplets that the reference decides, where a coin’s would be in 50"
+        ),
         "{lead}"
     );
     assert_eq!(lead.matches("Left free it would hardly ever").count(), 1, "an encoder is never left free: {lead}");
