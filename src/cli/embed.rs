@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use alike::concepts::Concepts;
-use alike::config::{LossName, Study};
+use alike::config::{EmbedSection, LossName, Study};
 use alike::embedding::{Answered, FitRecord, FitSettings, fit};
 use alike::store::choices::{self, Choices};
 use alike::store::manifest::Fingerprint;
@@ -25,9 +25,15 @@ pub(crate) struct EmbedArgs {
     /// The embedding's Parquet file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// `crowd-kernel` as in the paper, or `logistic-distance` with a cross-validated penalty
+    /// `crowd-kernel` as in the paper, or, with a cross-validated penalty, `logistic-distance`, `ste`, `t-ste`, `soe`, `gnmds`
     #[arg(long, default_value = "logistic-distance", value_parser = parse_loss, value_name = "NAME")]
     loss: LossName,
+    /// Degrees of freedom of `t-ste`; dimensions − 1 unless given
+    #[arg(long, value_name = "ALPHA")]
+    alpha: Option<f64>,
+    /// Margin of `soe` (0.1 unless given) or `gnmds` (1 unless given): it sets the scale of the coordinates
+    #[arg(long, value_name = "MARGIN")]
+    margin: Option<f64>,
     /// Dimensions
     #[arg(long, default_value_t = 30, value_name = "D")]
     dims: usize,
@@ -52,8 +58,17 @@ fn parse_loss(text: &str) -> Result<LossName, String> {
 }
 
 pub(crate) fn run(args: &EmbedArgs, common: &Common) -> anyhow::Result<()> {
-    let settings = args.loss.settings(args.dims, args.holdout, args.restarts, args.seed);
-    settings.check()?;
+    let section = EmbedSection {
+        loss: vec![args.loss],
+        alpha: args.alpha,
+        margin: args.margin,
+        dims: args.dims,
+        holdout: args.holdout,
+        restarts: args.restarts,
+        soft_column: args.soft_column.clone(),
+    };
+    section.check()?;
+    let settings = section.settings(args.loss, args.seed);
     let concepts = args.concepts.as_deref().map(Concepts::read_csv).transpose()?;
     let choices = choices::read(&args.judgments, concepts, args.soft_column.as_deref())?;
     let fingerprint = fingerprint(&choices, &settings);
@@ -130,7 +145,7 @@ fn describe(record: &FitRecord, choices: &Choices) -> String {
     };
     format!(
         "{} in {} dimensions: held-out accuracy {}, {:.1} effective dimensions, {answers}",
-        record.loss,
+        record.loss.key(),
         record.dims,
         share(record.heldout_accuracy),
         record.participation_ratio,

@@ -1,5 +1,6 @@
 //! The study file: one TOML says what is asked of whom and what is done with the answers.
 
+mod embed;
 mod judge;
 
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::embedding::{FitSettings, L2, Loss};
+use crate::embedding::FitSettings;
 use crate::engine::provider::{ExecutionProvider, Gpu};
 use crate::error::{Error, Result};
 use crate::presentations::Task;
@@ -16,6 +17,7 @@ use crate::respondents::encoder::{check_temperature, check_template};
 use crate::scoring::{Decision, ScoreKind};
 use crate::store::folder::StudyFolder;
 
+pub use embed::{EmbedSection, LossName};
 pub use judge::JudgeSection;
 
 /// A study, every default filled in. Paths in the file are relative to the file; `out` is relative to where alike runs.
@@ -211,81 +213,6 @@ pub struct Simulated {
     pub agreement: Option<f64>,
 }
 
-/// `[embed]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EmbedSection {
-    /// One fit for each loss: `crowd-kernel` (as in the paper) or `logistic-distance` (penalty chosen by cross-validation).
-    pub loss: Vec<LossName>,
-    /// Dimensions.
-    pub dims: usize,
-    /// Share of unordered triplets held out.
-    pub holdout: f64,
-    /// Random starts.
-    pub restarts: usize,
-    /// Column with the probability of the first option, as target instead of the choice.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub soft_column: Option<String>,
-}
-
-impl Default for EmbedSection {
-    fn default() -> Self {
-        Self {
-            loss: vec![LossName::CrowdKernel, LossName::LogisticDistance],
-            dims: 30,
-            holdout: 0.2,
-            restarts: 1,
-            soft_column: None,
-        }
-    }
-}
-
-/// Losses by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LossName {
-    /// Tamuz et al. 2011, μ = 0.05, no penalty: the paper's.
-    CrowdKernel,
-    /// Logistic in distance, with an L2 penalty chosen by cross-validation.
-    LogisticDistance,
-}
-
-impl LossName {
-    /// Its name in files and flags.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::CrowdKernel => "crowd-kernel",
-            Self::LogisticDistance => "logistic-distance",
-        }
-    }
-
-    /// The settings of a fit with this loss.
-    pub fn settings(self, dims: usize, holdout: f64, restarts: usize, seed: u64) -> FitSettings {
-        let preset = match self {
-            Self::CrowdKernel => FitSettings::paper(dims, seed),
-            Self::LogisticDistance => FitSettings::robust(dims, seed),
-        };
-        debug_assert!(matches!(
-            (&preset.loss, &preset.l2),
-            (Loss::CrowdKernel { .. }, L2::Fixed(_)) | (Loss::LogisticDistance, _)
-        ));
-        FitSettings { holdout, restarts, ..preset }
-    }
-}
-
-impl std::str::FromStr for LossName {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let known = [Self::CrowdKernel, Self::LogisticDistance];
-        known.into_iter().find(|loss| loss.name() == text).ok_or_else(|| Error::Setting {
-            field: "loss".into(),
-            found: text.into(),
-            expected: "crowd-kernel or logistic-distance".into(),
-        })
-    }
-}
-
 /// `[align]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -444,12 +371,7 @@ impl Study {
         if let Some(model) = self.models.iter().find(|m| m.batch_tokens == 0) {
             return wrong("models.batch_tokens", format!("0 for {}", model.label), "1 or more");
         }
-        if self.embed.loss.is_empty() {
-            return wrong("embed.loss", "an empty list".into(), "at least one loss");
-        }
-        for loss in &self.embed.loss {
-            self.fit_settings(*loss).check()?;
-        }
+        self.embed.check()?;
         self.wording().map(|_| ())
     }
 
@@ -468,7 +390,7 @@ impl Study {
 
     /// The settings of the fit with one of the losses.
     pub fn fit_settings(&self, loss: LossName) -> FitSettings {
-        loss.settings(self.embed.dims, self.embed.holdout, self.embed.restarts, self.study.seed)
+        self.embed.settings(loss, self.study.seed)
     }
 
     /// The study with every default, as TOML.

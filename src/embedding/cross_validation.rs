@@ -4,7 +4,7 @@ use rand::RngExt;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::loss::Objective;
+use super::objective::Objective;
 use super::{Comparison, FitSettings, search};
 use crate::error::{Error, Result};
 use crate::seed::Streams;
@@ -14,8 +14,8 @@ use crate::seed::Streams;
 pub struct L2Score {
     /// The penalty.
     pub l2: f64,
-    /// Mean loss on the folds left out, without the penalty, in nats.
-    pub loss_nats: f64,
+    /// Mean loss on the folds left out, without the penalty, in the unit of [`super::Loss`].
+    pub loss: f64,
 }
 
 /// The mean left-out loss of every penalty in the grid.
@@ -61,12 +61,12 @@ pub(super) fn scores(
     let mean = |losses: &[f64]| {
         losses.iter().zip(&splits).map(|(loss, split)| loss * split.test.total_weight()).sum::<f64>() / weight
     };
-    Ok(grid.iter().zip(losses.chunks(n_folds)).map(|(&l2, losses)| L2Score { l2, loss_nats: mean(losses) }).collect())
+    Ok(grid.iter().zip(losses.chunks(n_folds)).map(|(&l2, losses)| L2Score { l2, loss: mean(losses) }).collect())
 }
 
 /// The penalty with the lowest left-out loss; of equals, the largest.
 pub(super) fn best(scores: &[L2Score]) -> Option<f64> {
-    let better = |a: &&L2Score, b: &&L2Score| b.loss_nats.total_cmp(&a.loss_nats).then(a.l2.total_cmp(&b.l2));
+    let better = |a: &&L2Score, b: &&L2Score| b.loss.total_cmp(&a.loss).then(a.l2.total_cmp(&b.l2));
     scores.iter().max_by(better).map(|score| score.l2)
 }
 
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn lowest_loss_wins_and_ties_go_to_the_larger_penalty() {
-        let score = |l2, loss_nats| L2Score { l2, loss_nats };
+        let score = |l2, loss| L2Score { l2, loss };
         assert_eq!(best(&[score(0.1, 0.5), score(0.2, 0.4), score(0.3, 0.6)]), Some(0.2));
         assert_eq!(best(&[score(0.1, 0.4), score(0.2, 0.4), score(0.3, f64::NAN)]), Some(0.2));
         assert_eq!(best(&[]), None);

@@ -1,26 +1,20 @@
-//! Losses on triplets: value and gradient in `[n_concepts, dims]` coordinates.
-//!
-//! Every loss here is logistic in a difference of dissimilarities: with u = u(dist2) rising in the squared distance,
-//!
-//!   P(first | anchor) = 1 / (1 + exp(u(anchor, first) − u(anchor, second))),
-//!
-//! so a loss is one function u and its derivative. All pairs of concepts go through u once per evaluation (a dense Gram
-//! matrix), the triplets only look their two values up, and the gradient is one matrix product: cheap while n² is not
-//! far above the number of triplets.
+//! Losses on triplets: how a choice depends on the two squared distances.
 
-use faer::traits::pulp::{Arch, Simd, WithSimd};
-use faer::{Mat, MatMut, MatRef};
 use serde::{Deserialize, Serialize};
 
-use super::Comparison;
 use crate::error::{Error, Result};
-use crate::linalg::{dot, product_into};
 
-/// How a choice depends on the two squared distances.
+/// What an answer costs: ℓ(z) when `first` was chosen, ℓ(−z) when `second` was, with
+///
+///   z = u(anchor, first) − u(anchor, second).
+///
+/// A loss is a dissimilarity u, which rises with the squared distance, and a link ℓ, which rises with z. The logistic
+/// link ℓ(z) = ln(1 + e^z) makes it a model of the answers, P(first) = 1 / (1 + e^z), and its unit nats. The hinges only
+/// want z below −margin; their unit is u's (of its square for the squared hinge).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "loss", rename_all = "kebab-case")]
 pub enum Loss {
-    /// P(near) = (μ + dist2_far) / (2μ + dist2_near + dist2_far), that is u = ln(μ + dist2).
+    /// u = ln(μ + dist2), logistic: P(near) = (μ + dist2_far) / (2μ + dist2_near + dist2_far).
     ///
     /// It depends on a ratio of squared distances, so fits to consistent answers end in two or three effective
     /// dimensions. Source: Tamuz, Liu, Belongie, Shamir & Kalai (2011), Adaptively learning the crowd kernel, section
@@ -29,341 +23,61 @@ pub enum Loss {
         /// Keeps the ratio away from 0/0; 0.05 in the paper's software, 0 makes the loss independent of scale.
         mu: f64,
     },
+    /// Stochastic triplet embedding: u = dist2, logistic. Source: van der Maaten & Weinberger (2012), Stochastic triplet
+    /// embedding.
+    Ste,
+    /// STE with a Student-t kernel: u = ((α + 1) / 2) ln(1 + dist2 / α), logistic.
+    ///
+    /// α = 1 is crowd-kernel with μ = 1, and shares its fate; α → ∞ is STE at half the squared distances. Source: van
+    /// der Maaten & Weinberger (2012).
+    TSte {
+        /// Degrees of freedom.
+        alpha: f64,
+    },
+    /// Soft ordinal embedding: u = √(dist2 + 1e-9), ℓ(z) = max(0, margin + z)². Source: Terada & von Luxburg (2014),
+    /// Local ordinal embedding.
+    Soe {
+        /// How much nearer is near enough. It sets the scale alone: a margin k times as large and the same penalty end
+        /// in coordinates k times as large.
+        margin: f64,
+    },
+    /// Generalised non-metric multidimensional scaling: u = dist2, ℓ(z) = max(0, margin + z), in coordinates where the
+    /// source has a Gram matrix. Source: Agarwal et al. (2007), Generalized non-metric multidimensional scaling.
+    Gnmds {
+        /// How much nearer is near enough. It sets the scale alone: a margin k² times as large and the same penalty end
+        /// in coordinates k times as large.
+        margin: f64,
+    },
     /// Logistic in the difference of Euclidean distances: u = √(dist2 + 1e-9); the constant keeps the gradient finite
     /// where points coincide.
     LogisticDistance,
 }
-
-/// Added to squared distances under a root.
-const SMOOTHING: f64 = 1e-9;
-/// Smallest argument of a logarithm of squared distances.
-const LOG_FLOOR: f64 = 1e-12;
 
 impl Loss {
     /// The name used in settings, records and file names.
     pub fn key(self) -> &'static str {
         match self {
             Self::CrowdKernel { .. } => "crowd-kernel",
+            Self::Ste => "ste",
+            Self::TSte { .. } => "t-ste",
+            Self::Soe { .. } => "soe",
+            Self::Gnmds { .. } => "gnmds",
             Self::LogisticDistance => "logistic-distance",
-        }
-    }
-
-    /// Crowd-kernel's μ; other losses have none.
-    pub fn mu(self) -> Option<f64> {
-        match self {
-            Self::CrowdKernel { mu } => Some(mu),
-            Self::LogisticDistance => None,
         }
     }
 
     /// Refuses parameters that the loss is not defined for.
     pub(crate) fn check(self) -> Result<()> {
-        match self.mu() {
-            Some(mu) if !(mu.is_finite() && mu >= 0.0) => {
-                Err(Error::Setting { field: "mu".to_owned(), found: mu.to_string(), expected: "0 or more".to_owned() })
-            }
-            _ => Ok(()),
+        let (field, value, zero_is_fine) = match self {
+            Self::CrowdKernel { mu } => ("mu", mu, true),
+            Self::TSte { alpha } => ("alpha", alpha, false),
+            Self::Soe { margin } | Self::Gnmds { margin } => ("margin", margin, false),
+            Self::Ste | Self::LogisticDistance => return Ok(()),
+        };
+        if value.is_finite() && (value > 0.0 || zero_is_fine && value == 0.0) {
+            return Ok(());
         }
-    }
-
-    /// u and du/d(dist2).
-    #[inline(always)]
-    fn dissimilarity(self, dist2: f64) -> (f64, f64) {
-        match self {
-            Self::CrowdKernel { mu } => {
-                let shifted = mu + dist2;
-                if shifted > LOG_FLOOR { (shifted.ln(), 1.0 / shifted) } else { (LOG_FLOOR.ln(), 0.0) }
-            }
-            Self::LogisticDistance => {
-                let dist = (dist2 + SMOOTHING).sqrt();
-                (dist, 0.5 / dist)
-            }
-        }
-    }
-}
-
-/// All answers to one unordered triplet, brought to the order first < second.
-#[derive(Debug, Clone, Copy)]
-struct Term {
-    first: u32,
-    second: u32,
-    p_first: f64,
-    weight: f64,
-}
-
-/// The mean loss over weighted comparisons plus an L2 penalty, as a function of the coordinates.
-///
-/// f(X) = Σ w ℓ / Σ w + (l2 / n) Σ_i ‖x_i‖²,
-/// ℓ = −p ln P(first) − (1 − p) ln P(second) = softplus(z) − (1 − p) z, with z = u(anchor, first) − u(anchor, second)
-///
-/// Comparisons of one triplet (both orders, repeats) are merged, which leaves f unchanged because ℓ is linear in p, and
-/// terms are sorted, so that f does not depend on the order of the input. Scratch matrices live inside: one objective
-/// serves one fit at a time.
-#[derive(Debug, Clone)]
-pub struct Objective {
-    loss: Loss,
-    l2: f64,
-    n_dims: usize,
-    /// Sorted by anchor, first, second.
-    terms: Vec<Term>,
-    /// The terms of anchor a are `terms[starts[a]..starts[a + 1]]`.
-    starts: Vec<usize>,
-    total_weight: f64,
-    /// dist2 at first, then u, `[n, n]`.
-    dissimilarity: Mat<f64>,
-    /// du/d(dist2), `[n, n]`.
-    slope: Mat<f64>,
-    /// Column a holds dℓ/du(a, ·), then dℓ/d(dist2), then both directions summed, `[n, n]`.
-    coefficient: Mat<f64>,
-}
-
-impl Objective {
-    /// The objective of a set of comparisons, whose ids must be below `n_concepts`.
-    ///
-    /// # Errors
-    /// [`Error::TooFew`] when the weights sum to nothing; see [`super::check_comparisons`] for what a comparison must
-    /// be
-    pub fn new(loss: Loss, l2: f64, n_concepts: usize, n_dims: usize, comparisons: &[Comparison]) -> Result<Self> {
-        loss.check()?;
-        super::check_comparisons(n_concepts, comparisons)?;
-        let merged = merge(comparisons);
-        let total_weight: f64 = merged.iter().map(|(_, term)| term.weight).sum();
-        if merged.is_empty() {
-            return Err(Error::TooFew { what: "comparisons with a weight".to_owned(), found: 0, needed: 1 });
-        }
-        let starts = (0..=n_concepts).map(|a| merged.partition_point(|(anchor, _)| (*anchor as usize) < a)).collect();
-        let square = || Mat::zeros(n_concepts, n_concepts);
-        Ok(Self {
-            loss,
-            l2,
-            n_dims,
-            terms: merged.into_iter().map(|(_, term)| term).collect(),
-            starts,
-            total_weight,
-            dissimilarity: square(),
-            slope: square(),
-            coefficient: square(),
-        })
-    }
-
-    /// The same objective with another penalty.
-    #[must_use]
-    pub fn with_l2(self, l2: f64) -> Self {
-        Self { l2, ..self }
-    }
-
-    /// Σ w over the comparisons.
-    pub fn total_weight(&self) -> f64 {
-        self.total_weight
-    }
-
-    /// For each concept, whether a comparison with a weight names it; `[n_concepts]`.
-    pub fn judged(&self) -> Vec<bool> {
-        let mut judged: Vec<bool> = self.starts.windows(2).map(|w| w[0] < w[1]).collect();
-        for term in &self.terms {
-            judged[term.first as usize] = true;
-            judged[term.second as usize] = true;
-        }
-        judged
-    }
-
-    /// Value at `x` in nats; fills in the gradient.
-    ///
-    /// dist2 = diag(G)1ᵀ + 1diag(G)ᵀ − 2G with G = X Xᵀ; with S = C + Cᵀ for C the coefficients dℓ/d(dist2),
-    /// gradient = 2 (diag(S1) − S) X / Σw + (2 l2 / n) X.
-    ///
-    /// # Shapes
-    /// `x`, `gradient`: `[n_concepts, dims]`, column by column
-    pub fn evaluate(&mut self, x: &[f64], gradient: &mut [f64]) -> f64 {
-        Arch::new().dispatch(Evaluate { objective: self, x, gradient })
-    }
-
-    #[inline(always)]
-    fn evaluate_here(&mut self, x: &[f64], gradient: &mut [f64]) -> f64 {
-        let n = self.slope.nrows();
-        let coordinates = MatRef::from_column_major_slice(x, n, self.n_dims);
-        self.fill_dissimilarities(coordinates);
-        let loss = self.add_up_terms();
-        self.fill_laplacian();
-        let into = MatMut::from_column_major_slice_mut(&mut *gradient, n, self.n_dims);
-        product_into(into, self.coefficient.as_ref(), coordinates);
-        let (scale, ridge) = (1.0 / self.total_weight, self.l2 / n as f64);
-        gradient.iter_mut().zip(x).for_each(|(g, x)| *g = 2.0 * (scale * *g + ridge * x));
-        scale * loss + ridge * dot(x, x)
-    }
-
-    #[inline(always)]
-    fn fill_dissimilarities(&mut self, x: MatRef<'_, f64>) {
-        product_into(self.dissimilarity.as_mut(), x, x.transpose());
-        let n = self.slope.nrows();
-        let squared_norms: Vec<f64> = (0..n).map(|i| self.dissimilarity[(i, i)]).collect();
-        for j in 0..n {
-            let (column, slopes) = (self.dissimilarity.col_as_slice_mut(j), self.slope.col_as_slice_mut(j));
-            for (value, squared_norm) in column.iter_mut().zip(&squared_norms) {
-                // Rounding can take the distance of coincident points below zero.
-                *value = (squared_norm + squared_norms[j] - 2.0 * *value).max(0.0);
-            }
-            for (value, slope) in column.iter_mut().zip(slopes) {
-                (*value, *slope) = self.loss.dissimilarity(*value);
-            }
-        }
-    }
-
-    /// Σ w ℓ; leaves dℓ/du in the coefficients.
-    #[inline(always)]
-    fn add_up_terms(&mut self) -> f64 {
-        let mut total = 0.0;
-        for anchor in 0..self.slope.nrows() {
-            let u = self.dissimilarity.col_as_slice(anchor);
-            let coefficients = self.coefficient.col_as_slice_mut(anchor);
-            coefficients.fill(0.0);
-            let mut sum = 0.0;
-            // Σ w ln(1 + small) as w ln Π(1 + small) over runs of equal weight: one logarithm in hundreds of triplets.
-            let (mut product, mut shared_weight) = (1.0, 1.0);
-            for term in &self.terms[self.starts[anchor]..self.starts[anchor + 1]] {
-                let (first, second) = (term.first as usize, term.second as usize);
-                let z = u[first] - u[second];
-                let small = (-z.abs()).exp(); // in (0, 1]: neither branch below can overflow
-                let p_second = if z > 0.0 { 1.0 } else { small } / (1.0 + small);
-                let off = 1.0 - term.p_first;
-                if term.weight != shared_weight || product > 1e300 {
-                    sum += shared_weight * f64::ln(product);
-                    (product, shared_weight) = (1.0, term.weight);
-                }
-                product *= 1.0 + small;
-                sum += term.weight * (z.max(0.0) - off * z);
-                let derivative = term.weight * (p_second - off);
-                coefficients[first] += derivative;
-                coefficients[second] -= derivative;
-            }
-            total += sum + shared_weight * product.ln();
-        }
-        total
-    }
-
-    /// From dℓ/du per (option, anchor) to diag(S1) − S.
-    #[inline(always)]
-    fn fill_laplacian(&mut self) {
-        let n = self.slope.nrows();
-        for j in 0..n {
-            let slopes = self.slope.col_as_slice(j);
-            self.coefficient.col_as_slice_mut(j).iter_mut().zip(slopes).for_each(|(c, slope)| *c *= slope);
-        }
-        for j in 0..n {
-            for i in 0..j {
-                let both = -(self.coefficient[(i, j)] + self.coefficient[(j, i)]);
-                self.coefficient[(i, j)] = both;
-                self.coefficient[(j, i)] = both;
-            }
-        }
-        for j in 0..n {
-            let column = self.coefficient.col_as_slice_mut(j);
-            column[j] = 0.0;
-            column[j] = -column.iter().sum::<f64>();
-        }
-    }
-}
-
-/// [`Objective::evaluate`], compiled for each vector extension that faer's products may use.
-///
-/// This is about speed alone, by a factor of three. The kernels of those products leave the upper halves of the vector
-/// registers in use, and while they are, every call of `ln` or `exp` costs 50 ns more. A loop over the product's
-/// result, compiled for the same extension, ends by clearing them; so one follows each product.
-struct Evaluate<'a> {
-    objective: &'a mut Objective,
-    x: &'a [f64],
-    gradient: &'a mut [f64],
-}
-
-impl WithSimd for Evaluate<'_> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> f64 {
-        self.objective.evaluate_here(self.x, self.gradient)
-    }
-}
-
-/// Comparisons with a weight as (anchor, term), sorted, one for each unordered triplet.
-fn merge(comparisons: &[Comparison]) -> Vec<(u32, Term)> {
-    let ordered = |c: &Comparison| {
-        let (first, second, p_first) =
-            if c.first < c.second { (c.first, c.second, c.p_first) } else { (c.second, c.first, 1.0 - c.p_first) };
-        (c.anchor, Term { first, second, p_first, weight: c.weight })
-    };
-    let mut terms: Vec<(u32, Term)> = comparisons.iter().filter(|c| c.weight > 0.0).map(ordered).collect();
-    let key = |(anchor, term): &(u32, Term)| (*anchor, term.first, term.second);
-    terms.sort_unstable_by(|a, b| {
-        let answers = a.1.p_first.total_cmp(&b.1.p_first).then(a.1.weight.total_cmp(&b.1.weight));
-        key(a).cmp(&key(b)).then(answers)
-    });
-    let sum = |answers: &[(u32, Term)]| {
-        let (anchor, term) = answers[0];
-        if answers.len() == 1 {
-            return (anchor, term);
-        }
-        let weight: f64 = answers.iter().map(|(_, t)| t.weight).sum();
-        let p_first = answers.iter().map(|(_, t)| t.weight * t.p_first).sum::<f64>() / weight;
-        (anchor, Term { p_first, weight, ..term })
-    };
-    terms.chunk_by(|a, b| key(a) == key(b)).map(sum).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn comparison(anchor: u32, first: u32, second: u32, p_first: f64) -> Comparison {
-        Comparison { triplet: 0, anchor, first, second, p_first, weight: 1.0 }
-    }
-
-    fn value(loss: Loss, x: &[f64], n_dims: usize, comparisons: &[Comparison]) -> f64 {
-        let mut objective = Objective::new(loss, 0.0, x.len() / n_dims, n_dims, comparisons).unwrap();
-        objective.evaluate(x, &mut vec![0.0; x.len()])
-    }
-
-    #[test]
-    fn one_triplet_by_hand() {
-        // Points 0, 1 and 3 on a line: squared distances 1 and 9 from the first.
-        let x = [0.0, 1.0, 3.0];
-        let crowd_kernel = Loss::CrowdKernel { mu: 0.5 };
-        let near = [comparison(0, 1, 2, 1.0)];
-        assert!((value(crowd_kernel, &x, 1, &near) + (9.5_f64 / 11.0).ln()).abs() < 1e-14);
-        let far = [comparison(0, 1, 2, 0.0)];
-        assert!((value(crowd_kernel, &x, 1, &far) + (1.5_f64 / 11.0).ln()).abs() < 1e-14);
-        // Distances 1 and 3; the smoothing of 1e-9 is far below the tolerance's square root.
-        assert!((value(Loss::LogisticDistance, &x, 1, &near) - (-2.0_f64).exp().ln_1p()).abs() < 1e-9);
-    }
-
-    #[test]
-    fn swapping_options_and_merging_repeats_change_nothing() {
-        let x = [0.3, -1.0, 2.0, 0.7, 0.1, -0.4, 0.9, 1.1];
-        let (loss, a) = (Loss::LogisticDistance, comparison(0, 1, 2, 0.8));
-        let swapped = comparison(0, 2, 1, 1.0 - 0.8);
-        assert_eq!(value(loss, &x, 2, &[a]), value(loss, &x, 2, &[swapped]));
-        let apart =
-            (value(loss, &x, 2, &[comparison(0, 1, 2, 1.0)]) + value(loss, &x, 2, &[comparison(0, 1, 2, 0.0)])) / 2.0;
-        let merged = value(loss, &x, 2, &[comparison(0, 1, 2, 1.0), comparison(0, 2, 1, 1.0)]);
-        assert!((apart - merged).abs() < 1e-15);
-    }
-
-    #[test]
-    fn coincident_and_distant_points_give_finite_numbers() {
-        for loss in [Loss::CrowdKernel { mu: 0.0 }, Loss::CrowdKernel { mu: 0.05 }, Loss::LogisticDistance] {
-            for x in [[1.0, 1.0, 1.0], [1.0, 1.0, 2.0], [0.0, 1e8, -3e8]] {
-                let mut objective = Objective::new(loss, 1e-3, 3, 1, &[comparison(0, 1, 2, 0.3)]).unwrap();
-                let mut gradient = [0.0; 3];
-                let value = objective.evaluate(&x, &mut gradient);
-                assert!(value.is_finite() && gradient.iter().all(|g| g.is_finite()), "{loss:?} at {x:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn nothing_to_fit_is_an_error() {
-        let weightless = Comparison { weight: 0.0, ..comparison(0, 1, 2, 1.0) };
-        let made = Objective::new(Loss::LogisticDistance, 0.0, 3, 1, &[weightless]);
-        assert!(matches!(made, Err(Error::TooFew { .. })));
+        let expected = if zero_is_fine { "0 or more" } else { "more than 0" };
+        Err(Error::Setting { field: field.to_owned(), found: value.to_string(), expected: expected.to_owned() })
     }
 }

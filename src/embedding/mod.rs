@@ -3,7 +3,10 @@
 pub mod accuracy;
 pub mod cross_validation;
 pub mod dimension;
+mod dissimilarity;
+mod link;
 pub mod loss;
+pub mod objective;
 pub mod odd_one_out;
 pub mod settings;
 
@@ -22,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::optimize::{Descent, Limits, StopReason, minimize};
 use crate::seed::Streams;
 use crate::stats::standard_normal;
-use loss::Objective;
+use objective::Objective;
 
 /// One answer to a triplet, hard or soft.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,10 +90,9 @@ pub fn check_comparisons(n_concepts: usize, comparisons: &[Comparison]) -> Resul
 /// How a fit went; everything that a reader of its numbers needs to judge them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FitRecord {
-    /// [`Loss::key`].
-    pub loss: String,
-    /// Crowd-kernel's μ.
-    pub mu: Option<f64>,
+    /// The response model, its parameter beside its name.
+    #[serde(flatten)]
+    pub loss: Loss,
     /// The penalty used.
     pub l2: f64,
     /// Dimensions fitted.
@@ -103,10 +105,10 @@ pub struct FitRecord {
     pub n_train: usize,
     /// Comparisons held out.
     pub n_heldout: usize,
-    /// What was minimised: mean training loss plus penalty, in nats.
+    /// What was minimised: mean training loss plus penalty, in the unit of [`Loss`].
     pub objective: f64,
-    /// Mean training loss without the penalty, in nats.
-    pub train_loss_nats: f64,
+    /// Mean training loss without the penalty, in the unit of [`Loss`].
+    pub train_loss: f64,
     /// Euclidean norm of the objective's gradient at the end.
     pub gradient_norm: f64,
     /// Steps taken by the best start.
@@ -123,8 +125,8 @@ pub struct FitRecord {
     pub heldout_accuracy: Option<f64>,
     /// Held-out comparisons without a side (target one half), left out of the accuracy.
     pub n_heldout_ties: usize,
-    /// Mean loss on the held-out comparisons, in nats.
-    pub heldout_loss_nats: Option<f64>,
+    /// Mean loss on the held-out comparisons, in the unit of [`Loss`].
+    pub heldout_loss: Option<f64>,
     /// Effective dimensions, [`dimension::participation_ratio`].
     pub participation_ratio: f64,
     /// Left-out loss of each penalty tried; empty when it was fixed.
@@ -200,7 +202,7 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
     let coordinates = centred_on_judged(MatRef::from_column_major_slice(&x, n_concepts, settings.dims), &judged);
 
     let mut gradient = vec![0.0; x.len()];
-    let heldout_loss_nats = match heldout.iter().any(|c| c.weight > 0.0) {
+    let heldout_loss = match heldout.iter().any(|c| c.weight > 0.0) {
         false => None,
         true => {
             Some(Objective::new(settings.loss, 0.0, n_concepts, settings.dims, &heldout)?.evaluate(&x, &mut gradient))
@@ -210,8 +212,7 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
     let heldout_accuracy = triplet_accuracy(coordinates.as_ref(), &heldout)?;
     let share = |accuracy: Accuracy| accuracy.share.is_finite().then_some(accuracy.share);
     let mut record = FitRecord {
-        loss: settings.loss.key().to_owned(),
-        mu: settings.loss.mu(),
+        loss: settings.loss,
         l2,
         dims: settings.dims,
         n_concepts,
@@ -219,7 +220,7 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
         n_train: train.len(),
         n_heldout: heldout.len(),
         objective: descent.objective,
-        train_loss_nats: objective.with_l2(0.0).evaluate(&x, &mut gradient),
+        train_loss: objective.with_l2(0.0).evaluate(&x, &mut gradient),
         gradient_norm: descent.gradient_norm,
         n_iterations: descent.n_iterations,
         n_evaluations: descent.n_evaluations,
@@ -228,7 +229,7 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
         train_accuracy: share(train_accuracy),
         heldout_accuracy: share(heldout_accuracy),
         n_heldout_ties: heldout_accuracy.n_ties,
-        heldout_loss_nats,
+        heldout_loss,
         participation_ratio: dimension::participation_ratio(coordinates.as_ref()),
         cross_validation: table,
         notes: vec![],

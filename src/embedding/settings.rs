@@ -51,12 +51,13 @@ impl FitSettings {
     }
 
     /// Logistic in distance with the penalty chosen by cross-validation inside the 80 %.
-    ///
-    /// The grid spans what 128 concepts ask for: 1e-3 with 28,000 reliable answers, 1e-2 to 1e-1 with a tenth of them
-    /// or with noisy ones.
     pub fn robust(dims: usize, seed: u64) -> Self {
-        let grid = vec![3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1];
-        Self { loss: Loss::LogisticDistance, l2: L2::CrossValidated { grid, folds: 5 }, ..Self::paper(dims, seed) }
+        Self::cross_validated(Loss::LogisticDistance, dims, seed)
+    }
+
+    /// Any loss with the penalty chosen by cross-validation inside the 80 %.
+    pub fn cross_validated(loss: Loss, dims: usize, seed: u64) -> Self {
+        Self { loss, l2: L2::CrossValidated { grid: l2_grid(loss), folds: 5 }, ..Self::paper(dims, seed) }
     }
 
     /// The same settings with a penalty that is known, such as the one that an earlier fit's cross-validation chose.
@@ -94,6 +95,23 @@ impl FitSettings {
             }
         }
     }
+}
+
+/// Penalties worth trying, in half decades.
+///
+/// Each grid begins some steps below what 128 concepts in 30 dimensions ask for with 28,000 reliable answers
+/// (logistic-distance 1e-3; t-STE, with 29 degrees of freedom, and SOE 1e-2; STE 3e-2; GNMDS 1e-1) and goes up to what
+/// a tenth of the answers or noisy ones ask for. t-STE wants less the fewer degrees of freedom it has.
+fn l2_grid(loss: Loss) -> Vec<f64> {
+    let half_decades = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0];
+    let tried = match loss {
+        Loss::CrowdKernel { .. } | Loss::TSte { .. } => 0..8,
+        Loss::LogisticDistance => 1..8,
+        Loss::Ste => 2..9,
+        Loss::Soe { .. } => 2..10,
+        Loss::Gnmds { .. } => 3..10,
+    };
+    half_decades[tried].to_vec()
 }
 
 #[cfg(test)]

@@ -2,19 +2,24 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 use alike::alignment::Measure;
-use alike::embedding::{Comparison, FitSettings, L2, Loss, fit, loss::Objective, split_holdout, triplet_accuracy};
+use alike::embedding::{Comparison, FitSettings, L2, Loss, fit, objective::Objective, split_holdout, triplet_accuracy};
 use alike::optimize::{Limits, minimize};
 use alike::respondents::{ResponseModel, tau_for_agreement};
-use faer::Mat;
+use faer::{Mat, MatRef};
 use proptest::prelude::*;
 
 use crate::support::{answered, cloud, comparisons, flat, golden, matrix, on_threads};
 
-fn losses() -> [(&'static str, Loss); 4] {
+fn losses() -> [(&'static str, Loss); 9] {
     [
         ("crowd-kernel mu=0", Loss::CrowdKernel { mu: 0.0 }),
         ("crowd-kernel mu=0.05", Loss::CrowdKernel { mu: 0.05 }),
         ("crowd-kernel mu=1", Loss::CrowdKernel { mu: 1.0 }),
+        ("ste", Loss::Ste),
+        ("t-ste alpha=1", Loss::TSte { alpha: 1.0 }),
+        ("t-ste alpha=2", Loss::TSte { alpha: 2.0 }),
+        ("soe margin=0.1", Loss::Soe { margin: 0.1 }),
+        ("gnmds margin=1", Loss::Gnmds { margin: 1.0 }),
         ("logistic-distance", Loss::LogisticDistance),
     ]
 }
@@ -82,8 +87,87 @@ fn a_planted_embedding_is_recovered() {
         assert!((0..24).map(|i| fit.coordinates[(i, k)]).sum::<f64>().abs() < 1e-10);
     }
     let paper = alike::embedding::fit(24, &answers, &FitSettings::paper(3, 1)).unwrap().record;
-    assert_eq!((paper.loss.as_str(), paper.mu, paper.l2), ("crowd-kernel", Some(0.05), 0.0));
-    assert!(record.heldout_loss_nats.unwrap() < paper.heldout_loss_nats.unwrap());
+    assert_eq!((paper.loss, paper.l2), (Loss::CrowdKernel { mu: 0.05 }, 0.0));
+    assert!(record.heldout_loss.unwrap() < paper.heldout_loss.unwrap());
+}
+
+#[test]
+fn every_loss_recovers_the_planted_embedding_and_names_its_parameter() {
+    let (truth, answers) = planted();
+    for (name, loss) in losses() {
+        let fit = fit(24, &answers, &FitSettings::cross_validated(loss, 3, 1)).unwrap();
+        let r2 = Measure::ProcrustesR2.value(truth.as_ref(), fit.coordinates.as_ref()).unwrap();
+        assert!(r2 > 0.85, "{name}: {r2}"); // 0.12 by chance
+        assert!(fit.record.heldout_accuracy.unwrap() > 0.75, "{name}: {:?}", fit.record);
+        let record = serde_json::to_value(&fit.record).unwrap();
+        let (key, parameter) = name.split_once(' ').unwrap_or((name, ""));
+        assert_eq!(record["loss"], key);
+        if let Some((parameter, value)) = parameter.split_once('=') {
+            assert_eq!(record[parameter].as_f64(), value.parse().ok(), "{record}");
+        }
+    }
+}
+
+/// Value and gradient of the mean loss.
+fn evaluate(loss: Loss, x: &Mat<f64>, asked: &[Comparison]) -> Vec<f64> {
+    let mut all = flat(x.as_ref());
+    let value = Objective::new(loss, 0.0, x.nrows(), x.ncols(), asked).unwrap().evaluate(&flat(x.as_ref()), &mut all);
+    all.push(value);
+    all
+}
+
+fn assert_close(found: &[f64], expected: impl IntoIterator<Item = f64>, what: &str) {
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-12 * (1.0 + expected.abs()), "{what}: {found}, expected {expected}"); // rounding
+    }
+}
+
+#[test]
+fn soft_labels_are_mixtures_and_weights_are_repeats() {
+    let x = cloud(8, 3, 5);
+    let asked = answered(x.as_ref(), ResponseModel::CoinFlip, 60, 2);
+    let said = |p_first: f64| asked.iter().map(|c| Comparison { p_first, ..*c }).collect::<Vec<_>>();
+    for (name, loss) in losses() {
+        let (first, second) = (evaluate(loss, &x, &said(1.0)), evaluate(loss, &x, &said(0.0)));
+        let mixture = first.iter().zip(&second).map(|(a, b)| 0.7 * a + 0.3 * b);
+        assert_close(&evaluate(loss, &x, &said(0.7)), mixture, name);
+
+        let mut heavier = asked.clone();
+        heavier[3].weight = 2.0;
+        let mut repeated = asked.clone();
+        repeated.push(asked[3]);
+        assert_close(&evaluate(loss, &x, &heavier), evaluate(loss, &x, &repeated), name);
+    }
+}
+
+#[test]
+fn t_ste_lies_between_crowd_kernel_and_ste() {
+    let x = cloud(8, 3, 5);
+    let asked = answered(x.as_ref(), ResponseModel::CoinFlip, 60, 2);
+    let t_ste = |alpha| evaluate(Loss::TSte { alpha }, &x, &asked);
+    assert_close(&t_ste(1.0), evaluate(Loss::CrowdKernel { mu: 1.0 }, &x, &asked), "alpha = 1");
+    // The Student kernel of many degrees of freedom is normal: exp(−dist2 / 2).
+    let ste = evaluate(Loss::Ste, &Mat::from_fn(8, 3, |i, k| x[(i, k)] / 2_f64.sqrt()), &asked);
+    let (value, ste) = (*t_ste(1e9).last().unwrap(), *ste.last().unwrap());
+    assert!((value - ste).abs() < 1e-7, "{value} and {ste}"); // 1 / alpha times dist2², which is some tens
+}
+
+#[test]
+fn a_margin_sets_the_scale_alone() {
+    let (x, k) = (cloud(8, 3, 5), 3.0);
+    let asked = answered(x.as_ref(), ResponseModel::CoinFlip, 60, 2);
+    let scaled = Mat::from_fn(8, 3, |i, d| k * x[(i, d)]);
+    let value = |loss, x: &Mat<f64>| {
+        let mut objective = Objective::new(loss, 0.1, 8, 3, &asked).unwrap();
+        objective.evaluate(&flat(x.as_ref()), &mut flat(x.as_ref()))
+    };
+    for (small, large) in [
+        (Loss::Soe { margin: 0.1 }, Loss::Soe { margin: 0.1 * k }),
+        (Loss::Gnmds { margin: 1.0 }, Loss::Gnmds { margin: k * k }),
+    ] {
+        let ratio = value(large, &scaled) / value(small, &x);
+        assert!((ratio - k * k).abs() < 1e-6, "{small:?}: {ratio}"); // the constant under SOE's root, 1e-9, does not scale
+    }
 }
 
 #[test]
@@ -169,6 +253,9 @@ fn nonsense_is_refused() {
         FitSettings { holdout: 1.0, ..settings.clone() },
         FitSettings { restarts: 0, ..settings.clone() },
         FitSettings { loss: Loss::CrowdKernel { mu: -0.1 }, ..settings.clone() },
+        FitSettings { loss: Loss::TSte { alpha: 0.0 }, ..settings.clone() },
+        FitSettings { loss: Loss::Soe { margin: f64::INFINITY }, ..settings.clone() },
+        FitSettings { loss: Loss::Gnmds { margin: f64::NAN }, ..settings.clone() },
         FitSettings { l2: L2::Fixed(f64::NAN), ..settings.clone() },
         FitSettings { l2: L2::CrossValidated { grid: vec![], folds: 5 }, ..settings.clone() },
     ];
@@ -176,17 +263,30 @@ fn nonsense_is_refused() {
     assert!(triplet_accuracy(cloud(3, 2, 1).as_ref(), &[Comparison { first: 7, ..good }]).is_err());
 }
 
+/// Whether a hinge bends within the reach of a finite difference.
+fn near_a_kink(loss: Loss, x: MatRef<'_, f64>, asked: &[Comparison]) -> bool {
+    let dist2 = |a: u32, b: u32| (0..x.ncols()).map(|k| (x[(a as usize, k)] - x[(b as usize, k)]).powi(2)).sum::<f64>();
+    let near = |z: f64, margin: f64| (z.abs() - margin).abs() < 1e-3; // a step of 1e-5 moves z by less
+    asked.iter().any(|c| match loss {
+        Loss::Soe { margin } => near(dist2(c.anchor, c.first).sqrt() - dist2(c.anchor, c.second).sqrt(), margin),
+        Loss::Gnmds { margin } => near(dist2(c.anchor, c.first) - dist2(c.anchor, c.second), margin),
+        _ => false,
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn gradients_are_finite_differences(seed in 0_u64..1_000, which in 0_usize..4, l2 in 0.0..0.5, soft in 0.0..1.0) {
+    fn gradients_are_finite_differences(seed in 0_u64..1_000, which in 0_usize..9, l2 in 0.0..0.5, soft in 0.0..1.0) {
         let (n, d) = (7, 3);
         let x = cloud(n, d, seed);
         let mut asked = answered(cloud(n, d, seed + 1).as_ref(), ResponseModel::CoinFlip, 40, seed);
         asked[3].p_first = soft;
         asked[4].weight = 2.5;
-        let mut objective = Objective::new(losses()[which].1, l2, n, d, &asked).unwrap();
+        let loss = losses()[which].1;
+        prop_assume!(!near_a_kink(loss, x.as_ref(), &asked));
+        let mut objective = Objective::new(loss, l2, n, d, &asked).unwrap();
         let x = flat(x.as_ref());
         let (mut gradient, mut unused) = (vec![0.0; x.len()], vec![0.0; x.len()]);
         objective.evaluate(&x, &mut gradient);
@@ -202,7 +302,7 @@ proptest! {
     }
 
     #[test]
-    fn the_loss_sees_distances_only(seed in 0_u64..1_000, which in 0_usize..4, shift in -3.0..3.0) {
+    fn the_loss_sees_distances_only(seed in 0_u64..1_000, which in 0_usize..9, shift in -3.0..3.0) {
         let (n, d) = (7, 2);
         let x = cloud(n, d, seed);
         let asked = answered(x.as_ref(), ResponseModel::CoinFlip, 40, seed);

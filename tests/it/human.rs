@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use alike::alignment::Measure;
 use alike::alignment::agreement::Agreement;
 use alike::concepts::Concepts;
-use alike::embedding::{Comparison, FitSettings, fit};
+use alike::config::{EmbedSection, LossName};
+use alike::embedding::{Comparison, FitSettings, fit, split_holdout, triplet_accuracy};
 use alike::presentations::Presentation;
 use alike::reference::{Matching, Reference};
 use alike::respondents::{ResponseModel, SimulatedSubject, tau_for_agreement};
@@ -30,32 +31,43 @@ fn human() -> Option<(Concepts, Mat<f64>)> {
     Some((concepts, reference.coordinates))
 }
 
-/// A subject with human geometry and 88 % agreement: the robust fit finds its way back, crowd-kernel does not.
+/// A human embedding of the 128 concepts, 35,000 answers of a subject with its geometry that agree with it 88 % of the
+/// time, and the answers without noise. Nothing when no human embedding is at hand.
+fn human_like() -> Option<(Mat<f64>, Vec<Comparison>, Vec<Comparison>)> {
+    let (_, human) = human()?;
+    let triplets = alike::triplets::random(128, 35_000, false, 1).unwrap();
+    let asked: Vec<[u32; 3]> = triplets.iter().map(|t| [t.anchor, t.first, t.second]).collect();
+    let tau = tau_for_agreement(human.as_ref(), &asked, 0.88).unwrap();
+    let answers = |response| {
+        let subject = SimulatedSubject::new(human.as_ref(), response, 1).unwrap();
+        let answer = |t: &alike::triplets::Triplet| {
+            let (triplet, key) = (t.id(128), judgment_key(t.id(128), t.order(), 0));
+            let chose_first = subject.answer(t.anchor, t.first, t.second, key).chose_first;
+            Comparison {
+                triplet,
+                anchor: t.anchor,
+                first: t.first,
+                second: t.second,
+                p_first: f64::from(chose_first),
+                weight: 1.0,
+            }
+        };
+        triplets.iter().map(answer).collect()
+    };
+    let (noisy, noise_free) = (answers(ResponseModel::Logistic { tau }), answers(ResponseModel::NoiseFree));
+    Some((human, noisy, noise_free))
+}
+
+/// The robust fit finds its way back to human geometry, crowd-kernel does not.
 /// Measured elsewhere with other triplets (35,000 in 30 dimensions): R² 0.81 and 0.53.
 #[test]
 fn human_geometry_comes_back() {
-    let Some((_, human)) = human() else { return };
-    let human = human.as_ref();
-    let triplets = alike::triplets::random(128, 35_000, false, 1).unwrap();
-    let asked: Vec<[u32; 3]> = triplets.iter().map(|t| [t.anchor, t.first, t.second]).collect();
-    let tau = tau_for_agreement(human, &asked, 0.88).unwrap();
-    let subject = SimulatedSubject::new(human, ResponseModel::Logistic { tau }, 1).unwrap();
-    let answer = |t: &alike::triplets::Triplet| {
-        let (triplet, key) = (t.id(128), judgment_key(t.id(128), t.order(), 0));
-        let chose_first = subject.answer(t.anchor, t.first, t.second, key).chose_first;
-        Comparison {
-            triplet,
-            anchor: t.anchor,
-            first: t.first,
-            second: t.second,
-            p_first: f64::from(chose_first),
-            weight: 1.0,
-        }
+    let Some((human, comparisons, _)) = human_like() else {
+        return;
     };
-    let comparisons: Vec<Comparison> = triplets.iter().map(answer).collect();
     let r2 = |settings: &FitSettings| {
         let fit = fit(128, &comparisons, settings).unwrap();
-        Measure::ProcrustesR2.value(human, fit.coordinates.as_ref()).unwrap()
+        Measure::ProcrustesR2.value(human.as_ref(), fit.coordinates.as_ref()).unwrap()
     };
     let robust = r2(&FitSettings::robust(30, 1).with_l2(1e-3));
     let paper = r2(&FitSettings::paper(30, 1));
@@ -98,4 +110,33 @@ fn minilm_beside_a_human_embedding() {
     assert!((0.56..0.58).contains(&share), "{share}");
     assert!((0.26..0.32).contains(&robust), "{robust}");
     assert!((0.18..0.25).contains(&paper), "{paper}");
+}
+
+/// Prints what each loss makes of the same answers, its penalty chosen by cross-validation (crowd-kernel: none).
+/// The peers' R² on other answers of such a subject: 0.80 for STE, 0.81 for t-STE, 0.80 for SOE, each with a penalty.
+#[test]
+#[ignore = "six losses with cross-validation: about a minute on two cores"]
+fn every_loss_on_human_geometry() {
+    let Some((human, comparisons, noise_free)) = human_like() else {
+        return;
+    };
+    for loss in LossName::ALL {
+        let settings = EmbedSection::default().settings(loss, 1);
+        let fit = fit(128, &comparisons, &settings).unwrap();
+        let (record, x) = (&fit.record, fit.coordinates.as_ref());
+        let r2 = Measure::ProcrustesR2.value(human.as_ref(), x).unwrap();
+        let heldout_truth = split_holdout(&noise_free, settings.holdout, settings.seed).0;
+        println!(
+            "{:18} l2 {:6}  held-out {:.3}  without noise {:.3}  R² {r2:.3}  effective dimensions {:.1}  {} evaluations, {:?}",
+            loss.name(),
+            record.l2,
+            record.heldout_accuracy.unwrap(),
+            triplet_accuracy(x, &heldout_truth).unwrap().share,
+            record.participation_ratio,
+            record.n_evaluations,
+            record.stop,
+        );
+        let least = if loss == LossName::CrowdKernel { 0.45 } else { 0.75 };
+        assert!(r2 > least && record.converged, "{}: {r2:.3} {record:?}", loss.name());
+    }
 }

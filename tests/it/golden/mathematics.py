@@ -18,6 +18,10 @@ from scipy.spatial.distance import pdist
 from scipy.stats import pearsonr, spearmanr
 
 PATH = pathlib.Path(__file__).with_suffix(".json")
+LOSSES = [
+    "crowd-kernel mu=0", "crowd-kernel mu=0.05", "crowd-kernel mu=1", "ste", "t-ste alpha=1", "t-ste alpha=2",
+    "soe margin=0.1", "gnmds margin=1", "logistic-distance",
+]  # fmt: skip
 
 
 def padded(h, x):
@@ -63,13 +67,32 @@ def loss_and_gradient(name, x, triplets, dtype=np.longdouble):
     a, near, far = triplets.T
     dn, df = x[a] - x[near], x[a] - x[far]
     d2n, d2f = (dn * dn).sum(1), (df * df).sum(1)
-    if name == "logistic-distance":
+    family, _, parameter = name.partition(" ")
+    parameter = dtype(parameter.partition("=")[2] or 0)
+    if family in ["logistic-distance", "soe"]:
         n, f = np.sqrt(d2n + dtype(1e-9)), np.sqrt(d2f + dtype(1e-9))
-        loss = np.logaddexp(0, n - f)
-        p_wrong = 1 / (1 + np.exp(f - n))
-        cn, cf = p_wrong / (2 * n), -p_wrong / (2 * f)
+        if family == "soe":
+            short = np.maximum(0, parameter + n - f)
+            loss, slope = short**2, 2 * short
+        else:
+            loss, slope = np.logaddexp(0, n - f), 1 / (1 + np.exp(f - n))
+        cn, cf = slope / (2 * n), -slope / (2 * f)
+    elif family == "gnmds":
+        loss = np.maximum(0, parameter + d2n - d2f)
+        cn = (loss > 0).astype(dtype)
+        cf = -cn
+    elif family == "ste":
+        loss = np.logaddexp(0, d2n - d2f)
+        cn = 1 / (1 + np.exp(d2f - d2n))
+        cf = -cn
+    elif family == "t-ste":
+        half = (parameter + 1) / 2
+        kernel_n, kernel_f = (1 + d2n / parameter) ** -half, (1 + d2f / parameter) ** -half
+        loss = -np.log(kernel_n / (kernel_n + kernel_f))
+        p_wrong = kernel_f / (kernel_n + kernel_f)
+        cn, cf = p_wrong * half / (parameter + d2n), -p_wrong * half / (parameter + d2f)
     else:
-        mu = dtype(name.split("=")[1])
+        mu = parameter
         total = 2 * mu + d2n + d2f
         loss = np.log(total) - np.log(mu + d2f)
         cn, cf = 1 / total, 1 / total - 1 / (mu + d2f)
@@ -98,11 +121,11 @@ def main():
         case["expected"] = alignment(np.array(case["h"]), np.array(case["x"]))
     losses = golden["losses"]
     x, triplets = np.array(losses["x"]), np.array(losses["triplets"])
-    for name in ["crowd-kernel mu=0", "crowd-kernel mu=0.05", "crowd-kernel mu=1", "logistic-distance"]:
+    for name in LOSSES:
         value, gradient = loss_and_gradient(name, x, triplets)
         losses["expected"][name] = {"loss": value, "gradient": gradient.tolist()}
     fit = golden["fit"]
-    for name in ["crowd-kernel mu=0.05", "logistic-distance"]:
+    for name in ["crowd-kernel mu=0.05", "ste", "t-ste alpha=2", "soe margin=0.1", "logistic-distance"]:
         fit["expected"][name] = best_fit(name, fit["l2"], fit["n"], fit["d"], np.array(fit["triplets"]))
     PATH.write_text(json.dumps(golden, allow_nan=False) + "\n")
 

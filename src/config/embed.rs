@@ -1,0 +1,181 @@
+//! `[embed]`: how choices become coordinates.
+
+use serde::{Deserialize, Serialize};
+
+use crate::embedding::{FitSettings, Loss};
+use crate::error::{Error, Result};
+
+/// `[embed]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmbedSection {
+    /// One fit for each loss: `crowd-kernel` as in the paper, the others with a penalty chosen by cross-validation.
+    pub loss: Vec<LossName>,
+    /// Degrees of freedom of `t-ste`; `dims` − 1 unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
+    /// Margin of `soe` and `gnmds`; 0.1 and 1 unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
+    /// Dimensions.
+    pub dims: usize,
+    /// Share of unordered triplets held out.
+    pub holdout: f64,
+    /// Random starts.
+    pub restarts: usize,
+    /// Column with the probability of the first option, as target instead of the choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soft_column: Option<String>,
+}
+
+impl Default for EmbedSection {
+    fn default() -> Self {
+        Self {
+            loss: vec![LossName::CrowdKernel, LossName::LogisticDistance],
+            alpha: None,
+            margin: None,
+            dims: 30,
+            holdout: 0.2,
+            restarts: 1,
+            soft_column: None,
+        }
+    }
+}
+
+impl EmbedSection {
+    /// The settings of the fit with one of the losses.
+    ///
+    /// t-STE has `dims` − 1 degrees of freedom, as van der Maaten & Weinberger (2012) advise, and at least one. The
+    /// margins are those of the usual software; they decide nothing but the scale.
+    pub fn settings(&self, loss: LossName, seed: u64) -> FitSettings {
+        let cross_validated = |loss| FitSettings::cross_validated(loss, self.dims, seed);
+        let preset = match loss {
+            LossName::CrowdKernel => FitSettings::paper(self.dims, seed),
+            LossName::Ste => cross_validated(Loss::Ste),
+            LossName::TSte => {
+                let advised = self.dims.saturating_sub(1).max(1) as f64;
+                cross_validated(Loss::TSte { alpha: self.alpha.unwrap_or(advised) })
+            }
+            LossName::Soe => cross_validated(Loss::Soe { margin: self.margin.unwrap_or(0.1) }),
+            LossName::Gnmds => cross_validated(Loss::Gnmds { margin: self.margin.unwrap_or(1.0) }),
+            LossName::LogisticDistance => cross_validated(Loss::LogisticDistance),
+        };
+        FitSettings { holdout: self.holdout, restarts: self.restarts, ..preset }
+    }
+
+    /// Refuses what no fit can have, parameters of losses that are not asked for among it.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the key.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |field: &str, found: String, expected: &str| {
+            Err(Error::Setting { field: field.into(), found, expected: expected.into() })
+        };
+        if self.loss.is_empty() {
+            return wrong("embed.loss", "an empty list".into(), "at least one loss");
+        }
+        let parameters: [(_, _, &[LossName], _); 2] = [
+            ("alpha", self.alpha, &[LossName::TSte], "absent without loss t-ste"),
+            ("margin", self.margin, &[LossName::Soe, LossName::Gnmds], "absent without loss soe or gnmds"),
+        ];
+        for (field, value, of, expected) in parameters {
+            if let Some(value) = value
+                && !self.loss.iter().any(|loss| of.contains(loss))
+            {
+                let asked: Vec<&str> = self.loss.iter().map(|loss| loss.name()).collect();
+                return wrong(field, format!("{value} with loss {}", asked.join(", ")), expected);
+            }
+        }
+        self.loss.iter().try_for_each(|&loss| self.settings(loss, 0).check())
+    }
+}
+
+/// Losses by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossName {
+    /// Tamuz et al. 2011, μ = 0.05, no penalty: the paper's.
+    CrowdKernel,
+    /// Stochastic triplet embedding.
+    Ste,
+    /// The same with a Student-t kernel.
+    TSte,
+    /// Soft ordinal embedding.
+    Soe,
+    /// Generalised non-metric multidimensional scaling.
+    Gnmds,
+    /// Logistic in distance.
+    LogisticDistance,
+}
+
+impl LossName {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::CrowdKernel, Self::Ste, Self::TSte, Self::Soe, Self::Gnmds, Self::LogisticDistance];
+
+    /// Its name in files and flags, which is [`Loss::key`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CrowdKernel => "crowd-kernel",
+            Self::Ste => "ste",
+            Self::TSte => "t-ste",
+            Self::Soe => "soe",
+            Self::Gnmds => "gnmds",
+            Self::LogisticDistance => "logistic-distance",
+        }
+    }
+}
+
+impl std::str::FromStr for LossName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|loss| loss.name() == text).ok_or_else(|| Error::Setting {
+            field: "loss".into(),
+            found: text.into(),
+            expected: Self::ALL.map(Self::name).join(", "),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_has_one_name_everywhere() {
+        for loss in LossName::ALL {
+            assert_eq!(loss.name().parse::<LossName>().unwrap(), loss);
+            assert_eq!(serde_json::to_value(loss).unwrap(), loss.name());
+            let settings = EmbedSection::default().settings(loss, 1);
+            assert_eq!(settings.loss.key(), loss.name());
+            assert_eq!(serde_json::to_value(&settings).unwrap()["loss"], loss.name());
+        }
+        let error = "salmon".parse::<LossName>().unwrap_err().to_string();
+        assert!(error.contains("t-ste") && error.contains("gnmds"), "{error}");
+    }
+
+    #[test]
+    fn parameters_go_to_their_losses_and_are_refused_elsewhere() {
+        let with = |loss: &[LossName], alpha, margin| EmbedSection {
+            loss: loss.to_vec(),
+            alpha,
+            margin,
+            ..EmbedSection::default()
+        };
+        let of = |section: &EmbedSection, loss| section.settings(loss, 1).loss;
+        let plain = EmbedSection::default();
+        assert_eq!(of(&plain, LossName::TSte), Loss::TSte { alpha: 29.0 });
+        assert_eq!(of(&EmbedSection { dims: 1, ..plain }, LossName::TSte), Loss::TSte { alpha: 1.0 });
+        let both = with(&[LossName::TSte, LossName::Gnmds], Some(2.0), Some(3.0));
+        assert!(both.check().is_ok());
+        assert_eq!(of(&both, LossName::TSte), Loss::TSte { alpha: 2.0 });
+        assert_eq!(of(&both, LossName::Gnmds), Loss::Gnmds { margin: 3.0 });
+        let refused = |section: EmbedSection| section.check().unwrap_err().to_string();
+        assert!(refused(with(&[LossName::Ste], Some(2.0), None)).contains("`alpha`"));
+        assert!(refused(with(&[LossName::TSte, LossName::Ste], None, Some(1.0))).contains("`margin`"));
+        assert!(refused(with(&[LossName::TSte], Some(0.0), None)).contains("more than 0"));
+        assert!(refused(with(&[LossName::Soe], None, Some(-1.0))).contains("more than 0"));
+        assert!(refused(with(&[], None, None)).contains("embed.loss"));
+    }
+}
