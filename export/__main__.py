@@ -1,5 +1,6 @@
 """python -m export MODEL --out DIR
 python -m export optimize DIR [--out DIR]
+python -m export encoder FOLDER --out DIR
 python -m export suite FILE.toml --out DIR --memory-gb N
 """
 
@@ -14,7 +15,7 @@ from .architectures import PRECISIONS, STYLES
 
 def main() -> int:
     # These words alone can stand in the place of a model, so that converting needs none.
-    commands = {"optimize": optimize_command, "suite": suite_command}
+    commands = {"optimize": optimize_command, "encoder": encoder_command, "suite": suite_command}
     words = sys.argv[1:]
     try:
         command = commands.get(words[0]) if words else None
@@ -60,6 +61,21 @@ def convert_command(words: list[str]) -> None:
 
         convert_folder(options.model, options.out, options.layout, options.precision, options.style,
                        options.trust_remote_code, options.check, options.force, options.chat_template)
+
+
+def encoder_command(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m export encoder", description="Convert a sentence encoder (BERT) into a model folder.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="as sentence-transformers has it")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--pooling", choices=["mean", "cls"], help="instead of what 1_Pooling/config.json says")
+    _add_common(parser, "an independent forward pass")
+    options = parser.parse_args(words)
+    from .encoder import export_encoder
+
+    start = time.monotonic()
+    export_encoder(options.folder, options.out, options.pooling, options.check, options.force)
+    say(f"wrote {options.out} in {time.monotonic() - start:.0f} s")
 
 
 def suite_command(words: list[str]) -> None:

@@ -58,6 +58,8 @@ ARCHITECTURES = {
     "falcon_mamba": Architecture(Exporter.BUILDER, Strategy.STATE),
 }
 
+ENCODERS = ("bert",)  # sentence encoders, which another command converts (encoder.py)
+
 
 def choose(model_type: str, has_own_code: bool, trust_remote_code: bool) -> Architecture:
     """The row of a model type. One that is not of the suite is tried if transformers has a class for it: the check
@@ -68,6 +70,9 @@ def choose(model_type: str, has_own_code: bool, trust_remote_code: bool) -> Arch
     """
     if model_type in ARCHITECTURES:
         return ARCHITECTURES[model_type]
+    if model_type in ENCODERS:
+        raise ExportError(f"model_type {model_type!r} is an encoder's, which answers by cosines: "
+                          "python -m export encoder FOLDER --out DIR")
     refusal = _transformers_refusal(model_type)
     if refusal is None:
         return Architecture(Exporter.TRANSFORMERS, Strategy.TREE, "not of the suite: tried, and checked at the end")

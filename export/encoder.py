@@ -1,4 +1,4 @@
-"""python -m export.encoder FOLDER --out DIR: a BERT sentence encoder as an ONNX graph, from safetensors and without torch.
+"""python -m export encoder FOLDER --out DIR: a BERT sentence encoder as an ONNX graph, from safetensors and without torch.
 
 FOLDER is as sentence-transformers writes it: config.json, safetensors, tokenizer.json, 1_Pooling/config.json. The graph
 gives the state of every token, as transformers' and optimum's exports do; who runs it pools them.
@@ -6,13 +6,10 @@ gives the state of every token, as transformers' and optimum's exports do; who r
 Source: Devlin et al. (2019), BERT, https://arxiv.org/abs/1810.04805
 """
 
-import argparse
 import shutil
-import sys
-import time
 from pathlib import Path
 
-from . import ExportError, __version__
+from . import ExportError, __version__, say
 from .builder import ModelGraph, building
 from .encoder_reference import Sizes, compare
 from .folder import appearing, read_json, sha256, write_record
@@ -43,7 +40,7 @@ def export_encoder(folder: Path, out: Path, pooling: str | None = None, check: b
         result = None
         if check:
             result = compare(checkpoint, s, draft / "model.onnx")
-            _say(f"largest difference from an independent forward pass {result['max_abs_state_difference']:.1e} over "
+            say(f"largest difference from an independent forward pass {result['max_abs_state_difference']:.1e} over "
                  f"{result['positions']} positions (limit {result['limit']:.0e})")
         record = {
             "layout": LAYOUT,
@@ -159,30 +156,3 @@ def _dense(g: ModelGraph, name: str, x: str, n_in: int, n_out: int) -> str:
 def _norm(g: ModelGraph, s: Sizes, name: str, x: str, out=1) -> str:
     scale, shift = (g.weight(f"{name}.{part}", g.checkpoint.tensor(f"{name}.{part}", s.hidden)) for part in ("weight", "bias"))
     return g.op("LayerNormalization", x, scale, shift, out=out, axis=-1, epsilon=s.epsilon)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m export.encoder", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--pooling", choices=sorted(POOLINGS.values()), help="instead of what 1_Pooling/config.json says")
-    parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=True,
-                        help="compare states with an independent forward pass (default: yes)")
-    parser.add_argument("--force", action="store_true", help="replace an existing folder")
-    options = parser.parse_args()
-    start = time.monotonic()
-    try:
-        export_encoder(options.folder, options.out, options.pooling, options.check, options.force)
-    except (ExportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    _say(f"wrote {options.out} in {time.monotonic() - start:.0f} s")
-    return 0
-
-
-def _say(line):
-    print(line, file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -44,7 +44,7 @@ class Encoder(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.scratch = Path(scratch.name)
-        self.enterContext(mock.patch.object(encoder, "_say"))
+        self.enterContext(mock.patch.object(encoder, "say"))
 
     def checkpoint(self, config=CONFIG, pooling=MEAN, more=None):
         folder = self.scratch / "checkpoint"
