@@ -13,11 +13,12 @@ import onnx
 import onnxruntime
 from onnx import ModelProto, helper, numpy_helper
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "benches" / "precision")]
 from export import ExportError  # noqa: E402
 from export.onnx_graph import F32, I64, Graph  # noqa: E402
-from export.per_token import LARGEST_WEIGHT, quantise_columns, quantise_per_token  # noqa: E402
-from export.rotation import hadamard, orthogonal, rotate  # noqa: E402
+from per_token import LARGEST_WEIGHT, quantise_columns, quantise_per_token  # noqa: E402
+from rotation import hadamard, orthogonal, rotate  # noqa: E402
 
 SIZE, WIDE, VOCAB = 48, 128, 29
 IDS = np.array([[3, 7, 1, 28], [5, 5, 0, 2]])

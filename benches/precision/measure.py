@@ -1,6 +1,6 @@
 """Fewer bits on the CPU: size, memory, speed and agreement of variants of a model, against the model itself.
 
-    python benches/precision.py --model models/smollm2-135m-instruct [--variants int8-per-token ...] [--seconds 120]
+    python benches/precision/measure.py --model models/smollm2-135m-instruct [--variants int8-per-token ...] [--seconds 120]
 
 Needs export/requirements-torch.txt (for onnx-ir), pyarrow and target/release/alike. The model is in scoring layout and float32. Speed is
 of passes that alternate between the variants, so that ratios hold on a noisy machine; agreement is of what `alike judge` writes for the
@@ -23,9 +23,9 @@ import numpy as np
 import onnx
 import onnxruntime
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from export.per_token import quantise_per_token  # noqa: E402
+from per_token import quantise_per_token  # noqa: E402
 
 ALIKE = ROOT / "target/release/alike"
 GOLDEN = ROOT / "tests/it/golden/smollm2/golden.json"

@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from .onnx_graph import F32, Graph
-from .rotation import is_product, rotate
+from rotation import is_product, rotate
+
+from export.onnx_graph import F32, Graph
 
 LARGEST_WEIGHT, LARGEST_ACTIVATION = 64, 127
 CLIPS = np.linspace(0.7, 1.0, 10)  # of a column's largest weight, tried as the largest that is kept
@@ -63,7 +64,6 @@ def _quantise_rows(g: Graph, x: str) -> tuple[str, str]:
                    g.op("Neg", g.op("ReduceMin", x, last, keepdims=1)), g.scalar(1e-10, F32))
     steps = g.scalar(LARGEST_ACTIVATION, F32)
     even = g.op("Mul", x, g.op("Div", steps, largest))
-    # One scale for all: the kernel with a scale for each row runs in one thread.
     return g.op("QuantizeLinear", even, g.scalar(1, F32), _zero(g)), g.op("Div", largest, steps)
 
 

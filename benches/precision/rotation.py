@@ -11,8 +11,8 @@ Source: Ashkboos et al. (2024), QuaRot, https://arxiv.org/abs/2404.00456
 import numpy as np
 from onnx import NodeProto, numpy_helper
 
-from . import ExportError
-from .onnx_graph import Graph, describe
+from export import ExportError
+from export.onnx_graph import Graph, describe
 
 SEED = 0
 BLOCK = 64  # channels that are turned together before the MLP's last product: 2 % more arithmetic
