@@ -3,16 +3,16 @@
 Torch is not needed but for the comparison at the end.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
-from . import ExportError, __version__
+from . import ExportError, __version__, seq2seq, state_space
+from .builder import building
 from .folder import read_json, write_json
 from .parity import SEQ2SEQ, STATE_SPACE, Comparison, compare
-from .seq2seq import export_t5
+from .safetensors_reader import Checkpoint
 from .source import Source
-from .state_space import export_mamba
 from .tokenizer_files import has_template
 
 SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
@@ -22,13 +22,13 @@ SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_to
 class Family:
     """What one value of `model_type` means."""
 
-    build: Callable[[Path, Path], dict]  # a folder and a draft, to ingredients
+    graph: ModuleType  # with sizes_of, add_model and ingredients_of
     comparison: Comparison
     needs: tuple[str, ...] = ()  # settings without which the engine cannot ask
 
 
-MAMBA = Family(export_mamba, STATE_SPACE, needs=("eos_token_id",))
-T5 = Family(export_t5, SEQ2SEQ, needs=("eos_token_id", "decoder_start_token_id"))
+MAMBA = Family(state_space, STATE_SPACE, needs=("eos_token_id",))
+T5 = Family(seq2seq, SEQ2SEQ, needs=("eos_token_id", "decoder_start_token_id"))
 FAMILIES = {"mamba": MAMBA, "falcon_mamba": MAMBA, "t5": T5}
 
 
@@ -41,7 +41,11 @@ def write_built(source: Source, draft: Path, check: bool) -> dict:
     family = FAMILIES[source.model_type]
     write_json(draft / "config.json", source.config)
     _write_generation_config(source, family, draft)
-    ingredients = family.build(source.folder, draft)
+    checkpoint = Checkpoint(source.folder)
+    sizes = family.graph.sizes_of(checkpoint)
+    with building(checkpoint, draft / "model.onnx") as g:
+        family.graph.add_model(g, sizes)
+    ingredients = family.graph.ingredients_of(checkpoint, sizes)
     result = None
     if check:
         result = compare(source.folder, source.config, draft, family.comparison)

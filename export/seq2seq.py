@@ -8,12 +8,11 @@ Source: Raffel et al. (2020), https://jmlr.org/papers/v21/20-074.html, section 2
 
 from dataclasses import dataclass
 from math import inf, log
-from pathlib import Path
 
 import numpy as np
 
 from . import ExportError
-from .builder import ModelGraph, building
+from .builder import ModelGraph
 from .onnx_graph import BOOL, F32, I64
 from .safetensors_reader import Checkpoint
 
@@ -48,33 +47,10 @@ class Sizes:
         return self.feed_forward.startswith("gated-")
 
 
-def export_t5(folder: Path, draft: Path) -> dict:
-    """Writes model.onnx and model.onnx.data into `draft`; returns the ingredients for alike.json.
-
-    # Errors
-    ExportError when config.json asks for what is not built here, or does not fit the weights.
+def sizes_of(checkpoint: Checkpoint) -> Sizes:
+    """# Errors
+    ExportError when config.json asks for what is not built here.
     """
-    checkpoint = Checkpoint(folder)
-    s = _sizes(checkpoint)
-    with building(checkpoint, draft / "model.onnx") as g:
-        _add_model(g, s)
-    return {
-        "layers": s.decoder_layers,
-        "encoder_layers": s.encoder_layers,
-        "hidden_size": s.hidden,
-        "attention_heads": s.heads,
-        "kv_heads": s.heads,
-        "head_dim": s.head_dim,
-        "intermediate_size": s.mlp,
-        "vocab_size": s.vocab,
-        "max_context": checkpoint.config.get("n_positions"),  # what it was trained with; the architecture has no limit
-        "activation": ACTIVATIONS[s.feed_forward][0],
-        "parameters": checkpoint.n_parameters(),
-        "tied_embeddings": _is_tied(checkpoint),
-    }
-
-
-def _sizes(checkpoint: Checkpoint) -> Sizes:
     of = checkpoint.setting
     feed_forward = of("feed_forward_proj", "relu")
     if feed_forward not in ACTIVATIONS:
@@ -97,7 +73,25 @@ def _sizes(checkpoint: Checkpoint) -> Sizes:
     )
 
 
-def _add_model(g: ModelGraph, s: Sizes) -> None:
+def ingredients_of(checkpoint: Checkpoint, s: Sizes) -> dict:
+    """Under the names of alike.json."""
+    return {
+        "layers": s.decoder_layers,
+        "encoder_layers": s.encoder_layers,
+        "hidden_size": s.hidden,
+        "attention_heads": s.heads,
+        "kv_heads": s.heads,
+        "head_dim": s.head_dim,
+        "intermediate_size": s.mlp,
+        "vocab_size": s.vocab,
+        "max_context": checkpoint.config.get("n_positions"),  # what it was trained with; the architecture has no limit
+        "activation": ACTIVATIONS[s.feed_forward][0],
+        "parameters": checkpoint.n_parameters(),
+        "tied_embeddings": _is_tied(checkpoint),
+    }
+
+
+def add_model(g: ModelGraph, s: Sizes) -> None:
     source_ids = g.input("input_ids", I64, ["batch", "source"])
     ids = g.input("decoder_input_ids", I64, ["batch", "seq"])
     positions = g.input("position_ids", I64, ["batch", "seq"])

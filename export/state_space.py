@@ -10,13 +10,12 @@ https://arxiv.org/abs/2410.05355, which norms what makes the step, the input and
 
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 
 import numpy as np
 from onnx import GraphProto, parser
 
 from . import ExportError
-from .builder import ModelGraph, building
+from .builder import ModelGraph
 from .caches import END
 from .onnx_graph import F32, I64
 from .safetensors_reader import Checkpoint
@@ -47,32 +46,10 @@ class Sizes:
         return self.states * self.inner
 
 
-def export_mamba(folder: Path, draft: Path) -> dict:
-    """Writes model.onnx and model.onnx.data into `draft`; returns the ingredients for alike.json.
-
-    # Errors
-    ExportError when config.json asks for what is not built here, or does not fit the weights.
+def sizes_of(checkpoint: Checkpoint) -> Sizes:
+    """# Errors
+    ExportError when config.json asks for what is not built here.
     """
-    checkpoint = Checkpoint(folder)
-    s = _sizes(checkpoint)
-    with building(checkpoint, draft / "model.onnx") as g:
-        _add_model(g, s)
-    return {
-        "layers": s.layers,
-        "hidden_size": s.hidden,
-        "intermediate_size": s.inner,
-        "state_size": s.states,
-        "conv_kernel": s.kernel,
-        "time_step_rank": s.rank,
-        "vocab_size": s.vocab,
-        "max_context": None,  # the architecture has no limit
-        "activation": "silu",
-        "parameters": checkpoint.n_parameters(),
-        "tied_embeddings": _is_tied(checkpoint),
-    }
-
-
-def _sizes(checkpoint: Checkpoint) -> Sizes:
     of = checkpoint.setting
     if of("hidden_act", "silu") != "silu":
         raise ExportError(f"{checkpoint.folder / 'config.json'}: hidden_act is {of('hidden_act')!r}, expected 'silu'")
@@ -92,7 +69,24 @@ def _sizes(checkpoint: Checkpoint) -> Sizes:
     )
 
 
-def _add_model(g: ModelGraph, s: Sizes) -> None:
+def ingredients_of(checkpoint: Checkpoint, s: Sizes) -> dict:
+    """Under the names of alike.json."""
+    return {
+        "layers": s.layers,
+        "hidden_size": s.hidden,
+        "intermediate_size": s.inner,
+        "state_size": s.states,
+        "conv_kernel": s.kernel,
+        "time_step_rank": s.rank,
+        "vocab_size": s.vocab,
+        "max_context": None,  # the architecture has no limit
+        "activation": "silu",
+        "parameters": checkpoint.n_parameters(),
+        "tied_embeddings": _is_tied(checkpoint),
+    }
+
+
+def add_model(g: ModelGraph, s: Sizes) -> None:
     ids = g.input("input_ids", I64, ["batch", "seq"])
     g.input("past_states", I64, ["batch"])
     for i in range(s.layers):

@@ -41,50 +41,33 @@ fn libraries_stay_with_their_owners() {
     }
 }
 
+/// The stages, in order.
+const LINE: [&str; 13] = [
+    "concepts",
+    "triplets",
+    "odd_one_out",
+    "presentations",
+    "prompts",
+    "engine",
+    "generation",
+    "scoring",
+    "answers",
+    "judge",
+    "embedding",
+    "alignment",
+    "report",
+];
+
 /// Stages know the stages before them, never those after.
 #[test]
 fn the_line_is_straight() {
-    let after = |module: &str| -> Vec<&str> {
-        let line = [
-            "concepts",
-            "triplets",
-            "odd_one_out",
-            "presentations",
-            "prompts",
-            "engine",
-            "generation",
-            "scoring",
-            "answers",
-            "judge",
-            "embedding",
-            "alignment",
-            "report",
-        ];
-        let at = line.iter().position(|m| *m == module).unwrap();
-        line[at + 1..].to_vec()
-    };
     for file in sources() {
         let name = file.strip_prefix(path("src")).unwrap().to_str().unwrap().to_owned();
         let module = name.split(['/', '.']).next().unwrap();
-        let before_files = [
-            "concepts",
-            "triplets",
-            "odd_one_out",
-            "presentations",
-            "prompts",
-            "engine",
-            "generation",
-            "scoring",
-            "answers",
-            "embedding",
-            "alignment",
-        ];
-        if !before_files.contains(&module) {
-            continue;
-        }
+        let Some(at) = LINE.iter().position(|stage| *stage == module) else { continue };
         let text = std::fs::read_to_string(&file).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
-        for later in after(module) {
+        for later in &LINE[at + 1..] {
             let named =
                 code.lines().any(|line| line.starts_with("use ") && line.contains(&format!("crate::{later}::")));
             assert!(!named, "{name} knows {later}");
