@@ -9,6 +9,7 @@ pub mod loss;
 pub mod objective;
 pub mod odd_one_out;
 pub mod settings;
+pub mod sparse;
 
 use faer::{Mat, MatRef};
 use rand::RngExt;
