@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use alike::alignment::Measure;
 use alike::alignment::ceiling::{Ceiling, chance, matched_ceiling};
+use alike::alignment::{Measure, PermutationNull};
 use alike::concepts::Concepts;
-use alike::embedding::FitSettings;
+use alike::embedding::Fitting;
 use alike::error::Error;
 use alike::reference::Reference;
 use alike::store::alignment::AlignmentRow;
@@ -163,7 +163,7 @@ pub(crate) struct Fitted<'a> {
     pub(crate) fit: &'a str,
     pub(crate) path: &'a Path,
     pub(crate) choices: &'a Choices,
-    pub(crate) settings: FitSettings,
+    pub(crate) settings: Fitting,
 }
 
 /// All measures of one fit, beside its ceiling and chance under the same fit.
@@ -180,7 +180,11 @@ pub(crate) fn align_fit(
     let human = reference.coordinates.as_ref();
     let mut table = Vec::new();
     for measure in Measure::DEFAULTS {
-        let null = measure.permutation_null(human, rows.as_ref(), permutations.max(1), seed)?;
+        // Where no dimension survived, there is nothing to align: no permutation does worse.
+        let null = match rows.norm_max() == 0.0 {
+            true => PermutationNull { value: 0.0, mean: 0.0, p: 1.0, draws: vec![] },
+            false => measure.permutation_null(human, rows.as_ref(), permutations.max(1), seed)?,
+        };
         let of = |bound: &Option<Ceiling>| {
             bound.as_ref().map(|bound| measure.value(human, bound.coordinates.as_ref())).transpose()
         };
@@ -225,9 +229,11 @@ impl Bounds {
         if reference.matched.len() < n_concepts {
             return Ok(Self::default());
         }
+        // Ceiling and chance are of fits by distances so far.
+        let Fitting::Distances(settings) = &fitted.settings else { return Ok(Self::default()) };
         let number = |name: &str| embedding.fit[name].as_f64();
         // The penalty of the fit itself: left to choose their own, a subject and above all a coin would be fitted differently.
-        let settings = fitted.settings.with_l2(number("l2").unwrap_or_default());
+        let settings = settings.with_l2(number("l2").unwrap_or_default());
         // Another seed than the study's own simulated subjects, which would otherwise be compared with themselves.
         let seed = seed.wrapping_add(1);
         let standard_error = asked.coin_variance(number("n_heldout").unwrap_or_default().max(1.0)).sqrt();

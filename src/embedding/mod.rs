@@ -4,6 +4,7 @@ pub mod accuracy;
 pub mod cross_validation;
 pub mod dimension;
 mod dissimilarity;
+pub mod fitting;
 mod link;
 pub mod loss;
 pub mod objective;
@@ -18,6 +19,7 @@ use serde::Serialize;
 
 pub use accuracy::{Accuracy, triplet_accuracy};
 pub use cross_validation::L2Score;
+pub use fitting::{Fitting, Record};
 pub use loss::Loss;
 pub use odd_one_out::{Answered, OddOneOutAnswer};
 pub use settings::{FitSettings, L2};

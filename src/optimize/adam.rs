@@ -51,8 +51,7 @@ impl Adam {
         // The corrections for means that began at zero, moved from the means to the step.
         let rate = learning_rate / (1.0 - beta1.powi(self.n_steps));
         let root = (1.0 - beta2.powi(self.n_steps)).sqrt().recip();
-        for ((x, g), (mean, square)) in
-            x.iter_mut().zip(gradient).zip(self.mean.iter_mut().zip(self.square.iter_mut()))
+        for ((x, g), (mean, square)) in x.iter_mut().zip(gradient).zip(self.mean.iter_mut().zip(self.square.iter_mut()))
         {
             *mean = beta1 * *mean + (1.0 - beta1) * g;
             *square = beta2 * *square + (1.0 - beta2) * g * g;

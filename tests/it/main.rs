@@ -17,6 +17,7 @@ mod odd_one_out;
 mod plan;
 mod score;
 mod sources;
+mod sparse;
 mod states_and_encoders;
 mod study;
 mod suite;

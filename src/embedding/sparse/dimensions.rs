@@ -62,8 +62,7 @@ pub fn best_matches(x: MatRef<'_, f64>, y: MatRef<'_, f64>) -> Result<Vec<f64>> 
 /// Hebart, Zheng, Pereira & Baker (2020), Revealing the multidimensional mental representations of natural objects underlying
 /// human similarity judgements, Methods
 pub fn reproducibility(run: MatRef<'_, f64>, others: &[Mat<f64>]) -> Result<Vec<f64>> {
-    let matches: Vec<Vec<f64>> =
-        others.iter().map(|other| best_matches(run, other.as_ref())).collect::<Result<_>>()?;
+    let matches: Vec<Vec<f64>> = others.iter().map(|other| best_matches(run, other.as_ref())).collect::<Result<_>>()?;
     // A correlation of one has no z: rounding's distance from it stands in.
     let z = |r: f64| r.min(1.0 - 1e-12).atanh();
     let mean = |dim: usize| (matches.iter().map(|m| z(m[dim])).sum::<f64>() / others.len() as f64).tanh();

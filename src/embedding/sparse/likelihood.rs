@@ -59,6 +59,8 @@ const LARGE: usize = 100_000;
 const RUNS: usize = 4;
 /// The dense layout costs two or three operations for each pair and dimension, the direct one 18 for each triplet.
 const PAIRS_PER_TERM: usize = 6;
+/// Concepts on a side of a tile: three tiles of numbers and three of slopes fit a core's own cache.
+const TILE: usize = 96;
 /// Columns of a block of the Gram matrix.
 const BLOCK: usize = 64;
 
@@ -70,11 +72,13 @@ impl Likelihood {
         Self::with_layout(n_concepts, n_dims, terms, dense)
     }
 
-    fn with_layout(n_concepts: usize, n_dims: usize, terms: Vec<Term>, dense: bool) -> Result<Self> {
+    fn with_layout(n_concepts: usize, n_dims: usize, mut terms: Vec<Term>, dense: bool) -> Result<Self> {
         if terms.is_empty() {
             let what = "odd-one-out answers with a weight".to_owned();
             return Err(Error::TooFew { what, found: 0, needed: 1 });
         }
+        // Tile by tile, so that what neighbouring terms look up and add to is in the cache.
+        terms.sort_unstable_by_key(|term| (term.ids.map(|id| id as usize / TILE), term.ids, term.odd));
         let large = terms.len() >= LARGE;
         let (square, n_runs) = (n_concepts * n_concepts, if large { RUNS } else { 1 });
         let layout = if dense {
@@ -248,12 +252,7 @@ fn fill_gradient(w: &[f64], n: usize, d: usize, slopes: &[f64], gradient: &mut [
 }
 
 /// Σ w ℓ over terms by their own dot products; adds the gradient.
-pub(super) fn add_direct<'a>(
-    w: &[f64],
-    d: usize,
-    terms: impl Iterator<Item = &'a Term>,
-    gradient: &mut [f64],
-) -> f64 {
+pub(super) fn add_direct<'a>(w: &[f64], d: usize, terms: impl Iterator<Item = &'a Term>, gradient: &mut [f64]) -> f64 {
     Arch::new().dispatch(|| {
         let mut total = 0.0;
         for term in terms {
@@ -292,8 +291,7 @@ pub(super) fn score(w: &[f64], d: usize, terms: &[Term]) -> Option<Score> {
         [loss, right, weight]
     };
     let of_chunks: Vec<[f64; 3]> = terms.par_chunks(1 << 14).map(sums).collect();
-    let [loss, right, weight] =
-        of_chunks.iter().fold([0.0; 3], |total, sums| [0, 1, 2].map(|at| total[at] + sums[at]));
+    let [loss, right, weight] = of_chunks.iter().fold([0.0; 3], |total, sums| [0, 1, 2].map(|at| total[at] + sums[at]));
     (weight > 0.0).then(|| Score { loss: loss / weight, accuracy: right / weight })
 }
 

@@ -12,7 +12,7 @@ mod spose;
 mod terms;
 mod vice;
 
-use faer::Mat;
+use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
 pub use curve::CurvePoint;
@@ -93,6 +93,21 @@ pub fn fit(n_concepts: usize, answers: &[OddOneOutAnswer], settings: &SparseSett
     Ok(SparseFit { coordinates: embedding, record })
 }
 
+/// The objective of SPoSE at some coordinates, and its gradient: mean negative log-likelihood + (λ / n_concepts) Σ W, nats.
+///
+/// # Shapes
+/// `w` and the gradient: `[n_concepts, n_dims]`
+/// # Errors
+/// [`Error::Setting`] or [`Error::ShapeMismatch`] for answers that make no sense, [`Error::TooFew`] when none has a weight
+pub fn spose_objective(w: MatRef<'_, f64>, answers: &[OddOneOutAnswer], lambda: f64) -> Result<(f64, Mat<f64>)> {
+    terms::check(w.nrows(), answers)?;
+    let mut likelihood = Likelihood::new(w.nrows(), w.ncols(), terms::merged(answers.iter()))?;
+    let flat = crate::linalg::to_rows(w).concat();
+    let mut gradient = vec![0.0; flat.len()];
+    let value = spose::evaluate(&mut likelihood, lambda, &flat, &mut gradient);
+    Ok((value, MatRef::from_row_major_slice(&gradient, w.nrows(), w.ncols()).to_owned()))
+}
+
 /// What one start ended in.
 #[derive(Debug, Clone)]
 struct Run {
@@ -146,6 +161,7 @@ fn runs(
                 (run, kept)
             }
             SparseLoss::Vice(vice) => {
+                let vice = &vice.for_concepts(judged.len());
                 let (run, posterior) = vice::search(likelihood, vice, judged, seed, number, curve);
                 let kept = vice::kept(&posterior, dims, vice);
                 (run, kept)

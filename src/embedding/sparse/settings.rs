@@ -76,7 +76,7 @@ pub struct Vice {
     pub learning_rate: f64,
     /// Answers in a batch.
     pub batch: usize,
-    /// A dimension is kept when more concepts than this have a weight above zero.
+    /// A dimension is kept when more concepts than this have a weight above zero, or than a tenth of them if that is fewer.
     pub min_concepts: usize,
     /// False discovery rate (Benjamini & Hochberg) of that test, for each dimension.
     pub false_discovery_rate: f64,
@@ -203,6 +203,13 @@ impl SparseSettings {
     }
 }
 
+impl Vice {
+    /// The same with at most a tenth of the concepts asked for.
+    pub(super) fn for_concepts(self, n_concepts: usize) -> Self {
+        Self { min_concepts: self.min_concepts.min(n_concepts / 10), ..self }
+    }
+}
+
 impl SparseLoss {
     /// The name used in settings, records and file names.
     pub fn key(&self) -> &'static str {
@@ -213,8 +220,9 @@ impl SparseLoss {
     }
 }
 
-/// Rates of the exponential prior worth trying. The published λ = 0.008 is a rate of 6.3.
-const RATES: [f64; 7] = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
+/// Rates of the exponential prior worth trying, in half octaves. The published λ = 0.008 is a rate of 6.3; 128 concepts with
+/// 28,000 answers ask for about as much.
+const RATES: [f64; 9] = [1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0];
 
 #[cfg(test)]
 mod tests {

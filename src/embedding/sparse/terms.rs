@@ -93,8 +93,12 @@ mod tests {
 
     #[test]
     fn order_shown_does_not_matter_and_repeats_are_merged() {
-        let answers =
-            [answer([5, 2, 9], 0, 1.0), answer([9, 5, 2], 1, 2.0), answer([2, 5, 9], 2, 1.0), answer([2, 5, 9], 0, 0.0)];
+        let answers = [
+            answer([5, 2, 9], 0, 1.0),
+            answer([9, 5, 2], 1, 2.0),
+            answer([2, 5, 9], 2, 1.0),
+            answer([2, 5, 9], 0, 0.0),
+        ];
         let terms = merged(answers.iter());
         let ids = [2, 5, 9];
         assert_eq!(terms, [Term { ids, odd: 1, weight: 3.0 }, Term { ids, odd: 2, weight: 1.0 }]);

@@ -88,9 +88,8 @@ fn evaluate(
     gradients: &mut Gradients,
 ) -> f64 {
     let n = noise.len();
-    let w: Vec<f64> = (0..n)
-        .map(|at| (posterior.location[at] + posterior.log_scale[at].exp() * noise[at]).max(0.0))
-        .collect();
+    let w: Vec<f64> =
+        (0..n).map(|at| (posterior.location[at] + posterior.log_scale[at].exp() * noise[at]).max(0.0)).collect();
     let (by_location, by_scale) = gradients.both.split_at_mut(n);
     let loss = nll(&w, by_location);
     let mut penalty = 0.0;
