@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use alike::alignment::Measure;
 use alike::concepts::Concepts;
 use alike::embedding::active::Ensemble;
-use alike::embedding::{Comparison, FitSettings, fit, held_out, triplet_accuracy};
+use alike::embedding::{Comparison, Fit, FitSettings, fit, holds_out, triplet_accuracy};
 use alike::presentations::{self, Presentation, Task};
 use alike::reference::{Matching, Reference};
 use alike::respondents::{ResponseModel, SimulatedSubject};
@@ -20,9 +20,9 @@ const CONCEPTS: usize = 128;
 const DIMS: usize = 30;
 const MEMBERS: usize = 10;
 const HOLDOUT: f64 = 0.2;
-/// Random triplets to begin with, and how much each round adds.
+/// Random triplets to begin with; a round adds one for every so many.
 const START: usize = 2_000;
-const GROWTH: f64 = 1.25;
+const GROWTH: usize = 4;
 
 /// Who answers, and what is never trained on.
 struct Bench {
@@ -61,7 +61,7 @@ fn main() {
 fn one_seed(human: MatRef<'_, f64>, seed: u64) -> String {
     let asked = presentations::random(Task::Anchored, CONCEPTS, 35_000, false, seed).unwrap();
     let model = ResponseModel::with_agreement(human, Task::Anchored, &asked, 0.88).unwrap();
-    let is_held_out = held_out(HOLDOUT, seed);
+    let is_held_out = holds_out(HOLDOUT, seed);
     let (heldout, mut random): (Vec<Presentation>, Vec<Presentation>) =
         asked.into_iter().partition(|shown| is_held_out(shown.id(CONCEPTS)));
     shuffle(&mut random, seed);
@@ -72,22 +72,22 @@ fn one_seed(human: MatRef<'_, f64>, seed: u64) -> String {
         heldout,
         seed,
     };
-    let sizes: Vec<usize> = std::iter::successors(Some(START), |n| Some((*n as f64 * GROWTH).round() as usize))
+    let sizes: Vec<usize> = std::iter::successors(Some(START), |n| Some(n + n / GROWTH))
         .take_while(|n| *n < random.len())
         .chain([random.len()])
         .collect();
 
     let mut curves = [vec![], vec![]];
     for &size in &sizes {
-        curves[0].push((size, bench.worth("random", &random[..size]).1));
+        curves[0].push((size, bench.worth("random", &random[..size])));
     }
-    let target = curves[0].last().unwrap().1;
+    let target: Worth = curves[0].last().unwrap().1;
     let mut chosen = random[..START].to_vec();
     for &size in &sizes {
         if size > chosen.len() {
             bench.choose(&mut chosen, size);
         }
-        curves[1].push((size, bench.worth("active", &chosen).1));
+        curves[1].push((size, bench.worth("active", &chosen)));
     }
     let first = |curve: &[(usize, Worth)], of: fn(&Worth) -> f64, bar: f64| {
         let first = curve.iter().find(|(_, worth)| of(worth) >= bar);
@@ -119,13 +119,14 @@ impl Bench {
         asked.iter().map(answer).collect()
     }
 
-    fn settings(&self) -> FitSettings {
-        FitSettings { holdout: 0.0, ..FitSettings::robust(DIMS, self.seed) }
+    /// The fit to the answers, with the penalty that they choose.
+    fn fitted(&self, answers: &[Comparison]) -> Fit {
+        fit(CONCEPTS, answers, &FitSettings { holdout: 0.0, ..FitSettings::robust(DIMS, self.seed) }).unwrap()
     }
 
-    /// The penalty that the answers to `asked` choose, and what their fit is worth.
-    fn worth(&self, arm: &str, asked: &[Presentation]) -> (f64, Worth) {
-        let fitted = fit(CONCEPTS, &self.answers(&self.subject, asked), &self.settings()).unwrap();
+    /// What the fit to the answers to `asked` is worth.
+    fn worth(&self, arm: &str, asked: &[Presentation]) -> Worth {
+        let fitted = self.fitted(&self.answers(&self.subject, asked));
         let x = fitted.coordinates.as_ref();
         let accuracy = |subject| triplet_accuracy(x, &self.answers(subject, &self.heldout)).unwrap().share;
         let worth = Worth {
@@ -135,16 +136,15 @@ impl Bench {
         };
         let Worth { heldout, noise_free, r2 } = worth;
         println!("{},{arm},{},{heldout:.4},{noise_free:.4},{r2:.4}", self.seed, asked.len());
-        (fitted.record.l2, worth)
+        worth
     }
 
     /// Grows `chosen` to a size, as `alike next` would.
     fn choose(&self, chosen: &mut Vec<Presentation>, size: usize) {
         let answers = self.answers(&self.subject, chosen);
-        let l2 = fit(CONCEPTS, &answers, &self.settings()).unwrap().record.l2;
-        let ensemble = Ensemble::new(CONCEPTS, &answers, &self.settings().with_l2(l2), MEMBERS).unwrap();
+        let ensemble = Ensemble::new(&self.fitted(&answers), &answers, MEMBERS, self.seed).unwrap();
         let asked: HashSet<i64> = chosen.iter().map(|shown| shown.id(CONCEPTS)).collect();
-        let is_held_out = held_out(HOLDOUT, self.seed);
+        let is_held_out = holds_out(HOLDOUT, self.seed);
         let free = |id: &i64| !asked.contains(id) && !is_held_out(*id);
         let ids = (0..Task::Anchored.count(CONCEPTS)).filter(free);
         let candidates = presentations::of_ids(Task::Anchored, ids, CONCEPTS, self.seed);

@@ -35,7 +35,7 @@ pub(crate) struct DimensionsArgs {
     #[arg(long, default_value_t = 0.95, value_name = "SHARE")]
     variance: f64,
     /// A row for each number of dimensions: a .csv or .parquet file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "judgments")]
     out: Option<PathBuf>,
     /// Replace output that is there
     #[arg(long)]

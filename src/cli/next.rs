@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use alike::embedding::active::Ensemble;
-use alike::embedding::{FitSettings, fit, held_out, split_holdout};
+use alike::embedding::{FitSettings, fit, holds_out, split_holdout};
 use alike::error::Error;
 use alike::presentations::{self, Presentation, Task};
 use alike::seed::Streams;
@@ -65,29 +65,29 @@ pub(crate) fn run(args: &NextArgs, common: &Common) -> anyhow::Result<()> {
     let task = choices.answered.task();
     let asked: HashSet<i64> = choices.answered.presentations().iter().map(|shown| shown.id(n_concepts)).collect();
     // Triplets on the held-out side are neither learned from nor asked: what accuracy is measured on stays a random set.
-    let is_held_out = held_out(section.holdout, seed);
+    let is_held_out = holds_out(section.holdout, seed);
     let free = |id: &i64| !asked.contains(id) && !is_held_out(*id);
     let candidates = candidates(task, n_concepts, args.candidates, seed, free);
-    if candidates.len() < args.n {
+    if !(1..=candidates.len()).contains(&args.n) {
         anyhow::bail!(Error::Setting {
             field: "n".into(),
             found: args.n.to_string(),
-            expected: format!("at most {}, the candidates on the training side that were not asked", candidates.len()),
+            expected: format!("1 to {}, the candidates on the training side that were not asked", candidates.len()),
         });
     }
 
     let comparisons = choices.answered.comparisons();
     let (_, train) = split_holdout(&comparisons, section.holdout, seed);
     let inside = FitSettings { holdout: 0.0, ..settings };
-    let l2 = fit(n_concepts, &train, &inside)?.record.l2;
-    let ensemble = Ensemble::new(n_concepts, &train, &inside.with_l2(l2), args.members)?;
+    let fitted = fit(n_concepts, &train, &inside)?;
+    let ensemble = Ensemble::new(&fitted, &train, args.members, seed)?;
     let chosen = ensemble.choose(&candidates, args.n, n_concepts, seed)?;
     alike::store::triplets::write(&args.out, task, &chosen, &choices.concepts, &inputs)?;
 
     let (of_chosen, of_all) = (ensemble.mean_information(&chosen), ensemble.mean_information(&candidates));
     if common.json {
         let summary = serde_json::json!({
-            "task": task, "triplets": chosen.len(), "candidates": candidates.len(), "asked": asked.len(), "l2": l2,
+            "task": task, "triplets": chosen.len(), "candidates": candidates.len(), "asked": asked.len(), "l2": fitted.record.l2,
             "information_nats": of_chosen, "information_of_candidates_nats": of_all, "out": args.out,
         });
         println!("{summary}");

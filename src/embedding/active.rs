@@ -1,26 +1,31 @@
 //! Which triplets to ask next: those whose answers are expected to tell most, given the answers so far.
 
-use faer::Mat;
+use faer::{Mat, MatRef};
 use rand::RngExt;
 use rayon::prelude::*;
 
 use super::dissimilarity::Dissimilarity;
 use super::link::LinkSum;
 use super::loss::WithLoss;
-use super::{Comparison, Fit, FitSettings, Loss, fit};
+use super::objective::Objective;
+use super::{Comparison, Fit, Loss};
 use crate::error::{Error, Result};
 use crate::linalg::dist2;
+use crate::optimize::{Limits, minimize};
 use crate::presentations::Presentation;
 use crate::seed::Streams;
-use crate::stats::softmax;
+use crate::stats::{softmax, standard_normal};
 
 /// Embeddings that the answers so far allow, as a sample of what is not known yet.
 ///
-/// Each member is a fit to the same answers under other weights, drawn for each unordered triplet from an exponential
-/// distribution with mean one, and from another random start: the Bayesian bootstrap.
+/// Each member is a fit to the same answers with random weights, drawn for each unordered triplet from an exponential
+/// distribution with mean one, and with the penalty drawing each concept not to the centre but to a place of its own,
+/// drawn from the normal distribution whose logarithm the penalty is. What the answers do not say is then different in
+/// every member; without the second, concepts that nobody was asked about would lie in the centre of all of them.
 ///
 /// # Source
-/// Rubin (1981), The Bayesian bootstrap
+/// Newton, Polson & Xu (2021), Weighted Bayesian bootstrap for scalable posterior distributions; Osband, Aslanides &
+/// Cassirer (2018), Randomized prior functions for deep reinforcement learning
 #[derive(Debug, Clone)]
 pub struct Ensemble {
     /// Of each member, the dissimilarity of every pair; `[n_concepts, n_concepts]`.
@@ -28,38 +33,54 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// Fits the members, in parallel, with nothing held out and the penalty of `settings`, which must be a fixed one so that
-    /// all share it.
+    /// Fits the members, in parallel, each from where the fit to the same answers ended and with its penalty. With none
+    /// (crowd-kernel as in the paper) the weights alone make members differ.
+    ///
+    /// Members settle where the objective is flat to 1e-6 of its value: their differences are far larger.
     ///
     /// # Errors
     /// [`Error::Setting`] for fewer than two members, or a loss that gives answers no probability (the hinges), and those of
-    /// [`fit`]
-    pub fn new(
-        n_concepts: usize,
-        comparisons: &[Comparison],
-        settings: &FitSettings,
-        n_members: usize,
-    ) -> Result<Self> {
+    /// [`Objective::new`]
+    pub fn new(fitted: &Fit, comparisons: &[Comparison], n_members: usize, seed: u64) -> Result<Self> {
         let wrong = |field: &str, found: String, expected: &str| {
             Err(Error::Setting { field: field.into(), found, expected: expected.into() })
         };
+        let loss = fitted.record.loss;
         if n_members < 2 {
             return wrong("members", n_members.to_string(), "2 or more: one alone has no doubts");
         }
-        if let Loss::Soe { .. } | Loss::Gnmds { .. } = settings.loss {
+        if let Loss::Soe { .. } | Loss::Gnmds { .. } = loss {
             let expected = "crowd-kernel, logistic-distance, ste or t-ste: a hinge gives answers no probability";
-            return wrong("loss", settings.loss.key().into(), expected);
+            return wrong("loss", loss.key().into(), expected);
         }
+        let (n, dims) = fitted.coordinates.shape();
+        let start: Vec<f64> = (0..dims).flat_map(|k| fitted.coordinates.col_as_slice(k)).copied().collect();
+        let total_weight: f64 = comparisons.iter().map(|c| c.weight).sum();
+        // The mean loss plus pull ‖x − place‖² is −log posterior / total weight, if places have variance 1 / (2 weight pull).
+        let pull = fitted.record.l2 / n as f64;
+        let spread = if pull > 0.0 { (2.0 * total_weight * pull).sqrt().recip() } else { 0.0 };
         let member = |k: u64| -> Result<Mat<f64>> {
-            let weights = Streams::new(settings.seed, &format!("ensemble {k}"));
+            let weights = Streams::new(seed, &format!("ensemble {k}"));
             let drawn = |c: &Comparison| {
                 let uniform: f64 = weights.rng(c.triplet.cast_unsigned()).random();
                 Comparison { weight: -(1.0 - uniform).ln() * c.weight, ..*c }
             };
             let weighted: Vec<Comparison> = comparisons.iter().map(drawn).collect();
-            let own = FitSettings { holdout: 0.0, seed: settings.seed.wrapping_add(k), ..settings.clone() };
-            let Fit { coordinates, .. } = fit(n_concepts, &weighted, &own)?;
-            Ok(settings.loss.visit(Dissimilarities { dist2: dist2(coordinates.as_ref()) }))
+            let mut objective = Objective::new(loss, 0.0, n, dims, &weighted)?;
+            let mut rng = Streams::new(seed, "ensemble places").rng(k);
+            let places: Vec<f64> = start.iter().map(|_| spread * standard_normal(&mut rng)).collect();
+            let limits = Limits { relative_decrease: 1e-6, ..Limits::default() };
+            let value = |x: &[f64], gradient: &mut [f64]| {
+                let mut value = objective.evaluate(x, gradient);
+                for ((x, place), gradient) in x.iter().zip(&places).zip(gradient) {
+                    value += pull * (x - place) * (x - place);
+                    *gradient += 2.0 * pull * (x - place);
+                }
+                value
+            };
+            let (x, _) = minimize(value, start.clone(), &limits);
+            let dist2 = dist2(MatRef::from_column_major_slice(&x, n, dims));
+            Ok(loss.visit(Dissimilarities { dist2 }))
         };
         let dissimilarities = (0..n_members as u64).into_par_iter().map(member).collect::<Result<_>>()?;
         Ok(Self { dissimilarities })

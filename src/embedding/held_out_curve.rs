@@ -73,9 +73,15 @@ impl Trace {
     ) -> Vec<CurvePoint> {
         self.rungs.retain(|rung| rung.n_evaluations < self.n_evaluations);
         self.rungs.push(Rung { n_evaluations: self.n_evaluations, objective, x: end.to_vec() });
+        // Sums are the same in whatever order the answers came.
+        let mut heldout = heldout.to_vec();
+        heldout.sort_unstable_by(|a, b| {
+            let key = |c: &Comparison| (c.anchor, c.first, c.second);
+            key(a).cmp(&key(b)).then(a.p_first.total_cmp(&b.p_first)).then(a.weight.total_cmp(&b.weight))
+        });
         let point = |rung: &Rung| {
             let coordinates = MatRef::from_column_major_slice(&rung.x, n_concepts, rung.x.len() / n_concepts);
-            let (heldout_loss, heldout_accuracy) = loss.visit(Scoring { coordinates, answers: heldout });
+            let (heldout_loss, heldout_accuracy) = loss.visit(Scoring { coordinates, answers: &heldout });
             let (n_evaluations, objective) = (rung.n_evaluations, rung.objective);
             CurvePoint { n_evaluations, objective, heldout_loss, heldout_accuracy }
         };

@@ -252,12 +252,12 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
 /// A triplet is held out when the uniform number of its own random stream is below `holdout`: the side of a triplet
 /// does not depend on what else is in the data, nor on the data's order.
 pub fn split_holdout(comparisons: &[Comparison], holdout: f64, seed: u64) -> (Vec<Comparison>, Vec<Comparison>) {
-    let is_held_out = held_out(holdout, seed);
+    let is_held_out = holds_out(holdout, seed);
     comparisons.iter().partition(|c| is_held_out(c.triplet))
 }
 
 /// Whether [`split_holdout`] holds out the triplet of an id, asked or not yet.
-pub fn held_out(holdout: f64, seed: u64) -> impl Fn(i64) -> bool + Sync {
+pub fn holds_out(holdout: f64, seed: u64) -> impl Fn(i64) -> bool + Sync {
     let streams = Streams::new(seed, "holdout");
     move |triplet| streams.rng(triplet.cast_unsigned()).random::<f64>() < holdout
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use alike::embedding::active::Ensemble;
 use alike::embedding::dimension_choice::choose_dims;
 use alike::embedding::learning_curve::learning_curve;
-use alike::embedding::{Comparison, FitSettings, Loss, held_out, split_holdout};
+use alike::embedding::{Comparison, Fit, FitSettings, Loss, fit, holds_out, split_holdout};
 use alike::presentations::{Presentation, Task};
 use alike::respondents::{ResponseModel, tau_for_agreement};
 use alike::store::table::Table;
@@ -75,7 +75,7 @@ fn three_dimensions_are_found_to_be_three() {
     assert_eq!(choice, run(2));
     // The choice does not look at the held-out side.
     let flipped =
-        |c: &Comparison| if held_out(0.2, 1)(c.triplet) { Comparison { p_first: 1.0 - c.p_first, ..*c } } else { *c };
+        |c: &Comparison| if holds_out(0.2, 1)(c.triplet) { Comparison { p_first: 1.0 - c.p_first, ..*c } } else { *c };
     let other = choose_dims(24, &answers.iter().map(flipped).collect::<Vec<_>>(), &candidates, 5).unwrap();
     assert_eq!(other.scores, choice.scores);
     assert!(choose_dims(24, &answers, &candidates, 1).unwrap_err().to_string().contains("`folds`"));
@@ -96,10 +96,10 @@ fn unknown_concepts_are_asked_about() {
             !about_it || n_kept <= 6
         })
         .collect();
-    let settings = FitSettings::robust(3, 1).with_l2(3e-3);
+    let fitted = fit(24, &known, &FitSettings { holdout: 0.0, ..FitSettings::robust(3, 1).with_l2(3e-3) }).unwrap();
     let run = |n_threads| {
         on_threads(n_threads, || {
-            let ensemble = Ensemble::new(24, &known, &settings, 8).unwrap();
+            let ensemble = Ensemble::new(&fitted, &known, 8, 1).unwrap();
             let candidates: Vec<Presentation> = alike::presentations::exhaustive(Task::Anchored, 24, false, 1);
             ensemble.choose(&candidates, 200, 24, 1).unwrap()
         })
@@ -108,9 +108,10 @@ fn unknown_concepts_are_asked_about() {
     let n_about_it = chosen.iter().filter(|shown| shown.concepts().contains(&7)).count();
     assert!(n_about_it > 75, "{n_about_it} of 200 (25 at random) are about the concept that nobody knows");
     assert_eq!(chosen, run(2));
-    let error = |settings: &FitSettings, members| Ensemble::new(24, &known, settings, members).unwrap_err().to_string();
-    assert!(error(&settings, 1).contains("`members`"));
-    let hinge = FitSettings { loss: Loss::Soe { margin: 0.1 }, ..settings.clone() };
+    let error = |fitted: &Fit, members| Ensemble::new(fitted, &known, members, 1).unwrap_err().to_string();
+    assert!(error(&fitted, 1).contains("`members`"));
+    let mut hinge = fitted.clone();
+    hinge.record.loss = Loss::Soe { margin: 0.1 };
     assert!(error(&hinge, 8).contains("a hinge gives answers no probability"));
 }
 
@@ -178,7 +179,7 @@ fn the_commands_on_both_tasks() {
         let before = Table::read(&place.at("triplets.parquet")).unwrap();
         let ids = |table: &Table| table.integers("triplet_id").unwrap().into_iter().flatten().collect::<HashSet<i64>>();
         assert!(table.len() == 20 && ids(&table).len() == 20 && ids(&table).is_disjoint(&ids(&before)));
-        assert!(ids(&table).iter().all(|id| !held_out(0.2, 0)(*id)), "the held-out side stays as it is");
+        assert!(ids(&table).iter().all(|id| !holds_out(0.2, 0)(*id)), "the held-out side stays as it is");
         assert!(names(&table).iter().all(|row| row.iter().collect::<HashSet<_>>().len() == 3));
         let bytes = std::fs::read(&next).unwrap();
         assert!(fail(&arguments).contains("exists already"));
@@ -213,6 +214,7 @@ fn what_the_commands_cannot_do_is_said() {
     says(&[&of_reference[..], &["--variance", "1.5"]].concat(), "share of variance");
     assert!(succeed(&of_reference).contains("principal components"));
     says(&["next", &judged, "--n", "5", "--loss", "soe", "--out", &place.text("n.parquet")], "a hinge gives");
+    says(&["next", &judged, "--n", "0", "--out", &place.text("n.parquet")], "`n` is 0");
     says(&["next", &judged, "--n", "5", "--loss", "ste,soe", "--out", &place.text("n.parquet")], "2 losses");
     says(&["next", &judged, "--n", "5", "--members", "1", "--out", &place.text("n.parquet")], "`members`");
 }
