@@ -97,7 +97,7 @@ pub(crate) fn run(args: &DimensionsArgs, common: &Common) -> anyhow::Result<()> 
         dims.dedup();
         let sections = dims.iter().map(|&dims| args.fit.section(dims)).collect::<alike::Result<Vec<_>>>()?;
         let n_train = sections.first().map_or(0, |s| split_holdout(&comparisons, s.holdout, args.fit.seed).1.len());
-        for &loss in sections.first().map_or(&[][..], |section| &section.loss) {
+        for &loss in &args.fit.loss {
             let candidates: Vec<FitSettings> = sections.iter().map(|s| s.settings(loss, args.fit.seed)).collect();
             let choice = choose_dims(concepts.len(), &comparisons, &candidates, args.folds)?;
             let bounds = choice.scores.iter().map(|score| bounds(concepts.len(), score.dims, n_train)).collect();

@@ -11,7 +11,6 @@ use alike::store::manifest::Fingerprint;
 use clap::Args;
 use sha2::{Digest, Sha256};
 
-use crate::cli::fit_args::parse_loss;
 use crate::cli::{Common, Existing, is_current, is_done};
 
 #[derive(Debug, Args)]
@@ -52,6 +51,10 @@ pub(crate) struct EmbedArgs {
     seed: u64,
     #[command(flatten)]
     existing: Existing,
+}
+
+fn parse_loss(text: &str) -> Result<LossName, String> {
+    text.parse().map_err(|e: alike::Error| e.to_string())
 }
 
 pub(crate) fn run(args: &EmbedArgs, common: &Common) -> anyhow::Result<()> {

@@ -20,7 +20,7 @@ pub(crate) struct FitArgs {
     /// Losses, after commas: `crowd-kernel` as in the paper, or, with a cross-validated penalty, `logistic-distance`, `ste`,
     /// `t-ste`, `soe`, `gnmds`
     #[arg(long, default_value = "logistic-distance", value_parser = parse_loss, value_delimiter = ',', value_name = "NAME")]
-    loss: Vec<LossName>,
+    pub(crate) loss: Vec<LossName>,
     /// Degrees of freedom of `t-ste`; dimensions − 1 unless given
     #[arg(long, value_name = "ALPHA")]
     alpha: Option<f64>,
@@ -41,7 +41,7 @@ pub(crate) struct FitArgs {
     pub(crate) seed: u64,
 }
 
-pub(crate) fn parse_loss(text: &str) -> Result<LossName, String> {
+fn parse_loss(text: &str) -> Result<LossName, String> {
     text.parse().map_err(|e: alike::Error| e.to_string())
 }
 

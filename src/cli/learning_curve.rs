@@ -73,7 +73,7 @@ pub(crate) fn run(args: &LearningCurveArgs, common: &Common) -> anyhow::Result<(
     let section = args.fit.section(args.dims)?;
     let choices = args.fit.choices(&args.judgments)?;
     let reference = args.reference.read(&choices.concepts)?;
-    let settings: Vec<FitSettings> = section.loss.iter().map(|&loss| section.settings(loss, args.fit.seed)).collect();
+    let settings: Vec<FitSettings> = args.fit.loss.iter().map(|&loss| section.settings(loss, args.fit.seed)).collect();
     let comparisons = choices.answered.comparisons();
     let available = n_available(&comparisons, section.holdout, args.fit.seed);
     let mut sizes = if args.sizes.is_empty() { default_sizes(available) } else { args.sizes.clone() };

@@ -44,10 +44,10 @@ pub(crate) struct NextArgs {
 
 pub(crate) fn run(args: &NextArgs, common: &Common) -> anyhow::Result<()> {
     let section = args.fit.section(args.dims)?;
-    let &[loss] = section.loss.as_slice() else {
+    let &[loss] = args.fit.loss.as_slice() else {
         anyhow::bail!(Error::Setting {
             field: "loss".into(),
-            found: format!("{} losses", section.loss.len()),
+            found: format!("{} losses", args.fit.loss.len()),
             expected: "one".into(),
         });
     };
