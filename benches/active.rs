@@ -20,6 +20,8 @@ const CONCEPTS: usize = 128;
 const DIMS: usize = 30;
 const MEMBERS: usize = 10;
 const HOLDOUT: f64 = 0.2;
+/// Powers of the information that triplets are drawn by.
+const POWERS: [f64; 3] = [1.0, 4.0, 16.0];
 /// Random triplets to begin with; a round adds one for every so many.
 const START: usize = 2_000;
 const GROWTH: usize = 4;
@@ -57,7 +59,7 @@ fn main() {
     reached.iter().for_each(|line| println!("# {line}"));
 }
 
-/// Both arms under one seed; in how many triplets each reaches what all random ones reach.
+/// All arms under one seed; in how many triplets each reaches what all random ones reach.
 fn one_seed(human: MatRef<'_, f64>, seed: u64) -> String {
     let asked = presentations::random(Task::Anchored, CONCEPTS, 35_000, false, seed).unwrap();
     let model = ResponseModel::with_agreement(human, Task::Anchored, &asked, 0.88).unwrap();
@@ -77,36 +79,40 @@ fn one_seed(human: MatRef<'_, f64>, seed: u64) -> String {
         .chain([random.len()])
         .collect();
 
-    let mut curves = [vec![], vec![]];
-    for &size in &sizes {
-        curves[0].push((size, bench.worth("random", &random[..size])));
-    }
-    let target: Worth = curves[0].last().unwrap().1;
-    let mut chosen = random[..START].to_vec();
-    for &size in &sizes {
-        if size > chosen.len() {
-            bench.choose(&mut chosen, size);
-        }
-        curves[1].push((size, bench.worth("active", &chosen)));
-    }
-    let first = |curve: &[(usize, Worth)], of: fn(&Worth) -> f64, bar: f64| {
-        let first = curve.iter().find(|(_, worth)| of(worth) >= bar);
-        first.map_or("never".to_owned(), |(size, _)| size.to_string())
-    };
-    let [random, active] = curves;
-    format!(
-        "seed {seed}: what {} random ones reach (held-out {:.4}, noise-free {:.4}, R² {:.3}) chosen ones reach in {}, {} and {}; \
-         within 0.005 of it held-out: random {}, chosen {}",
-        random.last().unwrap().0,
+    let curve_of_random: Vec<(usize, Worth)> =
+        sizes.iter().map(|&size| (size, bench.worth("random", &random[..size]))).collect();
+    let (n_random, target) = *curve_of_random.last().unwrap();
+    let mut line = format!(
+        "seed {seed}: {n_random} random ones reach held-out {:.4}, noise-free {:.4}, R² {:.3}; within 0.005 of it held-out {}",
         target.heldout,
         target.noise_free,
         target.r2,
-        first(&active, |w| w.heldout, target.heldout),
-        first(&active, |w| w.noise_free, target.noise_free),
-        first(&active, |w| w.r2, target.r2),
-        first(&random, |w| w.heldout, target.heldout - 0.005),
-        first(&active, |w| w.heldout, target.heldout - 0.005),
-    )
+        first(&curve_of_random, |w| w.heldout, target.heldout - 0.005),
+    );
+    for power in POWERS {
+        let mut chosen = random[..START].to_vec();
+        let mut curve = vec![];
+        for &size in &sizes {
+            if size > chosen.len() {
+                bench.choose(&mut chosen, size, power);
+            }
+            curve.push((size, bench.worth(&format!("power {power}"), &chosen)));
+        }
+        line += &format!(
+            "; power {power}: {}, {}, {}; {}",
+            first(&curve, |w| w.heldout, target.heldout),
+            first(&curve, |w| w.noise_free, target.noise_free),
+            first(&curve, |w| w.r2, target.r2),
+            first(&curve, |w| w.heldout, target.heldout - 0.005),
+        );
+    }
+    line
+}
+
+/// The first size of a curve that reaches a bar.
+fn first(curve: &[(usize, Worth)], of: fn(&Worth) -> f64, bar: f64) -> String {
+    let first = curve.iter().find(|(_, worth)| of(worth) >= bar);
+    first.map_or("never".to_owned(), |(size, _)| size.to_string())
 }
 
 impl Bench {
@@ -140,7 +146,7 @@ impl Bench {
     }
 
     /// Grows `chosen` to a size, as `alike next` would.
-    fn choose(&self, chosen: &mut Vec<Presentation>, size: usize) {
+    fn choose(&self, chosen: &mut Vec<Presentation>, size: usize, power: f64) {
         let answers = self.answers(&self.subject, chosen);
         let ensemble = Ensemble::new(&self.fitted(&answers), &answers, MEMBERS, self.seed).unwrap();
         let asked: HashSet<i64> = chosen.iter().map(|shown| shown.id(CONCEPTS)).collect();
@@ -148,7 +154,7 @@ impl Bench {
         let free = |id: &i64| !asked.contains(id) && !is_held_out(*id);
         let ids = (0..Task::Anchored.count(CONCEPTS)).filter(free);
         let candidates = presentations::of_ids(Task::Anchored, ids, CONCEPTS, self.seed);
-        chosen.extend(ensemble.choose(&candidates, size - chosen.len(), CONCEPTS, self.seed).unwrap());
+        chosen.extend(ensemble.choose(&candidates, size - chosen.len(), CONCEPTS, power, self.seed).unwrap());
     }
 }
 

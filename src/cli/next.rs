@@ -32,6 +32,9 @@ pub(crate) struct NextArgs {
     /// Fits whose disagreement is sought
     #[arg(long, default_value_t = 10, value_name = "N")]
     members: usize,
+    /// Triplets are drawn with probabilities proportional to this power of their expected information
+    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    power: f64,
     /// Triplets not asked yet to choose among: drawn at random where there are more
     #[arg(long, default_value_t = 500_000, value_name = "N")]
     candidates: usize,
@@ -57,6 +60,7 @@ pub(crate) fn run(args: &NextArgs, common: &Common) -> anyhow::Result<()> {
     let inputs = fingerprint(&choices, &settings)
         .with("n", args.n)
         .with("members", args.members)
+        .with("power", args.power)
         .with("candidates", args.candidates);
     if is_done(&args.out, &inputs, args.existing)? {
         tracing::info!("{} is there", args.out.display());
@@ -81,7 +85,7 @@ pub(crate) fn run(args: &NextArgs, common: &Common) -> anyhow::Result<()> {
     let inside = FitSettings { holdout: 0.0, ..settings };
     let fitted = fit(n_concepts, &train, &inside)?;
     let ensemble = Ensemble::new(&fitted, &train, args.members, seed)?;
-    let chosen = ensemble.choose(&candidates, args.n, n_concepts, seed)?;
+    let chosen = ensemble.choose(&candidates, args.n, n_concepts, args.power, seed)?;
     alike::store::triplets::write(&args.out, task, &chosen, &choices.concepts, &inputs)?;
 
     let (of_chosen, of_all) = (ensemble.mean_information(&chosen), ensemble.mean_information(&candidates));

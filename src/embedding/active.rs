@@ -110,32 +110,36 @@ impl Ensemble {
         (entropy(&mean) - mean_entropy / n).max(0.0)
     }
 
-    /// `n` of the candidates, sorted, drawn without replacement with probabilities proportional to their information.
+    /// `n` of the candidates, sorted, drawn without replacement with probabilities proportional to a power of their information.
     ///
-    /// The best n alone would ask the same thing many times over, because what one answer tells the next need not. Each
-    /// candidate draws its luck from the stream of its own id.
+    /// The best n alone (an infinite power) would ask the same thing many times over, because what one answer tells the next
+    /// need not. Each candidate draws its luck from the stream of its own id.
     ///
     /// # Errors
-    /// [`Error::TooFew`] when there are fewer than `n` candidates
+    /// [`Error::TooFew`] when there are fewer than `n` candidates, [`Error::Setting`] for a power that is not above 0
     /// # Source
-    /// Kirsch et al. (2023), Stochastic batch acquisition: a simple baseline for deep active learning ("power"
-    /// acquisition, β = 1)
+    /// Kirsch et al. (2023), Stochastic batch acquisition: a simple baseline for deep active learning
     pub fn choose(
         &self,
         candidates: &[Presentation],
         n: usize,
         n_concepts: usize,
+        power: f64,
         seed: u64,
     ) -> Result<Vec<Presentation>> {
         if candidates.len() < n {
             let what = "triplets not asked yet".to_owned();
             return Err(Error::TooFew { what, found: candidates.len(), needed: n });
         }
+        if !(power.is_finite() && power > 0.0) {
+            let (found, expected) = (power.to_string(), "a finite number above 0".to_owned());
+            return Err(Error::Setting { field: "power".into(), found, expected });
+        }
         let luck = Streams::new(seed, "active");
         let scored = |shown: &Presentation| {
             let uniform: f64 = luck.rng(shown.id(n_concepts).cast_unsigned()).random();
             // The largest of log-weight + Gumbel noise are a draw without replacement.
-            (self.information(shown).ln() - (-(1.0 - uniform).ln()).ln(), *shown)
+            (power * self.information(shown).ln() - (-(1.0 - uniform).ln()).ln(), *shown)
         };
         let mut scored: Vec<(f64, Presentation)> = candidates.par_iter().map(scored).collect();
         scored.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -216,13 +220,19 @@ mod tests {
         assert!(informed[0] > 2.0 * informed[1] && informed[1] > 0.0 && informed[2] == 0.0 && informed[3] == 0.0);
         let mut n_first = 0;
         for seed in 0..400 {
-            let one = ensemble.choose(&candidates, 1, 4, seed).unwrap();
+            let one = ensemble.choose(&candidates, 1, 4, 1.0, seed).unwrap();
             assert!(one[0] == candidates[0] || one[0] == candidates[1], "what tells nothing is not asked first");
             n_first += usize::from(one[0] == candidates[0]);
         }
         let expected = 400.0 * informed[0] / (informed[0] + informed[1]);
         assert!((n_first as f64 - expected).abs() < 40.0, "{n_first}, expected {expected}"); // four standard errors of at most 10
-        assert_eq!(ensemble.choose(&candidates, 4, 4, 1).unwrap().len(), 4);
-        assert!(matches!(ensemble.choose(&candidates, 5, 4, 1), Err(Error::TooFew { .. })));
+        assert_eq!(
+            ensemble.choose(&candidates, 1, 4, 400.0, 1).unwrap()[0],
+            candidates[0],
+            "a high power leaves luck little"
+        );
+        assert_eq!(ensemble.choose(&candidates, 4, 4, 1.0, 1).unwrap().len(), 4);
+        assert!(matches!(ensemble.choose(&candidates, 5, 4, 1.0, 1), Err(Error::TooFew { .. })));
+        assert!(matches!(ensemble.choose(&candidates, 1, 4, 0.0, 1), Err(Error::Setting { .. })));
     }
 }

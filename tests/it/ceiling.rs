@@ -10,7 +10,8 @@ use alike::embedding::{Answered, FitSettings, OddOneOutAnswer, fit};
 use alike::odd_one_out;
 use alike::respondents::{ResponseModel, SimulatedSubject, beta_for_agreement, tau_for_agreement};
 
-use crate::support::{answered, cloud, flat, on_threads};
+use crate::study::small_study;
+use crate::support::{answered, cloud, flat, on_threads, succeed, tiny};
 
 #[test]
 fn a_subject_that_is_the_reference_has_itself_as_ceiling() {
@@ -84,6 +85,29 @@ fn every_loss_has_a_ceiling_of_three_subjects() {
             }
             assert!(line.starts_with("3 subjects") && line.contains(&format!("for {target:.4}")), "{line}");
             assert!(ceilings[0].coordinates != ceilings[1].coordinates, "subjects differ by their seeds");
+        }
+    }
+}
+
+/// In a study too: what was predicted well has a ceiling with its range, and what was never predicted has chance alone.
+#[test]
+fn a_study_without_a_held_out_side_has_chance_and_no_ceiling() {
+    for (holdout, n_with_ceiling) in [("0.3", 1), ("0.0", 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (study, out) = small_study(folder.path(), &tiny("scoring"));
+        let text = std::fs::read_to_string(&study).unwrap();
+        std::fs::write(&study, text.replace("dims = 3", &format!("dims = 3\nholdout = {holdout}"))).unwrap();
+        succeed(&["run", study.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+        let rows = alike::store::alignment::read(&out.join("alignment.parquet")).unwrap();
+        let rows = rows.iter().filter(|r| r.measure == "procrustes_r2" && r.fit == "logistic-distance");
+        let rows: Vec<_> = rows.filter(|r| r.respondent != "tiny").collect();
+        let is_within = |value: Option<f64>, lo: Option<f64>, hi: Option<f64>| lo < value && value < hi;
+        assert!(rows.iter().all(|r| is_within(r.chance, r.chance_lo, r.chance_hi)), "{rows:?}");
+        let with_ceiling: Vec<_> = rows.iter().filter(|r| r.ceiling.is_some()).collect();
+        assert_eq!(with_ceiling.len(), n_with_ceiling, "{rows:?}");
+        for row in with_ceiling {
+            assert!(row.respondent == "human-like" && row.ceiling_lo <= row.ceiling && row.ceiling <= row.ceiling_hi);
+            assert!(row.ceiling_match.as_ref().unwrap().starts_with("3 subjects"), "{row:?}");
         }
     }
 }

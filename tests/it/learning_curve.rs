@@ -101,7 +101,7 @@ fn unknown_concepts_are_asked_about() {
         on_threads(n_threads, || {
             let ensemble = Ensemble::new(&fitted, &known, 8, 1).unwrap();
             let candidates: Vec<Presentation> = alike::presentations::exhaustive(Task::Anchored, 24, false, 1);
-            ensemble.choose(&candidates, 200, 24, 1).unwrap()
+            ensemble.choose(&candidates, 200, 24, 1.0, 1).unwrap()
         })
     };
     let chosen = run(1);
@@ -214,6 +214,7 @@ fn what_the_commands_cannot_do_is_said() {
     says(&[&of_reference[..], &["--variance", "1.5"]].concat(), "share of variance");
     assert!(succeed(&of_reference).contains("principal components"));
     says(&["next", &judged, "--n", "5", "--loss", "soe", "--out", &place.text("n.parquet")], "a hinge gives");
+    says(&["next", &judged, "--n", "5", "--power", "0", "--out", &place.text("n.parquet")], "`power` is 0");
     says(&["next", &judged, "--n", "0", "--out", &place.text("n.parquet")], "`n` is 0");
     says(&["next", &judged, "--n", "5", "--loss", "ste,soe", "--out", &place.text("n.parquet")], "2 losses");
     says(&["next", &judged, "--n", "5", "--members", "1", "--out", &place.text("n.parquet")], "`members`");
