@@ -27,6 +27,24 @@ pub enum Record {
     DotProducts(SparseRecord),
 }
 
+impl From<&FitSettings> for Fitting {
+    fn from(settings: &FitSettings) -> Self {
+        Self::Distances(settings.clone())
+    }
+}
+
+impl From<&SparseSettings> for Fitting {
+    fn from(settings: &SparseSettings) -> Self {
+        Self::DotProducts(settings.clone())
+    }
+}
+
+impl From<&Fitting> for Fitting {
+    fn from(fitting: &Fitting) -> Self {
+        fitting.clone()
+    }
+}
+
 impl Fitting {
     /// Coordinates `[n_concepts, dims]` of some answers, and how they were reached. A fit by distances takes odd-one-out
     /// answers by way of [`super::odd_one_out::anchored_judgments`] and says so in its notes.
@@ -57,6 +75,34 @@ impl Fitting {
         }
     }
 
+    /// The same with a penalty that is known, such as the one of an earlier fit: `l2`, or λ of SPoSE; VICE has none.
+    #[must_use]
+    pub fn with_penalty(&self, penalty: f64) -> Self {
+        match self {
+            Self::Distances(settings) => Self::Distances(settings.with_l2(penalty)),
+            Self::DotProducts(settings) => Self::DotProducts(settings.with_lambda(penalty)),
+        }
+    }
+
+    /// Share of triplets held out.
+    pub fn holdout(&self) -> f64 {
+        match self {
+            Self::Distances(settings) => settings.holdout,
+            Self::DotProducts(settings) => settings.holdout,
+        }
+    }
+
+    /// The accuracy of a fit to a coin's answers, and its variance over `n` held out.
+    ///
+    /// By distances each comparison is right half of the time (see [`Answered::coin_variance`]); by dot products each
+    /// odd-one-out answer a third of the time, independently.
+    pub fn coin_accuracy(&self, answered: &Answered, n: f64) -> (f64, f64) {
+        match self {
+            Self::Distances(_) => (0.5, answered.coin_variance(n)),
+            Self::DotProducts(_) => (1.0 / 3.0, 2.0 / 9.0 / n),
+        }
+    }
+
     /// Refuses settings that no fit can have.
     ///
     /// # Errors
@@ -75,6 +121,30 @@ impl Record {
         match self {
             Self::Distances(record) => record.converged,
             Self::DotProducts(record) => record.converged,
+        }
+    }
+
+    /// Share of the held-out answers that the fit reproduces; none when nothing with a side was held out.
+    pub fn heldout_accuracy(&self) -> Option<f64> {
+        match self {
+            Self::Distances(record) => record.heldout_accuracy,
+            Self::DotProducts(record) => record.heldout_accuracy,
+        }
+    }
+
+    /// Comparisons or odd-one-out answers held out.
+    pub fn n_heldout(&self) -> usize {
+        match self {
+            Self::Distances(record) => record.n_heldout,
+            Self::DotProducts(record) => record.n_heldout,
+        }
+    }
+
+    /// What [`Fitting::with_penalty`] takes; none where the fit has no penalty.
+    pub fn penalty(&self) -> Option<f64> {
+        match self {
+            Self::Distances(record) => Some(record.l2),
+            Self::DotProducts(record) => record.lambda,
         }
     }
 

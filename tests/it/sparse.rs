@@ -1,9 +1,10 @@
 //! Sparse fits of odd-one-out answers: the published objective, planted embeddings found again, and the command line.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
+use alike::alignment::ceiling::{chance, matched_ceiling};
 use alike::embedding::odd_one_out::answers_by_dot_products;
 use alike::embedding::sparse::{Lambda, Optimiser, SparseLoss, SparseSettings, best_matches, fit, spose_objective};
-use alike::embedding::{OddOneOutAnswer, split_holdout};
+use alike::embedding::{Answered, OddOneOutAnswer, split_holdout};
 use alike::odd_one_out::{OddOneOut, exhaustive, random};
 use alike::seed::Streams;
 use faer::Mat;
@@ -161,6 +162,23 @@ fn coins_leave_no_dimension_and_repeats_show_what_can_be_reached() {
     assert!((repeats.majority - (1.0 + repeats.agreement) / 2.0).abs() < 1e-12);
 }
 
+#[test]
+fn a_sparse_fit_has_a_ceiling_and_chance_of_its_own() {
+    let w = planted(30, 3, 11);
+    let answers = answers(&w, 3_000, 12);
+    let settings = spose(6, 30, 3_000);
+    let record = fit(30, &answers, &settings).unwrap().record;
+    let (asked, target) = (Answered::OddOneOut(answers), record.heldout_accuracy.unwrap());
+    let ceiling = matched_ceiling(w.as_ref(), &asked, &settings, target, 7).unwrap();
+    let chance = chance(30, &asked, &settings, 8).unwrap();
+    // A fifth of the target's standard error over 600 answers is 0.004; ten subjects come within a few of those.
+    assert!((ceiling.heldout_accuracy.unwrap() - target).abs() < 0.02, "{:?} of {target}", ceiling.heldout_accuracy);
+    assert!((chance.heldout_accuracy.unwrap() - 1.0 / 3.0).abs() < 0.08, "four standard errors: {chance:?}");
+    assert_eq!((ceiling.record.penalty(), chance.record.penalty()), (record.lambda, record.lambda));
+    let beyond = matched_ceiling(w.as_ref(), &asked, &settings, 1.0 / 3.0, 7).unwrap();
+    assert!(beyond.notes.iter().any(|note| note.contains("no better than chance")));
+}
+
 /// The small study about all odd-one-out triplets, with losses on dot products.
 fn study(folder: &std::path::Path, loss: &str) -> (String, std::path::PathBuf) {
     let (study, out) = small_study(folder, &tiny("scoring"));
@@ -190,6 +208,8 @@ fn a_study_from_odd_ones_to_the_page() {
             assert_eq!(embedding.fit["dims"].as_u64().unwrap().max(1), d as u64);
         }
     }
+    let rows = alike::store::alignment::read(&out.join("alignment.parquet")).unwrap();
+    assert!(rows.iter().all(|row| row.value.is_finite() && row.chance.is_some()));
     let human = alike::store::embedding::read(&out.join("embeddings/human-like.spose.parquet")).unwrap();
     assert!(human.fit["dims"].as_u64().unwrap() >= 1, "{}", human.fit);
     assert!(human.fit["heldout_accuracy"].as_f64().unwrap() > 0.5, "{}", human.fit);

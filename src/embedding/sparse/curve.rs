@@ -1,24 +1,8 @@
 //! How a fit went on the way: the objective, and the held-out answers that it never sees.
 
-use serde::Serialize;
-
 use super::likelihood::score;
 use super::terms::Term;
-
-/// A point on the way of a fit.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct CurvePoint {
-    /// Iteration of the quasi-Newton search, or epoch.
-    pub iteration: usize,
-    /// Evaluations so far, or steps.
-    pub evaluation: usize,
-    /// The objective there, nats.
-    pub objective: f64,
-    /// Mean loss on the held-out answers, nats; none when nothing is held out.
-    pub heldout_loss: Option<f64>,
-    /// Their accuracy.
-    pub heldout_accuracy: Option<f64>,
-}
+use crate::embedding::CurvePoint;
 
 /// Collects points at iterations that lie further and further apart, some thirty for a thousand iterations.
 pub(super) struct Curve<'a> {
@@ -38,15 +22,14 @@ impl<'a> Curve<'a> {
         Self { heldout: &[], n_dims: 1, next: usize::MAX, points: vec![] }
     }
 
-    pub(super) fn offer(&mut self, iteration: usize, evaluation: usize, w: &[f64], objective: f64) {
+    pub(super) fn offer(&mut self, iteration: usize, n_evaluations: usize, w: &[f64], objective: f64) {
         if iteration < self.next {
             return;
         }
         self.next = iteration + 1 + iteration / 4;
         let score = score(w, self.n_dims, self.heldout);
         self.points.push(CurvePoint {
-            iteration,
-            evaluation,
+            n_evaluations,
             objective,
             heldout_loss: score.map(|score| score.loss),
             heldout_accuracy: score.map(|score| score.accuracy),

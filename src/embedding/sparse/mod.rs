@@ -15,13 +15,13 @@ mod vice;
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
-pub use curve::CurvePoint;
 pub use dimensions::{EMPTY, best_matches, reproducibility};
 pub use lambda::LambdaScore;
 pub use record::{SparseRecord, SparseStop};
 pub use repeats::Repeats;
 pub use settings::{Lambda, Optimiser, SparseLoss, SparseSettings, Vice};
 
+use super::CurvePoint;
 use super::odd_one_out::OddOneOutAnswer;
 use crate::error::{Error, Result};
 use crate::optimize::Limits;

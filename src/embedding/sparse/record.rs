@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::likelihood::score;
 use super::terms::Term;
-use super::{CurvePoint, LambdaScore, Repeats, Run, SparseSettings};
+use super::{LambdaScore, Repeats, Run, SparseSettings};
+use crate::embedding::CurvePoint;
 use crate::embedding::dimension::participation_ratio;
 use crate::linalg::to_rows;
 use crate::optimize::StopReason;
@@ -97,7 +98,7 @@ pub struct SparseRecord {
     pub starts: Vec<f64>,
     /// For each dimension, how reproducible it is over the starts ([`super::reproducibility`]); empty for a single start.
     pub reproducibility: Vec<f64>,
-    /// The way of the best start.
+    /// The way of the best start; for minibatches `n_evaluations` counts steps, and VICE's objective is a mean over samples.
     pub curve: Vec<CurvePoint>,
     /// What a reader should know, each with what may follow from it.
     pub notes: Vec<String>,
