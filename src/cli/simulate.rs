@@ -9,7 +9,8 @@ use alike::error::Error;
 use alike::judgments::Judgment;
 use alike::presentations::{self, Presentation};
 use alike::reference::{Matching, Reference};
-use alike::respondents::simulated::{ResponseModel, SimulatedSubject, agreement_between_lapses};
+use alike::respondents::noise::agreement_between_lapses;
+use alike::respondents::simulated::{ResponseModel, SimulatedSubject};
 use alike::store::manifest::Fingerprint;
 use clap::{Args, ValueEnum};
 

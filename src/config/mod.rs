@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::presentations::Task;
 use crate::prompts::template::{Example, Style, Wording};
 use crate::respondents::encoder::{check_temperature, check_template};
-use crate::respondents::simulated::agreement_between_lapses;
+use crate::respondents::noise::agreement_between_lapses;
 use crate::scoring::{Decision, ScoreKind};
 use crate::store::folder::StudyFolder;
 
