@@ -17,7 +17,7 @@ PAGE_BYTES = 4096  # alignment that lets a runtime map the data file instead of 
 class DecoderGraph(Graph):
     """Weights go straight to the data file, so that only one is in memory at a time."""
 
-    def __init__(self, data_file, precision):
+    def __init__(self, data_file, precision="fp32"):
         super().__init__(ModelProto(opset_import=[helper.make_opsetid("", OPSET)]))
         self._data_file = data_file
         self.float = FLOAT_TYPES[precision]
