@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use alike::alignment::Measure;
-use alike::alignment::ceiling::{Ceiling, chance, matched_ceiling};
+use alike::alignment::ceiling::{Ceiling, chances, described, matched_ceilings};
 use alike::concepts::Concepts;
 use alike::embedding::FitSettings;
 use alike::error::Error;
@@ -155,7 +155,7 @@ fn variant(measure: Measure) -> &'static str {
 }
 
 /// Raised whenever the same embeddings would give other numbers.
-pub(crate) const ALIGN_VERSION: u32 = 1;
+pub(crate) const ALIGN_VERSION: u32 = 2;
 
 /// What the alignment of one fit needs.
 pub(crate) struct Fitted<'a> {
@@ -181,11 +181,13 @@ pub(crate) fn align_fit(
     let mut table = Vec::new();
     for measure in Measure::DEFAULTS {
         let null = measure.permutation_null(human, rows.as_ref(), permutations.max(1), seed)?;
-        let of = |bound: &Option<Ceiling>| {
-            bound.as_ref().map(|bound| measure.value(human, bound.coordinates.as_ref())).transpose()
+        let of = |subjects: &[Ceiling]| -> alike::Result<Option<Spread>> {
+            let values: alike::Result<Vec<f64>> =
+                subjects.iter().map(|subject| measure.value(human, subject.coordinates.as_ref())).collect();
+            values.map(|values| Spread::of(&values))
         };
         let (ceiling, chance) = (of(&bounds.ceiling)?, of(&bounds.chance)?);
-        let normalise = |(ceiling, chance): (f64, f64)| (null.value - chance) / (ceiling - chance);
+        let normalise = |(ceiling, chance): (Spread, Spread)| (null.value - chance.mean) / (ceiling.mean - chance.mean);
         table.push(AlignmentRow {
             respondent: fitted.label.to_owned(),
             fit: fitted.fit.to_owned(),
@@ -195,8 +197,13 @@ pub(crate) fn align_fit(
             value: null.value,
             null_mean: Some(null.mean),
             p: Some(null.p),
-            ceiling,
-            chance,
+            ceiling: ceiling.map(|of| of.mean),
+            ceiling_lo: ceiling.map(|of| of.lo),
+            ceiling_hi: ceiling.map(|of| of.hi),
+            ceiling_match: ceiling.map(|_| described(&bounds.ceiling)),
+            chance: chance.map(|of| of.mean),
+            chance_lo: chance.map(|of| of.lo),
+            chance_hi: chance.map(|of| of.hi),
             normalised: ceiling.zip(chance).map(normalise),
             n: rows.nrows(),
             ..AlignmentRow::default()
@@ -205,14 +212,29 @@ pub(crate) fn align_fit(
     Ok(table)
 }
 
+/// Some subjects' values of a measure.
+#[derive(Clone, Copy)]
+struct Spread {
+    mean: f64,
+    lo: f64,
+    hi: f64,
+}
+
+impl Spread {
+    fn of(values: &[f64]) -> Option<Self> {
+        let (lo, hi) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(*v), hi.max(*v)));
+        (!values.is_empty()).then(|| Self { mean: alike::stats::mean(values), lo, hi })
+    }
+}
+
 /// The simulated subjects that a fit stands between.
 #[derive(Default)]
 struct Bounds {
-    /// As accurate as the fit, with the reference's geometry. A fit that does not predict held-out answers has none: a
-    /// subject as accurate as that is a coin.
-    ceiling: Option<Ceiling>,
-    /// A coin.
-    chance: Option<Ceiling>,
+    /// As accurate as the fit, with the reference's geometry. There are none of a fit that does not predict held-out answers
+    /// (a subject as accurate as that is a coin), or for which none were held out.
+    ceiling: Vec<Ceiling>,
+    /// Coins.
+    chance: Vec<Ceiling>,
 }
 
 /// Standard errors by which a fit's held-out accuracy must exceed one half to count as predicting.
@@ -234,11 +256,10 @@ impl Bounds {
         let predicts = |accuracy: &f64| accuracy - 0.5 > PREDICTS_SE * standard_error;
         let ceiling = number("heldout_accuracy")
             .filter(predicts)
-            .map(|accuracy| matched_ceiling(reference.coordinates.as_ref(), asked, &settings, accuracy, seed))
-            .transpose()?;
-        for note in ceiling.iter().flat_map(|ceiling| &ceiling.notes) {
-            tracing::debug!("{} ({}): ceiling: {note}", fitted.label, fitted.fit);
-        }
-        Ok(Self { ceiling, chance: Some(chance(n_concepts, asked, &settings, seed)?) })
+            .map(|accuracy| matched_ceilings(reference.coordinates.as_ref(), asked, &settings, accuracy, seed))
+            .transpose()?
+            .unwrap_or_default();
+        tracing::debug!("{} ({}): ceiling: {}", fitted.label, fitted.fit, described(&ceiling));
+        Ok(Self { ceiling, chance: chances(n_concepts, asked, &settings, seed)? })
     }
 }

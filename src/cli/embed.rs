@@ -22,7 +22,7 @@ pub(crate) struct EmbedArgs {
     /// Concept list; the names in the judgments unless given
     #[arg(long, value_name = "FILE")]
     concepts: Option<PathBuf>,
-    /// The embedding's Parquet file
+    /// The embedding's Parquet file; how the fit went goes to a .json of the same name beside it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// `crowd-kernel` as in the paper, or, with a cross-validated penalty, `logistic-distance`, `ste`, `t-ste`, `soe`, `gnmds`
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &EmbedArgs, common: &Common) -> anyhow::Result<()> {
     }
     let (record, seconds) = embed(&choices, &settings, &args.out, &fingerprint)?;
     if common.json {
-        println!("{}", serde_json::to_string(&record)?);
+        println!("{}", serde_json::to_string(&timed(&record, seconds))?);
     } else {
         println!("{} in {seconds:.1} s → {}", describe(&record, &choices), args.out.display());
     }
@@ -132,7 +132,16 @@ fn embed(
         Some(&fit.record),
         fingerprint,
     )?;
-    Ok((fit.record, started.elapsed().as_secs_f64()))
+    let seconds = started.elapsed().as_secs_f64();
+    crate::cli::write_json(&out.with_extension("json"), &timed(&fit.record, seconds))?;
+    Ok((fit.record, seconds))
+}
+
+/// The record of a fit with the time it took, which the embedding itself leaves out: the same fit has the same bytes.
+fn timed(record: &FitRecord, seconds: f64) -> serde_json::Value {
+    let mut record = serde_json::to_value(record).expect("a record is JSON");
+    record["seconds"] = seconds.into();
+    record
 }
 
 /// One line about a fit.

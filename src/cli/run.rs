@@ -159,7 +159,8 @@ fn summary(rows: &[AlignmentRow], page: &Path) -> serde_json::Value {
     let row = |r: &AlignmentRow| {
         serde_json::json!({
             "respondent": r.respondent, "fit": r.fit, "reference": r.reference, "measure": r.measure, "value": r.value,
-            "null_mean": r.null_mean, "p": r.p, "ceiling": r.ceiling, "chance": r.chance, "normalised": r.normalised,
+            "null_mean": r.null_mean, "p": r.p, "ceiling": r.ceiling, "chance": r.chance, "normalised": r.normalised, "ceiling_lo": r.ceiling_lo,
+            "ceiling_hi": r.ceiling_hi, "ceiling_match": r.ceiling_match, "chance_lo": r.chance_lo, "chance_hi": r.chance_hi,
         })
     };
     serde_json::json!({ "report": page, "alignment": rows.iter().map(row).collect::<Vec<_>>() })

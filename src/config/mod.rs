@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::presentations::Task;
 use crate::prompts::template::{Example, Style, Wording};
 use crate::respondents::encoder::{check_temperature, check_template};
+use crate::respondents::noise::agreement_between_lapses;
 use crate::scoring::{Decision, ScoreKind};
 use crate::store::folder::StudyFolder;
 
@@ -184,6 +185,8 @@ pub enum Response {
     NoiseFree,
     /// The same more often, the more it is nearer.
     Logistic,
+    /// The option of the pair with the larger dot product more often, as SPoSE has it.
+    Softmax,
     /// Any option, by coin.
     CoinFlip,
 }
@@ -196,9 +199,62 @@ pub struct Simulated {
     pub label: String,
     /// How it answers.
     pub response: Response,
-    /// For `logistic`: expected share of answers that agree with the noise-free ones.
+    /// For `logistic` and `softmax`: expected share of answers, lapses among them, that agree with the noise-free ones (for
+    /// `softmax` the largest dot product).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
+    /// For `softmax`, instead of `agreement`: what dot products are divided by; 1 unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// Share of the answers that are a coin's, whatever the response; 0 unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lapses: Option<f64>,
+}
+
+impl Simulated {
+    /// Share of the answers that are a coin's.
+    pub fn lapses(&self) -> f64 {
+        self.lapses.unwrap_or_default()
+    }
+
+    /// Refuses what no subject can be, and keys that its response does not read.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the key.
+    pub fn check(&self, task: Task) -> Result<()> {
+        let wrong = |field: &str, found: String, expected: &str| {
+            Err(Error::Setting { field: format!("simulated.{field}"), found, expected: expected.into() })
+        };
+        let coin = if task == Task::Anchored { "0.5" } else { "1/3" };
+        let noisy = matches!(self.response, Response::Logistic | Response::Softmax);
+        match self.agreement {
+            Some(agreement) if noisy => agreement_between_lapses(agreement, self.lapses(), task).map(|_| ())?,
+            None if self.response == Response::Logistic => {
+                return wrong("agreement", "not given".into(), &format!("above {coin} and below 1 for logistic"));
+            }
+            Some(agreement) => return wrong("agreement", agreement.to_string(), "absent but for logistic and softmax"),
+            None => {}
+        }
+        match (self.temperature, self.response, self.agreement) {
+            (None, ..) => {}
+            (Some(t), Response::Softmax, None) if t.is_finite() && t > 0.0 => {}
+            (Some(t), Response::Softmax, None) => {
+                return wrong("temperature", t.to_string(), "a finite number above 0");
+            }
+            (Some(t), ..) => {
+                return wrong("temperature", t.to_string(), "absent, but for softmax without an agreement");
+            }
+        }
+        match self.lapses {
+            Some(lapses) if self.response == Response::CoinFlip => {
+                wrong("lapses", lapses.to_string(), "absent for coin-flip: every answer is a coin's")
+            }
+            Some(lapses) if !(0.0..1.0).contains(&lapses) => {
+                wrong("lapses", lapses.to_string(), "0 up to but not including 1: else take coin-flip")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// `[align]`
@@ -318,21 +374,7 @@ impl Study {
                 return wrong("triplets", found, "`n` for random, `path` for file, neither for exhaustive");
             }
         }
-        let (coin, coin_words) = match self.triplets.task {
-            Task::Anchored => (0.5, "0.5"),
-            Task::OddOneOut => (1.0 / 3.0, "1/3"),
-        };
-        for subject in &self.simulated {
-            let fine = match (subject.response, subject.agreement) {
-                (Response::Logistic, Some(a)) => a > coin && a < 1.0,
-                (Response::Logistic, None) => false,
-                (_, agreement) => agreement.is_none(),
-            };
-            if !fine {
-                let expected = format!("above {coin_words} and below 1 for logistic, absent for others");
-                return wrong("simulated.agreement", format!("{:?}", subject.agreement), &expected);
-            }
-        }
+        self.simulated.iter().try_for_each(|subject| subject.check(self.triplets.task))?;
         if self.models.is_empty() {
             self.judge.check()?;
         }
@@ -465,6 +507,27 @@ response = "coin-flip"
     }
 
     #[test]
+    fn simulated_subjects_read_the_keys_of_their_response() {
+        let with = |keys: &str| read(&SMALL.replace("response = \"coin-flip\"", keys));
+        let error = |keys: &str| with(keys).unwrap_err().to_string();
+        for fine in [
+            "response = \"softmax\"",
+            "response = \"softmax\"\ntemperature = 0.5\nlapses = 0.1",
+            "response = \"softmax\"\nagreement = 0.8",
+            "response = \"noise-free\"\nlapses = 0.1",
+            "response = \"logistic\"\nagreement = 0.8\nlapses = 0.1",
+        ] {
+            assert!(with(fine).is_ok(), "{fine}");
+        }
+        assert!(error("response = \"softmax\"\nagreement = 0.8\ntemperature = 1.0").contains("simulated.temperature"));
+        assert!(error("response = \"softmax\"\ntemperature = 0.0").contains("above 0"));
+        assert!(error("response = \"noise-free\"\nagreement = 0.8").contains("simulated.agreement"));
+        assert!(error("response = \"coin-flip\"\nlapses = 0.1").contains("simulated.lapses"));
+        assert!(error("response = \"noise-free\"\nlapses = 1.0").contains("simulated.lapses"));
+        assert!(error("response = \"logistic\"\nagreement = 0.96\nlapses = 0.1").contains("below 0.95"));
+    }
+
+    #[test]
     fn odd_one_out_studies() {
         let small = SMALL.replace("n = 100", "n = 100\ntask = \"odd-one-out\"");
         let study = read(&small).unwrap();
@@ -485,6 +548,8 @@ response = "coin-flip"
             read(&small.replace(coin, &format!("response = \"logistic\"\nagreement = {agreement}")))
         };
         assert!(noisy("0.4").is_ok());
+        assert!(noisy("0.7\nlapses = 0.3").is_ok());
+        assert!(noisy("0.9\nlapses = 0.3").unwrap_err().to_string().contains("below 0.8"));
         assert!(noisy("0.3").unwrap_err().to_string().contains("above 1/3 and below 1"));
     }
 }

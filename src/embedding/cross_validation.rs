@@ -80,7 +80,7 @@ struct Split {
 
 impl Split {
     fn left_out_loss(&self, l2: f64, settings: &FitSettings) -> f64 {
-        let (x, _) = search(self.train.clone().with_l2(l2), settings, 0, RELATIVE_DECREASE);
+        let (x, _) = search(self.train.clone().with_l2(l2), settings, 0, RELATIVE_DECREASE, |_, _| ());
         self.test.clone().evaluate(&x, &mut vec![0.0; x.len()])
     }
 }

@@ -1,9 +1,13 @@
 //! Ordinal embedding: coordinates whose distances explain which option each anchor was judged to be more like.
 
 pub mod accuracy;
+pub mod active;
 pub mod cross_validation;
 pub mod dimension;
+pub mod dimension_choice;
 mod dissimilarity;
+mod held_out_curve;
+pub mod learning_curve;
 mod link;
 pub mod loss;
 pub mod objective;
@@ -17,6 +21,7 @@ use serde::Serialize;
 
 pub use accuracy::{Accuracy, triplet_accuracy};
 pub use cross_validation::L2Score;
+pub use held_out_curve::CurvePoint;
 pub use loss::Loss;
 pub use odd_one_out::{Answered, OddOneOutAnswer};
 pub use settings::{FitSettings, L2};
@@ -25,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::optimize::{Descent, Limits, StopReason, minimize};
 use crate::seed::Streams;
 use crate::stats::standard_normal;
+use held_out_curve::Trace;
 use objective::Objective;
 
 /// One answer to a triplet, hard or soft.
@@ -131,6 +137,9 @@ pub struct FitRecord {
     pub participation_ratio: f64,
     /// Left-out loss of each penalty tried; empty when it was fixed.
     pub cross_validation: Vec<L2Score>,
+    /// Objective, held-out loss and held-out accuracy while the best start was on its way, the end last. It is a report:
+    /// nothing is chosen by it, and the coordinates are those of the lowest objective.
+    pub curve: Vec<CurvePoint>,
     /// What a reader should know, each with what may follow from it.
     pub notes: Vec<String>,
 }
@@ -193,21 +202,20 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
     let objective = Objective::new(settings.loss, l2, n_concepts, settings.dims, &train)?;
     let judged = objective.judged();
     let starts = (0..settings.restarts as u64).into_par_iter();
-    let searches: Vec<(Vec<f64>, Descent)> =
-        starts.map(|start| search(objective.clone(), settings, start, RELATIVE_DECREASE)).collect();
-    let (x, descent) = searches
+    let traced = |start| {
+        let mut trace = Trace::new();
+        let saw = |x: &[f64], value| trace.saw(x, value);
+        let (x, descent) = search(objective.clone(), settings, start, RELATIVE_DECREASE, saw);
+        (x, descent, trace)
+    };
+    let searches: Vec<(Vec<f64>, Descent, Trace)> = starts.map(traced).collect();
+    let (x, descent, trace) = searches
         .into_iter()
         .min_by(|a, b| a.1.objective.total_cmp(&b.1.objective))
         .expect("settings were checked to ask for a start");
     let coordinates = centred_on_judged(MatRef::from_column_major_slice(&x, n_concepts, settings.dims), &judged);
 
-    let mut gradient = vec![0.0; x.len()];
-    let heldout_loss = match heldout.iter().any(|c| c.weight > 0.0) {
-        false => None,
-        true => {
-            Some(Objective::new(settings.loss, 0.0, n_concepts, settings.dims, &heldout)?.evaluate(&x, &mut gradient))
-        }
-    };
+    let curve = trace.curve(&x, descent.objective, settings.loss, n_concepts, &heldout);
     let train_accuracy = triplet_accuracy(coordinates.as_ref(), &train)?;
     let heldout_accuracy = triplet_accuracy(coordinates.as_ref(), &heldout)?;
     let share = |accuracy: Accuracy| accuracy.share.is_finite().then_some(accuracy.share);
@@ -220,7 +228,7 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
         n_train: train.len(),
         n_heldout: heldout.len(),
         objective: descent.objective,
-        train_loss: objective.with_l2(0.0).evaluate(&x, &mut gradient),
+        train_loss: objective.with_l2(0.0).evaluate(&x, &mut vec![0.0; x.len()]),
         gradient_norm: descent.gradient_norm,
         n_iterations: descent.n_iterations,
         n_evaluations: descent.n_evaluations,
@@ -229,9 +237,10 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
         train_accuracy: share(train_accuracy),
         heldout_accuracy: share(heldout_accuracy),
         n_heldout_ties: heldout_accuracy.n_ties,
-        heldout_loss,
+        heldout_loss: curve.last().and_then(|end| end.heldout_loss),
         participation_ratio: dimension::participation_ratio(coordinates.as_ref()),
         cross_validation: table,
+        curve,
         notes: vec![],
     };
     record.notes = notes(&record, settings.holdout);
@@ -243,8 +252,14 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
 /// A triplet is held out when the uniform number of its own random stream is below `holdout`: the side of a triplet
 /// does not depend on what else is in the data, nor on the data's order.
 pub fn split_holdout(comparisons: &[Comparison], holdout: f64, seed: u64) -> (Vec<Comparison>, Vec<Comparison>) {
+    let is_held_out = holds_out(holdout, seed);
+    comparisons.iter().partition(|c| is_held_out(c.triplet))
+}
+
+/// Whether [`split_holdout`] holds out the triplet of an id, asked or not yet.
+pub fn holds_out(holdout: f64, seed: u64) -> impl Fn(i64) -> bool + Sync {
     let streams = Streams::new(seed, "holdout");
-    comparisons.iter().partition(|c| streams.rng(c.triplet.cast_unsigned()).random::<f64>() < holdout)
+    move |triplet| streams.rng(triplet.cast_unsigned()).random::<f64>() < holdout
 }
 
 /// A fit has arrived when iterations lower its objective by no more than this share. Ten times less changes alignments
@@ -253,7 +268,14 @@ pub fn split_holdout(comparisons: &[Comparison], holdout: f64, seed: u64) -> (Ve
 const RELATIVE_DECREASE: f64 = 1e-7;
 
 /// One descent from the random start with the given number: standard normal coordinates, concepts never judged at zero.
-fn search(mut objective: Objective, settings: &FitSettings, start: u64, relative_decrease: f64) -> (Vec<f64>, Descent) {
+/// `saw` is told every evaluation.
+fn search(
+    mut objective: Objective,
+    settings: &FitSettings,
+    start: u64,
+    relative_decrease: f64,
+    mut saw: impl FnMut(&[f64], f64),
+) -> (Vec<f64>, Descent) {
     let mut rng = Streams::new(settings.seed, "restart").rng(start);
     let judged = objective.judged();
     let mut coordinate = |i: usize| {
@@ -262,7 +284,12 @@ fn search(mut objective: Objective, settings: &FitSettings, start: u64, relative
     };
     let x = (0..judged.len() * settings.dims).map(&mut coordinate).collect();
     let limits = Limits { max_evaluations: settings.max_evaluations, relative_decrease, ..Limits::default() };
-    minimize(|x, gradient| objective.evaluate(x, gradient), x, &limits)
+    let evaluate = |x: &[f64], gradient: &mut [f64]| {
+        let value = objective.evaluate(x, gradient);
+        saw(x, value);
+        value
+    };
+    minimize(evaluate, x, &limits)
 }
 
 /// The coordinates with the mean of the judged rows at zero, and the other rows there.

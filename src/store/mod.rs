@@ -8,6 +8,7 @@ pub mod judgments;
 pub mod manifest;
 pub mod npy;
 pub mod requests;
+pub mod results;
 pub mod scores;
 pub mod table;
 pub mod triplets;
