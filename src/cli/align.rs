@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use alike::alignment::Measure;
 use alike::alignment::ceiling::{Ceiling, chances, described, matched_ceilings};
+use alike::alignment::{Measure, PermutationNull};
 use alike::concepts::Concepts;
-use alike::embedding::FitSettings;
+use alike::embedding::Fitting;
 use alike::error::Error;
 use alike::reference::Reference;
 use alike::store::alignment::AlignmentRow;
@@ -163,7 +163,7 @@ pub(crate) struct Fitted<'a> {
     pub(crate) fit: &'a str,
     pub(crate) path: &'a Path,
     pub(crate) choices: &'a Choices,
-    pub(crate) settings: FitSettings,
+    pub(crate) settings: Fitting,
 }
 
 /// All measures of one fit, beside its ceiling and chance under the same fit.
@@ -180,10 +180,16 @@ pub(crate) fn align_fit(
     let human = reference.coordinates.as_ref();
     let mut table = Vec::new();
     for measure in Measure::DEFAULTS {
-        let null = measure.permutation_null(human, rows.as_ref(), permutations.max(1), seed)?;
+        let null = match nothing_left(rows.as_ref()) {
+            true => PermutationNull { value: 0.0, mean: 0.0, p: 1.0, draws: vec![] },
+            false => measure.permutation_null(human, rows.as_ref(), permutations.max(1), seed)?,
+        };
+        let value = |subject: &Ceiling| match nothing_left(subject.coordinates.as_ref()) {
+            true => Ok(0.0),
+            false => measure.value(human, subject.coordinates.as_ref()),
+        };
         let of = |subjects: &[Ceiling]| -> alike::Result<Option<Spread>> {
-            let values: alike::Result<Vec<f64>> =
-                subjects.iter().map(|subject| measure.value(human, subject.coordinates.as_ref())).collect();
+            let values: alike::Result<Vec<f64>> = subjects.iter().map(value).collect();
             values.map(|values| Spread::of(&values))
         };
         let (ceiling, chance) = (of(&bounds.ceiling)?, of(&bounds.chance)?);
@@ -212,6 +218,11 @@ pub(crate) fn align_fit(
     Ok(table)
 }
 
+/// Whether no dimension of a sparse fit survived: there is nothing to align, and every measure is taken as zero.
+fn nothing_left(rows: faer::MatRef<'_, f64>) -> bool {
+    rows.norm_max() == 0.0
+}
+
 /// Some subjects' values of a measure.
 #[derive(Clone, Copy)]
 struct Spread {
@@ -237,7 +248,7 @@ struct Bounds {
     chance: Vec<Ceiling>,
 }
 
-/// Standard errors by which a fit's held-out accuracy must exceed one half to count as predicting.
+/// Standard errors by which a fit's held-out accuracy must exceed a coin's to count as predicting.
 const PREDICTS_SE: f64 = 3.0;
 
 impl Bounds {
@@ -249,11 +260,12 @@ impl Bounds {
         }
         let number = |name: &str| embedding.fit[name].as_f64();
         // The penalty of the fit itself: left to choose their own, a subject and above all a coin would be fitted differently.
-        let settings = fitted.settings.with_l2(number("l2").unwrap_or_default());
+        let penalty = number("l2").or_else(|| number("lambda")).unwrap_or_default();
+        let settings = fitted.settings.with_penalty(penalty);
         // Another seed than the study's own simulated subjects, which would otherwise be compared with themselves.
         let seed = seed.wrapping_add(1);
-        let standard_error = asked.coin_variance(number("n_heldout").unwrap_or_default().max(1.0)).sqrt();
-        let predicts = |accuracy: &f64| accuracy - 0.5 > PREDICTS_SE * standard_error;
+        let (coin, variance) = settings.coin_accuracy(asked, number("n_heldout").unwrap_or_default().max(1.0));
+        let predicts = |accuracy: &f64| accuracy - coin > PREDICTS_SE * variance.sqrt();
         let ceiling = number("heldout_accuracy")
             .filter(predicts)
             .map(|accuracy| matched_ceilings(reference.coordinates.as_ref(), asked, &settings, accuracy, seed))

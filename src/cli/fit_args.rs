@@ -49,9 +49,10 @@ impl FitArgs {
     /// The fits as a study would have them.
     pub(crate) fn section(&self, dims: usize) -> alike::Result<EmbedSection> {
         let section = EmbedSection {
-            loss: self.loss.clone(),
+            loss: self.loss.iter().map(|loss| (*loss).into()).collect(),
             alpha: self.alpha,
             margin: self.margin,
+            lambda: None,
             dims,
             holdout: self.holdout,
             restarts: self.restarts,

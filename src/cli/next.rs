@@ -60,7 +60,7 @@ pub(crate) fn run(args: &NextArgs, common: &Common) -> anyhow::Result<()> {
     let choices = args.fit.choices(&args.judgments)?;
     let (n_concepts, seed) = (choices.concepts.len(), args.fit.seed);
     let settings = section.settings(loss, seed);
-    let inputs = fingerprint(&choices, &settings)
+    let inputs = fingerprint(&choices, &(&settings).into())
         .with("n", args.n)
         .with("members", args.members)
         .with("power", args.power)

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use alike::concepts::Concepts;
-use alike::config::{LossName, Study};
+use alike::config::{FitName, Study};
 use alike::engine::provider::ExecutionProvider;
 use alike::presentations::Presentation;
 use alike::reference::{Matching, Reference};
@@ -122,7 +122,7 @@ fn align_all(
     common: &Common,
 ) -> anyhow::Result<()> {
     let folder = &study.folder();
-    let fits: Vec<(&str, &Choices, LossName, PathBuf)> = answered
+    let fits: Vec<(&str, &Choices, FitName, PathBuf)> = answered
         .iter()
         .flat_map(|(label, choices)| {
             study.embed.loss.iter().map(move |loss| (*label, choices, *loss, folder.embedding(label, loss.name())))

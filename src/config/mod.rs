@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::embedding::FitSettings;
+use crate::embedding::Fitting;
 use crate::engine::provider::{ExecutionProvider, Gpu};
 use crate::error::{Error, Result};
 use crate::presentations::Task;
@@ -18,7 +18,7 @@ use crate::respondents::noise::agreement_between_lapses;
 use crate::scoring::{Decision, ScoreKind};
 use crate::store::folder::StudyFolder;
 
-pub use embed::{EmbedSection, LossName};
+pub use embed::{EmbedSection, FitName, LossName, SparseName};
 pub use judge::JudgeSection;
 
 /// A study, every default filled in. Paths in the file are relative to the file; `out` is relative to where alike runs.
@@ -393,6 +393,10 @@ impl Study {
             let expected = "absent: answers are converted to anchored judgments by the concept that was named";
             return wrong("embed.soft_column", found, expected);
         }
+        if let (Task::Anchored, Some(name)) = (self.triplets.task, self.embed.sparse()) {
+            let found = format!("{} with task anchored", name.name());
+            return wrong("embed.loss", found, "losses on distances, or [triplets] task = \"odd-one-out\"");
+        }
         let wrong_memory = |model: &&Model| model.gpu.memory_gib.is_some_and(|gib| gib.is_nan() || gib <= 0.0);
         if let Some(model) = self.models.iter().find(wrong_memory) {
             let found = format!("{:?} for {}", model.gpu.memory_gib, model.label);
@@ -419,8 +423,8 @@ impl Study {
     }
 
     /// The settings of the fit with one of the losses.
-    pub fn fit_settings(&self, loss: LossName) -> FitSettings {
-        self.embed.settings(loss, self.study.seed)
+    pub fn fit_settings(&self, loss: FitName) -> Fitting {
+        self.embed.fitting(loss, self.study.seed)
     }
 
     /// The study with every default, as TOML.

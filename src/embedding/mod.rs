@@ -6,6 +6,7 @@ pub mod cross_validation;
 pub mod dimension;
 pub mod dimension_choice;
 mod dissimilarity;
+pub mod fitting;
 mod held_out_curve;
 pub mod learning_curve;
 mod link;
@@ -13,6 +14,7 @@ pub mod loss;
 pub mod objective;
 pub mod odd_one_out;
 pub mod settings;
+pub mod sparse;
 
 use faer::{Mat, MatRef};
 use rand::RngExt;
@@ -21,6 +23,7 @@ use serde::Serialize;
 
 pub use accuracy::{Accuracy, triplet_accuracy};
 pub use cross_validation::L2Score;
+pub use fitting::{Fitting, Record};
 pub use held_out_curve::CurvePoint;
 pub use loss::Loss;
 pub use odd_one_out::{Answered, OddOneOutAnswer};

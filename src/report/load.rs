@@ -194,7 +194,7 @@ fn fit_summary(fit: &str, record: &Value) -> FitSummary {
         fit: fit.to_owned(),
         loss: record["loss"].as_str().unwrap_or(fit).to_owned(),
         dims: record["dims"].as_u64().and_then(|d| usize::try_from(d).ok()).unwrap_or_default(),
-        l2: number("l2").unwrap_or_default(),
+        l2: number("l2").or_else(|| number("lambda")).unwrap_or_default(),
         heldout_accuracy: number("heldout_accuracy"),
         train_accuracy: number("train_accuracy"),
         participation_ratio: number("participation_ratio").unwrap_or(f64::NAN),

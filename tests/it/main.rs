@@ -19,6 +19,7 @@ mod plan;
 mod score;
 mod simulate;
 mod sources;
+mod sparse;
 mod states_and_encoders;
 mod study;
 mod suite;
