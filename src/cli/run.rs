@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use alike::concepts::Concepts;
 use alike::config::{FitName, Study};
+use alike::engine::provider::ExecutionProvider;
 use alike::presentations::Presentation;
 use alike::reference::{Matching, Reference};
 use alike::store::alignment::AlignmentRow;
@@ -85,12 +86,13 @@ fn judge_all(
     let task = study.triplets.task;
     let folder = study.folder().judgments(task);
     for subject in &study.simulated {
-        let (label, part_rows) = (&subject.label, study.judge.part_rows);
+        let (label, part_rows) = (&subject.label, study.judge.part_rows_on(ExecutionProvider::Cpu));
         let target = Target { folder: &folder, label, concepts, task, presentations, part_rows, repeats: 1, existing };
         simulate::simulate(subject, reference, study.study.seed, target)?;
     }
     for model in &study.models {
-        let (label, part_rows, repeats) = (&model.label, study.judge.part_rows, study.judge_of(model).repeats);
+        let (label, part_rows) = (&model.label, study.judge.part_rows_on(model.provider));
+        let repeats = study.judge_of(model).repeats;
         let target = Target { folder: &folder, label, concepts, task, presentations, part_rows, repeats, existing };
         judge::judge(&judge::study_job(study, model, target), common)?;
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use alike::concepts::Concepts;
 use alike::config::{BUILT_IN_REFERENCE, JudgeSection, Response, Simulated};
+use alike::engine::provider::ExecutionProvider;
 use alike::error::Error;
 use alike::judgments::Judgment;
 use alike::presentations::{self, Presentation};
@@ -139,7 +140,7 @@ pub(crate) fn run(args: &SimulateArgs, common: &Common) -> anyhow::Result<()> {
         concepts: &concepts,
         task: named.task,
         presentations: &asked,
-        part_rows: JudgeSection::default().part_rows,
+        part_rows: JudgeSection::default().part_rows_on(ExecutionProvider::Cpu),
         repeats: 1,
         existing: args.existing,
     };

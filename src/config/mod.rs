@@ -158,9 +158,9 @@ pub struct Model {
     /// How a GPU is used.
     #[serde(default)]
     pub gpu: Gpu,
-    /// New tokens in one pass.
-    #[serde(default = "default_batch_tokens")]
-    pub batch_tokens: usize,
+    /// New tokens in one pass; [`ExecutionProvider::batch_tokens`] unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_tokens: Option<usize>,
     /// How its answers are decided, where that is not `[judge]`'s: each decision is a respondent of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
@@ -175,18 +175,6 @@ pub struct Model {
     /// [`DEFAULT_COSINE_TEMPERATURE`]: crate::respondents::encoder::DEFAULT_COSINE_TEMPERATURE
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cosine_temperature: Option<f64>,
-}
-
-/// Passes of 544 and 1,088 tokens ran at 616 and 642 tokens/s with SmolLM2-135M on two cores: wider ones gain little there
-/// and cost memory.
-pub const DEFAULT_BATCH_TOKENS: usize = 1024;
-
-/// Prefixes are shared within a part: of 35,000 random triplets of the 128 concepts, parts of 1,024, 2,048 and 4,096 compute
-/// 1.04, 1.02 and 1.01 tokens for each distinct one. A part is what an interruption costs: over a minute on two cores.
-const DEFAULT_PART_ROWS: usize = 2048;
-
-fn default_batch_tokens() -> usize {
-    DEFAULT_BATCH_TOKENS
 }
 
 /// How a simulated subject answers.
@@ -414,7 +402,7 @@ impl Study {
             let found = format!("{:?} for {}", model.gpu.memory_gib, model.label);
             return wrong("models.gpu.memory_gib", found, "more than 0");
         }
-        if let Some(model) = self.models.iter().find(|m| m.batch_tokens == 0) {
+        if let Some(model) = self.models.iter().find(|m| m.batch_tokens == Some(0)) {
             return wrong("models.batch_tokens", format!("0 for {}", model.label), "1 or more");
         }
         self.embed.check()?;
