@@ -1,5 +1,6 @@
 //! Respondents other than language models.
 
+mod closeness;
 pub mod encoder;
 pub mod noise;
 pub mod simulated;

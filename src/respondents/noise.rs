@@ -2,7 +2,7 @@
 
 use faer::MatRef;
 
-use super::simulated::{Closeness, check_lapses, of_pairs};
+use super::closeness::{Closeness, of_pairs};
 use crate::error::{Error, Result};
 use crate::linalg::check_finite;
 use crate::odd_one_out::OddOneOut;
@@ -26,6 +26,14 @@ pub fn agreement_between_lapses(agreement: f64, lapses: f64, task: Task) -> Resu
         false => format!("above {coin} and below 1"),
     };
     Err(Error::Setting { field: "agreement".to_owned(), found: agreement.to_string(), expected })
+}
+
+/// Refuses shares of lapses that are none.
+pub(super) fn check_lapses(lapses: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&lapses) {
+        return Ok(());
+    }
+    Err(Error::Setting { field: "lapses".to_owned(), found: lapses.to_string(), expected: "0 to 1".to_owned() })
 }
 
 /// The noise at which a logistic subject is expected to agree with the noise-free order on a share of the triplets.

@@ -4,9 +4,10 @@ use faer::{Mat, MatRef};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::noise::temperature_for_agreement;
+use super::closeness::{Closeness, of_pairs};
+use super::noise::{check_lapses, temperature_for_agreement};
 use crate::error::{Error, Result};
-use crate::linalg::{check_finite, dist2, gram};
+use crate::linalg::check_finite;
 use crate::presentations::{Presentation, Task};
 use crate::seed::Streams;
 use crate::stats::{drawn, softmax};
@@ -91,32 +92,6 @@ impl ResponseModel {
             Self::Softmax { temperature } => Some((Closeness::DotProduct, temperature)),
             Self::CoinFlip => None,
         }
-    }
-}
-
-/// What makes two concepts close.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Closeness {
-    /// −d.
-    Distance,
-    /// −d².
-    SquaredDistance,
-    /// x_i · x_j.
-    DotProduct,
-}
-
-impl Closeness {
-    /// Of all pairs; `[n_concepts, n_concepts]`.
-    pub(super) fn within(self, reference: MatRef<'_, f64>) -> Mat<f64> {
-        let mut close = match self {
-            Self::Distance | Self::SquaredDistance => dist2(reference),
-            Self::DotProduct => return gram(reference),
-        };
-        let of_square = |square: f64| if matches!(self, Self::Distance) { -square.sqrt() } else { -square };
-        for j in 0..close.ncols() {
-            close.col_as_slice_mut(j).iter_mut().for_each(|value| *value = of_square(*value));
-        }
-        close
     }
 }
 
@@ -208,18 +183,6 @@ impl SimulatedSubject {
         let chosen = drawn(&p, self.streams.rng(key).random::<f64>());
         (p, chosen)
     }
-}
-
-pub(super) fn check_lapses(lapses: f64) -> Result<()> {
-    if (0.0..=1.0).contains(&lapses) {
-        return Ok(());
-    }
-    Err(Error::Setting { field: "lapses".to_owned(), found: lapses.to_string(), expected: "0 to 1".to_owned() })
-}
-
-/// Closeness of the pairs that speak for the options.
-pub(super) fn of_pairs(close: &Mat<f64>, pairs: &[[u32; 2]]) -> Vec<f64> {
-    pairs.iter().map(|[i, j]| close[(*i as usize, *j as usize)]).collect()
 }
 
 /// The probability of each option, from the closeness of its pair.
