@@ -102,7 +102,7 @@ pub(crate) fn fingerprint(choices: &Choices, settings: &FitSettings) -> Fingerpr
 }
 
 /// Raised whenever the same answers would give other coordinates.
-const FIT_VERSION: u32 = 1;
+const FIT_VERSION: u32 = 2;
 
 fn embed(
     choices: &Choices,

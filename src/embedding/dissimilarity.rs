@@ -1,8 +1,10 @@
 //! Dissimilarities u: functions of the squared distance, each a type so that loops are compiled for each.
 
+use super::elementary::{ln, ln_1p};
+
 /// A rising function of the squared distance.
-pub(super) trait Dissimilarity: Copy {
-    /// u and du/d(dist2), both finite for every finite `dist2` of 0 or more.
+pub(super) trait Dissimilarity: Copy + Send + Sync {
+    /// u and du/d(dist2), both finite for every finite `dist2` of 0 or more; without branches, for the loops' sake.
     fn at(self, dist2: f64) -> (f64, f64);
 }
 
@@ -19,7 +21,9 @@ impl Dissimilarity for Logarithm {
     #[inline(always)]
     fn at(self, dist2: f64) -> (f64, f64) {
         let shifted = self.mu + dist2;
-        if shifted > LOG_FLOOR { (shifted.ln(), 1.0 / shifted) } else { (LOG_FLOOR.ln(), 0.0) }
+        let above = shifted > LOG_FLOOR;
+        let argument = if above { shifted } else { LOG_FLOOR };
+        (ln(argument), if above { 1.0 / argument } else { 0.0 })
     }
 }
 
@@ -34,7 +38,7 @@ impl Dissimilarity for StudentLogarithm {
     fn at(self, dist2: f64) -> (f64, f64) {
         let half = 0.5 * (self.alpha + 1.0);
         // ln(α + dist2) would do for a difference, but loses digits where α is large.
-        (half * (dist2 / self.alpha).ln_1p(), half / (self.alpha + dist2))
+        (half * ln_1p(dist2 / self.alpha), half / (self.alpha + dist2))
     }
 }
 

@@ -4,6 +4,7 @@ pub mod accuracy;
 pub mod cross_validation;
 pub mod dimension;
 mod dissimilarity;
+mod elementary;
 mod link;
 pub mod loss;
 pub mod objective;
@@ -181,35 +182,51 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
         return Err(Error::TooFew { what: "concepts to embed".to_owned(), found: n_concepts, needed: 3 });
     }
     check_comparisons(n_concepts, comparisons)?;
-    let (heldout, train) = split_holdout(comparisons, settings.holdout, settings.seed);
+    let held_out = held_out(comparisons, settings.holdout, settings.seed);
     let table = match &settings.l2 {
         L2::Fixed(_) => vec![],
-        L2::CrossValidated { grid, folds } => cross_validation::scores(n_concepts, &train, settings, grid, *folds)?,
+        L2::CrossValidated { grid, folds } => {
+            cross_validation::scores(n_concepts, comparisons, &held_out, settings, grid, *folds)?
+        }
     };
     let l2 = match &settings.l2 {
         L2::Fixed(l2) => *l2,
         L2::CrossValidated { .. } => cross_validation::best(&table).expect("the grid was checked to hold a value"),
     };
-    let objective = Objective::new(settings.loss, l2, n_concepts, settings.dims, &train)?;
-    let judged = objective.judged();
+    // A side is told by its weights, not copied: comparisons may take most of the memory there is.
+    let side = |of_held_out: bool| {
+        let weight = |place: usize| if held_out[place] == of_held_out { comparisons[place].weight } else { 0.0 };
+        Objective::weighted(settings.loss, l2, n_concepts, settings.dims, comparisons, weight)
+    };
+    let objective = side(false)?;
     let starts = (0..settings.restarts as u64).into_par_iter();
-    let searches: Vec<(Vec<f64>, Descent)> =
-        starts.map(|start| search(objective.clone(), settings, start, RELATIVE_DECREASE)).collect();
+    let searches: Vec<(Vec<f64>, Descent)> = starts
+        .map(|start| {
+            let from = random_start(objective.judged(), settings, start);
+            search(&mut objective.clone(), from, settings, RELATIVE_DECREASE)
+        })
+        .collect();
     let (x, descent) = searches
         .into_iter()
         .min_by(|a, b| a.1.objective.total_cmp(&b.1.objective))
         .expect("settings were checked to ask for a start");
+    let judged = objective.judged().to_vec();
     let coordinates = centred_on_judged(MatRef::from_column_major_slice(&x, n_concepts, settings.dims), &judged);
 
-    let mut gradient = vec![0.0; x.len()];
-    let heldout_loss = match heldout.iter().any(|c| c.weight > 0.0) {
-        false => None,
-        true => {
-            Some(Objective::new(settings.loss, 0.0, n_concepts, settings.dims, &heldout)?.evaluate(&x, &mut gradient))
-        }
+    let mut unused = vec![0.0; x.len()];
+    let train_loss = objective.with_l2(0.0).evaluate(&x, &mut unused);
+    let heldout_loss = match side(true) {
+        Ok(heldout) => Some(heldout.with_l2(0.0).evaluate(&x, &mut unused)),
+        Err(Error::TooFew { .. }) => None,
+        Err(error) => return Err(error),
     };
-    let train_accuracy = triplet_accuracy(coordinates.as_ref(), &train)?;
-    let heldout_accuracy = triplet_accuracy(coordinates.as_ref(), &heldout)?;
+    let of_side = |of_held_out: bool| {
+        let of_side = comparisons.iter().zip(&held_out).filter(move |(_, held_out)| **held_out == of_held_out);
+        of_side.map(|(comparison, _)| comparison)
+    };
+    let train_accuracy = accuracy::accuracy_of(coordinates.as_ref(), of_side(false));
+    let heldout_accuracy = accuracy::accuracy_of(coordinates.as_ref(), of_side(true));
+    let n_heldout = held_out.iter().filter(|held_out| **held_out).count();
     let share = |accuracy: Accuracy| accuracy.share.is_finite().then_some(accuracy.share);
     let mut record = FitRecord {
         loss: settings.loss,
@@ -217,10 +234,10 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
         dims: settings.dims,
         n_concepts,
         n_never_judged: judged.iter().filter(|&&judged| !judged).count(),
-        n_train: train.len(),
-        n_heldout: heldout.len(),
+        n_train: comparisons.len() - n_heldout,
+        n_heldout,
         objective: descent.objective,
-        train_loss: objective.with_l2(0.0).evaluate(&x, &mut gradient),
+        train_loss,
         gradient_norm: descent.gradient_norm,
         n_iterations: descent.n_iterations,
         n_evaluations: descent.n_evaluations,
@@ -243,8 +260,16 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
 /// A triplet is held out when the uniform number of its own random stream is below `holdout`: the side of a triplet
 /// does not depend on what else is in the data, nor on the data's order.
 pub fn split_holdout(comparisons: &[Comparison], holdout: f64, seed: u64) -> (Vec<Comparison>, Vec<Comparison>) {
+    let sides = held_out(comparisons, holdout, seed);
+    let side = |side: bool| comparisons.iter().zip(&sides).filter(move |(_, s)| **s == side).map(|(c, _)| *c).collect();
+    (side(true), side(false))
+}
+
+/// For each comparison, whether [`split_holdout`] holds it out.
+fn held_out(comparisons: &[Comparison], holdout: f64, seed: u64) -> Vec<bool> {
     let streams = Streams::new(seed, "holdout");
-    comparisons.iter().partition(|c| streams.rng(c.triplet.cast_unsigned()).random::<f64>() < holdout)
+    let draw = |c: &Comparison| holdout > 0.0 && streams.rng(c.triplet.cast_unsigned()).random::<f64>() < holdout;
+    comparisons.par_iter().with_min_len(1 << 12).map(draw).collect()
 }
 
 /// A fit has arrived when iterations lower its objective by no more than this share. Ten times less changes alignments
@@ -252,17 +277,25 @@ pub fn split_holdout(comparisons: &[Comparison], holdout: f64, seed: u64) -> (Ve
 /// the evaluations.
 const RELATIVE_DECREASE: f64 = 1e-7;
 
-/// One descent from the random start with the given number: standard normal coordinates, concepts never judged at zero.
-fn search(mut objective: Objective, settings: &FitSettings, start: u64, relative_decrease: f64) -> (Vec<f64>, Descent) {
+/// Standard normal coordinates of the start with the given number; concepts never judged are at zero.
+fn random_start(judged: &[bool], settings: &FitSettings, start: u64) -> Vec<f64> {
     let mut rng = Streams::new(settings.seed, "restart").rng(start);
-    let judged = objective.judged();
-    let mut coordinate = |i: usize| {
+    let coordinate = |i: usize| {
         let draw = standard_normal(&mut rng);
         if judged[i % judged.len()] { draw } else { 0.0 }
     };
-    let x = (0..judged.len() * settings.dims).map(&mut coordinate).collect();
+    (0..judged.len() * settings.dims).map(coordinate).collect()
+}
+
+/// One descent.
+fn search(
+    objective: &mut Objective,
+    from: Vec<f64>,
+    settings: &FitSettings,
+    relative_decrease: f64,
+) -> (Vec<f64>, Descent) {
     let limits = Limits { max_evaluations: settings.max_evaluations, relative_decrease, ..Limits::default() };
-    minimize(|x, gradient| objective.evaluate(x, gradient), x, &limits)
+    minimize(|x, gradient| objective.evaluate(x, gradient), from, &limits)
 }
 
 /// The coordinates with the mean of the judged rows at zero, and the other rows there.

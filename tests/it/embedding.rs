@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 use alike::alignment::Measure;
-use alike::embedding::{Comparison, FitSettings, L2, Loss, fit, objective::Objective, split_holdout, triplet_accuracy};
+use alike::embedding::objective::{Layout, Objective};
+use alike::embedding::{Comparison, FitSettings, L2, Loss, fit, split_holdout, triplet_accuracy};
 use alike::optimize::{Limits, minimize};
 use alike::respondents::{ResponseModel, tau_for_agreement};
 use faer::{Mat, MatRef};
@@ -180,8 +181,28 @@ fn a_fit_has_the_same_bits_on_any_number_of_threads_and_in_any_order() {
     };
     let once = run(&answers, 1);
     assert_eq!(once, run(&answers, 2));
+    assert_eq!(once, run(&answers, 8));
     answers.reverse();
     assert_eq!(once, run(&answers, 1));
+}
+
+/// Sets that one evaluation shares among threads, in both layouts.
+#[test]
+fn large_sets_have_the_same_bits_on_any_number_of_threads() {
+    for (n, n_triplets, layout) in [(600, 40_000, Layout::Dense), (2_000, 120_000, Layout::Pairs)] {
+        let answers = answered(cloud(n, 4, 5).as_ref(), ResponseModel::NoiseFree, n_triplets, 5);
+        let objective = Objective::new(Loss::LogisticDistance, 1e-3, n, 4, &answers).unwrap();
+        assert_eq!(objective.layout(), layout);
+        let run = |n_threads| {
+            let (mut objective, limits) = (objective.clone(), Limits { max_evaluations: 6, ..Limits::default() });
+            let from = flat(cloud(n, 4, 6).as_ref());
+            on_threads(n_threads, || minimize(|x, gradient| objective.evaluate(x, gradient), from, &limits))
+        };
+        let once = run(1);
+        assert_eq!(once.1.n_evaluations, 6);
+        assert_eq!(once, run(2));
+        assert_eq!(once, run(8));
+    }
 }
 
 #[test]
