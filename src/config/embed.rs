@@ -26,6 +26,8 @@ pub struct EmbedSection {
     /// Column with the probability of the first option, as target instead of the choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_column: Option<String>,
+    /// Refits of triplets drawn again with replacement, beside every embedding.
+    pub bootstrap: u32,
 }
 
 impl Default for EmbedSection {
@@ -38,6 +40,7 @@ impl Default for EmbedSection {
             holdout: 0.2,
             restarts: 1,
             soft_column: None,
+            bootstrap: 0,
         }
     }
 }

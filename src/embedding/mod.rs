@@ -1,6 +1,7 @@
 //! Ordinal embedding: coordinates whose distances explain which option each anchor was judged to be more like.
 
 pub mod accuracy;
+pub mod bootstrap;
 pub mod cross_validation;
 pub mod dimension;
 mod dissimilarity;
@@ -154,7 +155,8 @@ pub struct Fit {
 ///
 /// # Errors
 /// [`Error::Setting`], [`Error::ShapeMismatch`] or [`Error::NotFinite`] for settings or comparisons that make no sense,
-/// [`Error::TooFew`] for fewer than three concepts or when nothing is left to train on
+/// [`Error::TooFew`] for fewer than three concepts or when nothing is left to train on, [`Error::NotFinite`] when the
+/// objective left the range of numbers
 ///
 /// ```
 /// use alike::embedding::{Comparison, FitSettings, fit};
@@ -210,6 +212,9 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
         .into_iter()
         .min_by(|a, b| a.1.objective.total_cmp(&b.1.objective))
         .expect("settings were checked to ask for a start");
+    if !descent.objective.is_finite() {
+        return Err(Error::NotFinite { what: format!("the objective after {} evaluations", descent.n_evaluations) });
+    }
     let judged = objective.judged().to_vec();
     let coordinates = centred_on_judged(MatRef::from_column_major_slice(&x, n_concepts, settings.dims), &judged);
 
@@ -324,6 +329,14 @@ fn notes(record: &FitRecord, holdout: f64) -> Vec<String> {
     }
     if !record.converged {
         notes.push(format!("the fit did not converge ({:?} after {} evaluations)", record.stop, record.n_evaluations));
+    }
+    if record.train_accuracy.is_none() {
+        notes.push("no training comparison has a side (every target is one half): positions mean nothing".to_owned());
+    }
+    if record.l2 == 0.0 && record.train_accuracy == Some(1.0) {
+        notes.push(
+            "every training comparison is reproduced and there is no penalty: nothing bounds the coordinates, whose scale is where the search stopped".to_owned(),
+        );
     }
     if holdout > 0.0 && record.heldout_accuracy.is_none() {
         notes.push("no comparison with a side was held out: there is no held-out accuracy".to_owned());

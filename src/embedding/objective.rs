@@ -73,6 +73,9 @@ pub enum Layout {
 /// concepts, 800,000 triplets) and half as fast at 18 (100,000 triplets); `cargo bench --bench mathematics` has both.
 const PAIRS_CROSSOVER: usize = 8;
 
+/// So many pairs take less time than to find out which of them occur.
+const FEW_PAIRS: usize = 1 << 15;
+
 /// Entries and terms of a block: some hundred microseconds, and an anchor's part of the matrices stays in the cache.
 const BLOCK_WORK: usize = 1 << 17;
 
@@ -105,9 +108,14 @@ impl Objective {
         if terms.len() == 0 {
             return Err(Error::TooFew { what: "comparisons with a weight".to_owned(), found: 0, needed: 1 });
         }
-        let pairs = Pairs::of(&terms);
-        let dense = n_concepts.saturating_mul(n_concepts) <= PAIRS_CROSSOVER * pairs.len();
-        let lists = if dense { Lists::Dense } else { Lists::Pairs(pairs.number(&mut terms)) };
+        let n_all = n_concepts.saturating_mul(n_concepts);
+        let lists = if n_all <= FEW_PAIRS {
+            Lists::Dense
+        } else {
+            let pairs = Pairs::of(&terms);
+            let dense = n_all <= PAIRS_CROSSOVER * pairs.len();
+            if dense { Lists::Dense } else { Lists::Pairs(pairs.number(&mut terms)) }
+        };
         Ok(Self { loss, l2, n_dims, data: Arc::new(Data::new(terms, lists)), coefficients: vec![] })
     }
 

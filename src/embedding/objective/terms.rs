@@ -84,11 +84,9 @@ impl Terms {
 
     /// Adds the terms of the next anchor.
     fn push(&mut self, answers: &mut [Term]) {
-        let options = |t: &Term| (t.first, t.second);
-        answers.sort_unstable_by(|a, b| {
-            let answer = a.p_first.total_cmp(&b.p_first).then(a.weight.total_cmp(&b.weight));
-            options(a).cmp(&options(b)).then(answer)
-        });
+        let options = |t: &Term| (u64::from(t.first) << 32) | u64::from(t.second);
+        // Numbers of 0 or more are in the order of their bits, which compare faster.
+        answers.sort_unstable_by_key(|t| (options(t), t.p_first.to_bits(), t.weight.to_bits()));
         for same in answers.chunk_by(|a, b| options(a) == options(b)) {
             let mut term = same[0];
             if same.len() > 1 {
