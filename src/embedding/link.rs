@@ -1,5 +1,7 @@
 //! Links ℓ: what a difference of dissimilarities costs, each a type so that the loop over terms is compiled for each.
 
+use faer::traits::pulp::Simd;
+
 use super::elementary::{exp_of_negative, ln};
 use crate::linalg::dot;
 
@@ -9,7 +11,7 @@ pub(super) const CHUNK: usize = 256;
 /// A cost of z, for runs of at most [`CHUNK`] terms.
 pub(super) trait Link: Copy + Send + Sync {
     /// Σ w (p ℓ(z) + (1 − p) ℓ(−z)); leaves w (p ℓ′(z) − (1 − p) ℓ′(−z)) in the place of z.
-    fn cost(self, z: &mut [f64], p_first: &[f64], weight: &[f64]) -> f64;
+    fn cost<S: Simd>(self, z: &mut [f64], p_first: &[f64], weight: &[f64]) -> f64;
 }
 
 /// ℓ(z) = ln(1 + e^z), so that a term is softplus(z) − (1 − p) z.
@@ -18,13 +20,13 @@ pub(super) struct Logistic;
 
 impl Link for Logistic {
     #[inline(always)]
-    fn cost(self, z: &mut [f64], p_first: &[f64], weight: &[f64]) -> f64 {
+    fn cost<S: Simd>(self, z: &mut [f64], p_first: &[f64], weight: &[f64]) -> f64 {
         let (mut factors, mut linear) = ([1.0; CHUNK], [0.0; CHUNK]);
         let (factors, linear) = (&mut factors[..z.len()], &mut linear[..z.len()]);
         for ((z, (p_first, weight)), (factor, linear)) in
             z.iter_mut().zip(p_first.iter().zip(weight)).zip(factors.iter_mut().zip(linear.iter_mut()))
         {
-            let small = exp_of_negative(-z.abs()); // in (0, 1]: neither branch below can overflow
+            let small = exp_of_negative::<S>(-z.abs()); // in (0, 1]: neither branch below can overflow
             let off = 1.0 - p_first;
             *factor = 1.0 + small;
             *linear = if *z > 0.0 { *z } else { 0.0 } - off * *z;
@@ -33,9 +35,9 @@ impl Link for Logistic {
         }
         // Σ w ln(1 + small) is w ln Π(1 + small) where the weights are equal: one logarithm for all of them.
         let logarithms = if weight.iter().all(|w| *w == weight[0]) {
-            weight.first().map_or(0.0, |w| w * ln(product(factors)))
+            weight.first().map_or(0.0, |w| w * ln::<S>(product(factors)))
         } else {
-            factors.iter_mut().for_each(|factor| *factor = ln(*factor));
+            factors.iter_mut().for_each(|factor| *factor = ln::<S>(*factor));
             dot(weight, factors)
         };
         dot(weight, linear) + logarithms
@@ -64,7 +66,7 @@ pub(super) struct Hinge {
 
 impl Link for Hinge {
     #[inline(always)]
-    fn cost(self, z: &mut [f64], p_first: &[f64], weight: &[f64]) -> f64 {
+    fn cost<S: Simd>(self, z: &mut [f64], p_first: &[f64], weight: &[f64]) -> f64 {
         let slope = |excess: f64| if excess > 0.0 { 1.0 } else { 0.0 };
         each(z, p_first, weight, |z, p_first| {
             let (p_second, short, over) = (1.0 - p_first, self.margin + z, self.margin - z);
@@ -82,7 +84,7 @@ pub(super) struct SquaredHinge {
 
 impl Link for SquaredHinge {
     #[inline(always)]
-    fn cost(self, z: &mut [f64], p_first: &[f64], weight: &[f64]) -> f64 {
+    fn cost<S: Simd>(self, z: &mut [f64], p_first: &[f64], weight: &[f64]) -> f64 {
         each(z, p_first, weight, |z, p_first| {
             let (p_second, short, over) = (1.0 - p_first, positive(self.margin + z), positive(self.margin - z));
             let cost = p_first * short * short + p_second * over * over;

@@ -301,10 +301,10 @@ impl<U: Dissimilarity, L: Link> WithSimd for Losses<'_, U, L> {
             let entries = &mut coefficients[done..done + n_entries];
             done += n_entries;
             for ((entry, value), slope) in entries.iter_mut().zip(&mut values).zip(&mut slopes) {
-                (*value, *slope) = u.at(*entry);
+                (*value, *slope) = u.at::<S>(*entry);
                 *entry = 0.0;
             }
-            total += add_up_terms(&data.terms, anchor, link, &values[..n_entries], entries);
+            total += add_up_terms::<S>(&data.terms, anchor, link, &values[..n_entries], entries);
             entries.iter_mut().zip(&slopes).for_each(|(entry, slope)| *entry *= slope);
         }
         total
@@ -313,7 +313,7 @@ impl<U: Dissimilarity, L: Link> WithSimd for Losses<'_, U, L> {
 
 /// Σ w (p ℓ(z) + (1 − p) ℓ(−z)) over the terms of an anchor; adds their derivatives by u to the coefficients.
 #[inline(always)]
-fn add_up_terms(terms: &Terms, anchor: usize, link: impl Link, u: &[f64], coefficients: &mut [f64]) -> f64 {
+fn add_up_terms<S: Simd>(terms: &Terms, anchor: usize, link: impl Link, u: &[f64], coefficients: &mut [f64]) -> f64 {
     let (mut z, mut p_first, mut weight) = ([0.0; CHUNK], [0.0; CHUNK], [0.0; CHUNK]);
     let mut total = 0.0;
     let all = terms.of(anchor);
@@ -326,7 +326,7 @@ fn add_up_terms(terms: &Terms, anchor: usize, link: impl Link, u: &[f64], coeffi
         }
         terms.p_first.copy(chunk.clone(), p_first);
         terms.weight.copy(chunk.clone(), weight);
-        total += link.cost(z, p_first, weight);
+        total += link.cost::<S>(z, p_first, weight);
         for (derivative, (first, second)) in z.iter().zip(options()) {
             coefficients[*first as usize] += derivative;
             coefficients[*second as usize] -= derivative;
