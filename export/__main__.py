@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from . import ExportError, say
-from .architectures import PRECISIONS, STYLES
+from .architectures import FLOATS, PRECISIONS, STYLES
 
 
 def main() -> int:
@@ -50,12 +50,14 @@ def convert_command(words: list[str]) -> None:
     path = Path(options.model)
     # Imported late so that --help and a wrong command line answer at once.
     if path.suffix == ".gguf" or path.is_file():
-        if options.precision != "fp32" or options.chat_template:
-            flag = "--chat-template" if options.chat_template else f"--precision {options.precision}"
-            raise ExportError(f"{flag} is for Hugging Face folders; GGUF files become fp32 with the template they hold")
+        refused = [f"--precision {options.precision}"] if options.precision not in FLOATS else []
+        refused += ["--chat-template"] if options.chat_template else []
+        if refused:
+            raise ExportError(f"{refused[0]} is for Hugging Face folders; GGUF files become {', '.join(FLOATS)} with the "
+                              "template they hold")
         from .from_gguf import convert
 
-        convert(path, options.out, options.layout, options.check, options.force, options.style)
+        convert(path, options.out, options.layout, options.check, options.force, options.style, options.precision)
     else:
         from .from_folder import convert_folder
 

@@ -5,7 +5,8 @@ from enum import StrEnum
 
 from . import ExportError
 
-PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int4")
+FLOATS = ("fp32", "fp16", "bf16")  # of a whole graph
+PRECISIONS = (*FLOATS, "int8", "int4")
 STYLES = ("chat", "plain", "base")
 
 

@@ -67,13 +67,14 @@ def write_record(record: dict, folder: Path, files: Iterable[Path]) -> None:
 
 
 def record_of(checkpoint: Checkpoint, layout: str, source_sha256: str, check: dict | None,
-              exporter: dict = {"name": "gguf", "version": __version__}, style: str | None = None) -> dict:
+              exporter: dict = {"name": "gguf", "version": __version__}, style: str | None = None,
+              precision: str = "fp32") -> dict:
     """What alike.json says of a GGUF export, beside its files. `style`: what the file suggests, if left out."""
     sizes = checkpoint.sizes
     return {
         "layout": layout,
         "architecture": checkpoint.architecture,
-        "precision": "fp32",
+        "precision": precision,
         "style": style or ("chat" if checkpoint.has_setting("tokenizer.chat_template") else "base"),
         "source": {"file": checkpoint.path.name, "sha256": source_sha256},
         "ingredients": {

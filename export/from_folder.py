@@ -11,7 +11,7 @@ import onnx
 from . import ExportError, __version__, say
 from .architectures import Architecture, Exporter, choose
 from .built import write_built
-from .check import MAX_LOGIT_DIFFERENCE, check_model, check_sequences, open_session
+from .check import MAX_LOGIT_DIFFERENCE, check_model, check_sequences, not_run, open_session, say_check
 from .folder import appearing, is_complete, write_json, write_record
 from .ingredients import ingredients_of, standard_config
 from .load import load_model, naming, quietly, require_torch
@@ -54,17 +54,6 @@ def convert_folder(model: str, out: Path, layout: str = "scoring", precision: st
                   "style": style or own_style, "source": {"folder": source.name, "sha256": digest}, **record}
         write_record(record, draft, draft.iterdir())
     say(f"wrote {out} in {time.monotonic() - start:.0f} s")
-
-
-def say_check(result: dict | None, precision: str) -> None:
-    if result is None:
-        say("not compared with anything")
-    elif "not_run" in result:
-        say(f"not compared: {result['not_run']}")
-    else:
-        limit = "no limit in this precision" if result["limit"] is None else f"limit {result['limit']:.0e}"
-        say(f"{precision}: logits differ by {result['max_abs_logit_difference']:.1e} at most ({limit}), "
-            f"over {result['positions']} positions")
 
 
 def _build(source: Source, architecture: Architecture, draft: Path, layout, precision, trust_remote_code, check):
@@ -111,9 +100,7 @@ def _trace(source: Source, architecture: Architecture, draft: Path, layout, prec
         try:
             session = open_session(path)
         except ExportError as error:
-            if precision != "bf16" or "NOT_IMPLEMENTED" not in str(error):
-                raise
-            return {"not_run": f"{error} (its CPU provider lacks kernels for bf16)"}
+            return not_run(error, precision)
         result = check_model(lambda ids: expected, vocab_size, layout, session, trees, limit)
         return {"reference": f"transformers {version('transformers')} in float32, each sequence whole", **result}
 

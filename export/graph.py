@@ -8,6 +8,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from .gguf_reader import Checkpoint, Sizes
 from .onnx_graph import BOOL, F32, I64, Graph
+from .precision import FLOAT_TYPES
 
 OPSET = 23  # the first with Attention, RMSNormalization and RotaryEmbedding
 PAGE_BYTES = 4096  # alignment that lets a runtime map the data file instead of copying it
@@ -16,27 +17,30 @@ PAGE_BYTES = 4096  # alignment that lets a runtime map the data file instead of 
 class DecoderGraph(Graph):
     """Weights go straight to the data file, so that only one is in memory at a time."""
 
-    def __init__(self, data_file):
+    def __init__(self, data_file, precision="fp32"):
         super().__init__(ModelProto(opset_import=[helper.make_opsetid("", OPSET)]))
         self._data_file = data_file
+        self.float = FLOAT_TYPES[precision]
 
-    def weight(self, name, array):
-        """A float32 weight, written to the data file at the next page."""
-        array = np.ascontiguousarray(array, dtype=np.float32)
+    def weight(self, name, array, dtype=None):
+        """A weight in the graph's precision, or in another type, written to the data file at the next page."""
+        dtype = self.float if dtype is None else dtype
+        array = np.ascontiguousarray(array, dtype=helper.tensor_dtype_to_np_dtype(dtype))
         self._data_file.write(b"\0" * (-self._data_file.tell() % PAGE_BYTES))
         place = {"location": Path(self._data_file.name).name, "offset": self._data_file.tell(), "length": array.nbytes}
-        self._data_file.write(array.data)
-        tensor = TensorProto(name=name, dims=array.shape, data_type=F32, data_location=TensorProto.EXTERNAL)
+        self._data_file.write(array.tobytes())
+        tensor = TensorProto(name=name, dims=array.shape, data_type=dtype, data_location=TensorProto.EXTERNAL)
         for key, value in place.items():
             tensor.external_data.add(key=key, value=str(value))
         self.initializers[name] = tensor
         return name
 
 
-def write_model(checkpoint: Checkpoint, path: Path) -> None:
-    """Writes `path`, and the weights beside it in `path` + `.data`."""
+def write_model(checkpoint: Checkpoint, path: Path, precision: str = "fp32") -> None:
+    """Writes `path`, and the weights beside it in `path` + `.data`; everything between them is in that precision, but for
+    rotary angles and logits, which are in float32."""
     with open(f"{path}.data", "wb") as data_file:
-        graph = DecoderGraph(data_file)
+        graph = DecoderGraph(data_file, precision)
         _add_decoder(graph, checkpoint)
     checkpoint.refuse_unread()
     path.write_bytes(graph.to_model().SerializeToString())
@@ -50,7 +54,7 @@ def _add_decoder(g: DecoderGraph, checkpoint: Checkpoint) -> None:
     keep = g.input("attention_mask", I64, ["batch", "past + seq"])
     position_ids = g.input("position_ids", I64, ["batch", "seq"])
     shape = ["batch", sizes.kv_heads, "past", sizes.head_dim]
-    cache = [tuple(g.input(f"past_key_values.{i}.{half}", F32, shape) for half in ("key", "value"))
+    cache = [tuple(g.input(f"past_key_values.{i}.{half}", g.float, shape) for half in ("key", "value"))
              for i in range(sizes.layers)]
 
     past_len = g.shape(cache[0][0], 2, 3)
@@ -74,15 +78,19 @@ def _add_decoder(g: DecoderGraph, checkpoint: Checkpoint) -> None:
     g.output("logits", F32, ["batch", "seq", sizes.vocab_size])
     for i in range(sizes.layers):
         for half in ("key", "value"):
-            g.output(f"present.{i}.{half}", F32, ["batch", sizes.kv_heads, "past + seq", sizes.head_dim])
+            g.output(f"present.{i}.{half}", g.float, ["batch", sizes.kv_heads, "past + seq", sizes.head_dim])
 
 
 def _rotary_tables(g, sizes: Sizes, position_ids):
     """cos and sin, `[batch, seq, head_dim / 2]`, computed for the positions at hand instead of stored."""
     exponents = np.arange(0, sizes.head_dim, 2, dtype=np.float32) / np.float32(sizes.head_dim)
-    frequencies = g.weight("rotary_frequencies", 1.0 / np.float32(sizes.rope_theta) ** exponents)
+    frequencies = g.weight("rotary_frequencies", 1.0 / np.float32(sizes.rope_theta) ** exponents, F32)
     angles = g.op("Mul", g.op("Unsqueeze", g.op("Cast", position_ids, to=F32), g.ints(2)), frequencies)
-    return g.op("Cos", angles), g.op("Sin", angles)
+    return _in_precision(g, g.op("Cos", angles)), _in_precision(g, g.op("Sin", angles))
+
+
+def _in_precision(g, value):
+    return value if g.float == F32 else g.op("Cast", value, to=g.float)
 
 
 def _attention(g, checkpoint, i, hidden, rotary, mask, past):
@@ -108,9 +116,13 @@ def _mlp(g, checkpoint, i, hidden):
 def _head(g, checkpoint, hidden, embedding):
     """Logits. A tied model stores its embedding once; the runtime turns it at load, and runs at the same speed."""
     normed = _norm(g, checkpoint, "output_norm.weight", hidden)
-    if not checkpoint.sizes.tied_embeddings:
-        return _linear(g, checkpoint, "output.weight", normed, out="logits")
-    return g.op("MatMul", normed, g.op("Transpose", embedding, perm=[1, 0]), out="logits")
+    out = "logits" if g.float == F32 else 1
+    if checkpoint.sizes.tied_embeddings:
+        logits = g.op("MatMul", normed, g.op("Transpose", embedding, perm=[1, 0]), out=out)
+    else:
+        logits = _linear(g, checkpoint, "output.weight", normed, out=out)
+    if g.float != F32:
+        g.op("Cast", logits, to=F32, out="logits")
 
 
 def _norm(g, checkpoint, name, hidden):

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import onnx
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from . import ExportError
 from .load import quietly
 from .onnx_graph import Graph
 
+FLOAT_TYPES = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 BITS = {"int8": 8, "int4": 4}
 BLOCK = 32  # weights that share a scale and a zero point
 

@@ -18,7 +18,7 @@
 //!
 //! let question = Question { prompt: vec![1, 2, 3], source_len: 0, options: vec![vec![7], vec![8, 9]], closed: false };
 //! let questions = [question];
-//! let plan = Plan::new(&questions, Reuse::Trie, Strategy::Tree, Budget { batch_tokens: 64, cache_tokens: 1024 });
+//! let plan = Plan::new(&questions, Reuse::Trie, Strategy::Tree, Budget { batch_tokens: 64, cache_tokens: 1024, pass_tokens: 30 });
 //! let evaluation = evaluate(&mut ScriptedModel::new(16), &plan, |_| {})?;
 //! let steps = [0, 1].map(|option: usize| &evaluation.log_probs[plan.slots[0][option].clone()]);
 //! let scores = ChoiceScores::new(&questions[0], &steps);

@@ -112,7 +112,13 @@ pub fn exhaustive(n_concepts: usize, counterbalance: bool, seed: u64) -> Vec<Odd
     ordered(0..count(n_concepts), n_concepts, counterbalance, seed)
 }
 
-fn ordered(ids: impl Iterator<Item = i64>, n_concepts: usize, counterbalance: bool, seed: u64) -> Vec<OddOneOut> {
+/// The triplets of some ids, in an order of options that each id draws for itself. Sorted.
+pub(crate) fn ordered(
+    ids: impl Iterator<Item = i64>,
+    n_concepts: usize,
+    counterbalance: bool,
+    seed: u64,
+) -> Vec<OddOneOut> {
     let orders = Streams::new(seed, "odd-one-out order");
     let mut triplets = Vec::new();
     for id in ids {

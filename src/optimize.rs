@@ -1,5 +1,8 @@
 //! Batch L-BFGS with a strong-Wolfe line search.
 
+pub mod adam;
+pub mod bounded;
+
 use std::collections::VecDeque;
 
 use faer::traits::pulp::{Arch, Simd, WithSimd};

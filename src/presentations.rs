@@ -210,6 +210,14 @@ pub fn exhaustive(task: Task, n_concepts: usize, counterbalance: bool, seed: u64
     }
 }
 
+/// The triplets of some ids, each in the order that [`random`] and [`exhaustive`] would show it in under that seed. Sorted.
+pub fn of_ids(task: Task, ids: impl Iterator<Item = i64>, n_concepts: usize, seed: u64) -> Vec<Presentation> {
+    match task {
+        Task::Anchored => all(triplets::ordered(ids, n_concepts, false, seed), Presentation::Anchored),
+        Task::OddOneOut => all(odd_one_out::ordered(ids, n_concepts, false, seed), Presentation::OddOneOut),
+    }
+}
+
 fn all<T>(drawn: Vec<T>, asked: fn(T) -> Presentation) -> Vec<Presentation> {
     drawn.into_iter().map(asked).collect()
 }

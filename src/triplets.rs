@@ -101,7 +101,13 @@ pub fn exhaustive(n_concepts: usize, counterbalance: bool, seed: u64) -> Vec<Tri
     ordered(0..count(n_concepts), n_concepts, counterbalance, seed)
 }
 
-fn ordered(ids: impl Iterator<Item = i64>, n_concepts: usize, counterbalance: bool, seed: u64) -> Vec<Triplet> {
+/// The triplets of some ids, in an order of options that each id draws for itself. Sorted.
+pub(crate) fn ordered(
+    ids: impl Iterator<Item = i64>,
+    n_concepts: usize,
+    counterbalance: bool,
+    seed: u64,
+) -> Vec<Triplet> {
     let coins = Streams::new(seed, "order");
     let mut triplets = Vec::new();
     for id in ids {

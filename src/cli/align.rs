@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use alike::alignment::Measure;
-use alike::alignment::ceiling::{Ceiling, chance, matched_ceiling};
+use alike::alignment::ceiling::{Ceiling, chances, described, matched_ceilings};
+use alike::alignment::{Measure, PermutationNull};
 use alike::concepts::Concepts;
-use alike::embedding::FitSettings;
+use alike::embedding::Fitting;
 use alike::error::Error;
 use alike::reference::Reference;
 use alike::store::alignment::AlignmentRow;
@@ -155,7 +155,7 @@ fn variant(measure: Measure) -> &'static str {
 }
 
 /// Raised whenever the same embeddings would give other numbers.
-pub(crate) const ALIGN_VERSION: u32 = 1;
+pub(crate) const ALIGN_VERSION: u32 = 2;
 
 /// What the alignment of one fit needs.
 pub(crate) struct Fitted<'a> {
@@ -163,7 +163,7 @@ pub(crate) struct Fitted<'a> {
     pub(crate) fit: &'a str,
     pub(crate) path: &'a Path,
     pub(crate) choices: &'a Choices,
-    pub(crate) settings: FitSettings,
+    pub(crate) settings: Fitting,
 }
 
 /// All measures of one fit, beside its ceiling and chance under the same fit.
@@ -180,12 +180,20 @@ pub(crate) fn align_fit(
     let human = reference.coordinates.as_ref();
     let mut table = Vec::new();
     for measure in Measure::DEFAULTS {
-        let null = measure.permutation_null(human, rows.as_ref(), permutations.max(1), seed)?;
-        let of = |bound: &Option<Ceiling>| {
-            bound.as_ref().map(|bound| measure.value(human, bound.coordinates.as_ref())).transpose()
+        let null = match nothing_left(rows.as_ref()) {
+            true => PermutationNull { value: 0.0, mean: 0.0, p: 1.0, draws: vec![] },
+            false => measure.permutation_null(human, rows.as_ref(), permutations.max(1), seed)?,
+        };
+        let value = |subject: &Ceiling| match nothing_left(subject.coordinates.as_ref()) {
+            true => Ok(0.0),
+            false => measure.value(human, subject.coordinates.as_ref()),
+        };
+        let of = |subjects: &[Ceiling]| -> alike::Result<Option<Spread>> {
+            let values: alike::Result<Vec<f64>> = subjects.iter().map(value).collect();
+            values.map(|values| Spread::of(&values))
         };
         let (ceiling, chance) = (of(&bounds.ceiling)?, of(&bounds.chance)?);
-        let normalise = |(ceiling, chance): (f64, f64)| (null.value - chance) / (ceiling - chance);
+        let normalise = |(ceiling, chance): (Spread, Spread)| (null.value - chance.mean) / (ceiling.mean - chance.mean);
         table.push(AlignmentRow {
             respondent: fitted.label.to_owned(),
             fit: fitted.fit.to_owned(),
@@ -195,8 +203,13 @@ pub(crate) fn align_fit(
             value: null.value,
             null_mean: Some(null.mean),
             p: Some(null.p),
-            ceiling,
-            chance,
+            ceiling: ceiling.map(|of| of.mean),
+            ceiling_lo: ceiling.map(|of| of.lo),
+            ceiling_hi: ceiling.map(|of| of.hi),
+            ceiling_match: ceiling.map(|_| described(&bounds.ceiling)),
+            chance: chance.map(|of| of.mean),
+            chance_lo: chance.map(|of| of.lo),
+            chance_hi: chance.map(|of| of.hi),
             normalised: ceiling.zip(chance).map(normalise),
             n: rows.nrows(),
             ..AlignmentRow::default()
@@ -205,17 +218,37 @@ pub(crate) fn align_fit(
     Ok(table)
 }
 
+/// Whether no dimension of a sparse fit survived: there is nothing to align, and every measure is taken as zero.
+fn nothing_left(rows: faer::MatRef<'_, f64>) -> bool {
+    rows.norm_max() == 0.0
+}
+
+/// Some subjects' values of a measure.
+#[derive(Clone, Copy)]
+struct Spread {
+    mean: f64,
+    lo: f64,
+    hi: f64,
+}
+
+impl Spread {
+    fn of(values: &[f64]) -> Option<Self> {
+        let (lo, hi) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(*v), hi.max(*v)));
+        (!values.is_empty()).then(|| Self { mean: alike::stats::mean(values), lo, hi })
+    }
+}
+
 /// The simulated subjects that a fit stands between.
 #[derive(Default)]
 struct Bounds {
-    /// As accurate as the fit, with the reference's geometry. A fit that does not predict held-out answers has none: a
-    /// subject as accurate as that is a coin.
-    ceiling: Option<Ceiling>,
-    /// A coin.
-    chance: Option<Ceiling>,
+    /// As accurate as the fit, with the reference's geometry. There are none of a fit that does not predict held-out answers
+    /// (a subject as accurate as that is a coin), or for which none were held out.
+    ceiling: Vec<Ceiling>,
+    /// Coins.
+    chance: Vec<Ceiling>,
 }
 
-/// Standard errors by which a fit's held-out accuracy must exceed one half to count as predicting.
+/// Standard errors by which a fit's held-out accuracy must exceed a coin's to count as predicting.
 const PREDICTS_SE: f64 = 3.0;
 
 impl Bounds {
@@ -227,18 +260,18 @@ impl Bounds {
         }
         let number = |name: &str| embedding.fit[name].as_f64();
         // The penalty of the fit itself: left to choose their own, a subject and above all a coin would be fitted differently.
-        let settings = fitted.settings.with_l2(number("l2").unwrap_or_default());
+        let penalty = number("l2").or_else(|| number("lambda")).unwrap_or_default();
+        let settings = fitted.settings.with_penalty(penalty);
         // Another seed than the study's own simulated subjects, which would otherwise be compared with themselves.
         let seed = seed.wrapping_add(1);
-        let standard_error = asked.coin_variance(number("n_heldout").unwrap_or_default().max(1.0)).sqrt();
-        let predicts = |accuracy: &f64| accuracy - 0.5 > PREDICTS_SE * standard_error;
+        let (coin, variance) = settings.coin_accuracy(asked, number("n_heldout").unwrap_or_default().max(1.0));
+        let predicts = |accuracy: &f64| accuracy - coin > PREDICTS_SE * variance.sqrt();
         let ceiling = number("heldout_accuracy")
             .filter(predicts)
-            .map(|accuracy| matched_ceiling(reference.coordinates.as_ref(), asked, &settings, accuracy, seed))
-            .transpose()?;
-        for note in ceiling.iter().flat_map(|ceiling| &ceiling.notes) {
-            tracing::debug!("{} ({}): ceiling: {note}", fitted.label, fitted.fit);
-        }
-        Ok(Self { ceiling, chance: Some(chance(n_concepts, asked, &settings, seed)?) })
+            .map(|accuracy| matched_ceilings(reference.coordinates.as_ref(), asked, &settings, accuracy, seed))
+            .transpose()?
+            .unwrap_or_default();
+        tracing::debug!("{} ({}): ceiling: {}", fitted.label, fitted.fit, described(&ceiling));
+        Ok(Self { ceiling, chance: chances(n_concepts, asked, &settings, seed)? })
     }
 }

@@ -3,15 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use alike::concepts::Concepts;
-use alike::config::DEFAULT_BATCH_TOKENS;
 use alike::engine::LanguageModel;
 use alike::engine::provider::ExecutionProvider;
 use alike::engine::signature::CacheShape;
 use alike::engine::{evaluate, session::OnnxModel};
-use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity, plan};
+use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity};
 use alike::model_folder::ModelFolder;
 use alike::presentations::Presentation;
-use alike::prompts::plan::Reuse;
+use alike::prompts::plan::{Plan, Reuse};
 use alike::prompts::template::{Style, Wording};
 use alike::prompts::tokens::{Close, PromptTokenizer, Question};
 use alike::scoring::ScoreKind;
@@ -101,7 +100,7 @@ fn check_model(args: &CheckArgs, model: &Path, common: &Common) -> anyhow::Resul
         repeats: 1,
         seed: args.seed,
         reuse: Reuse::Trie,
-        batch_tokens: device.batch_tokens,
+        batch_tokens: device.batch_tokens(),
     };
     print_forms(&mut model, &opened.tokenizer, &text, name(example.first))?;
     let options = sample.iter().flat_map(|t| [t.first, t.second]);
@@ -192,7 +191,7 @@ fn print_forms(model: &mut OnnxModel, tokenizer: &PromptTokenizer, text: &str, o
     let forms: Vec<&str> = forms.iter().map(String::as_str).collect();
     let question = tokenizer.question(text, &forms, Close::Never)?;
     let info = model.info();
-    let plan = plan(&[question], Reuse::Trie, info.strategy, DEFAULT_BATCH_TOKENS, info.slot_bytes);
+    let plan = Plan::new(&[question], Reuse::Trie, info.strategy, info.budget(1024));
     let evaluation = evaluate(model, &plan, |_| {})?;
     let log_probs: Vec<f64> = plan.slots[0]
         .iter()

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use alike::config::{DEFAULT_BATCH_TOKENS, Model};
+use alike::config::Model;
 use alike::engine::provider::{ExecutionProvider, Gpu, Precision};
 use alike::engine::session::SessionSettings;
 use alike::error::Error;
@@ -33,7 +33,7 @@ pub(crate) struct DeviceArgs {
     /// Where TensorRT keeps its engines and timings
     #[arg(long, value_name = "DIR")]
     engine_cache: Option<PathBuf>,
-    /// New tokens in one pass [default: the study's, or 1024]
+    /// New tokens in one pass [default: the study's, or 1024, and 16384 on a GPU]
     #[arg(long, value_name = "N")]
     batch_tokens: Option<NonZeroUsize>,
 }
@@ -47,16 +47,21 @@ fn parse<T: std::str::FromStr<Err = Error>>(text: &str) -> Result<T, String> {
 pub(crate) struct Device {
     pub(crate) provider: ExecutionProvider,
     pub(crate) gpu: Gpu,
-    pub(crate) batch_tokens: usize,
+    pub(crate) batch_tokens: Option<usize>,
 }
 
 impl Default for Device {
     fn default() -> Self {
-        Self { provider: ExecutionProvider::Cpu, gpu: Gpu::default(), batch_tokens: DEFAULT_BATCH_TOKENS }
+        Self { provider: ExecutionProvider::Cpu, gpu: Gpu::default(), batch_tokens: None }
     }
 }
 
 impl Device {
+    /// New tokens in one pass.
+    pub(crate) fn batch_tokens(&self) -> usize {
+        self.batch_tokens.unwrap_or(self.provider.batch_tokens())
+    }
+
     /// What a study says.
     pub(crate) fn of(model: &Model) -> Self {
         Self { provider: model.provider, gpu: model.gpu.clone(), batch_tokens: model.batch_tokens }
@@ -68,11 +73,12 @@ pub(crate) fn session_settings(folder: &ModelFolder, device: &Device, common: &C
     SessionSettings {
         provider: device.provider,
         gpu: device.gpu.clone(),
-        batch_tokens: device.batch_tokens,
+        batch_tokens: device.batch_tokens(),
         threads: common.threads,
         stated: folder.stated,
         context_tokens: folder.context_tokens,
         precision: folder.precision.clone(),
+        key_multiple: device.provider.key_multiple(&folder.precision),
     }
 }
 
@@ -88,7 +94,7 @@ impl DeviceArgs {
                 precision: self.precision.unwrap_or(device.gpu.precision),
                 cache: self.engine_cache.clone().or(device.gpu.cache),
             },
-            batch_tokens: self.batch_tokens.map_or(device.batch_tokens, NonZeroUsize::get),
+            batch_tokens: self.batch_tokens.map(NonZeroUsize::get).or(device.batch_tokens),
         }
     }
 }

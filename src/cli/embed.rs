@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use alike::concepts::Concepts;
-use alike::config::{EmbedSection, LossName, Study};
-use alike::embedding::{Answered, FitRecord, FitSettings, fit};
+use alike::config::{EmbedSection, FitName, Study};
+use alike::embedding::sparse::SparseRecord;
+use alike::embedding::{Answered, FitRecord, Fitting, Record};
 use alike::store::choices::{self, Choices};
 use alike::store::manifest::Fingerprint;
 use clap::Args;
@@ -18,25 +19,30 @@ use crate::cli::{Common, Existing, is_current, is_done};
 pub(crate) struct EmbedArgs {
     /// Judgments: a `respondent=LABEL` folder, a CSV or Parquet file with `anchor, first, second, chosen`, or THINGS' `.txt`
     /// of three numbers a line that count the concepts as listed, from 0, the odd one last; or a table with
-    /// `a, b, c, odd`: each odd-one-out answer k is taken as two anchored judgments, (i: j over k) and (j: i over k)
+    /// `a, b, c, odd`: by `spose` and `vice` as they are, by other losses as two anchored judgments each, (i: j over k) and
+    /// (j: i over k) of odd k
     #[arg(value_name = "JUDGMENTS")]
     judgments: PathBuf,
     /// Concept list; the names in the judgments unless given
     #[arg(long, value_name = "FILE")]
     concepts: Option<PathBuf>,
-    /// The embedding's Parquet file
+    /// The embedding's Parquet file; how the fit went goes to a .json of the same name beside it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// `crowd-kernel` as in the paper, or, with a cross-validated penalty, `logistic-distance`, `ste`, `t-ste`, `soe`, `gnmds`
+    /// `crowd-kernel` as in the paper, or, with a cross-validated penalty, `logistic-distance`, `ste`, `t-ste`, `soe`, `gnmds`;
+    /// of odd-one-out answers also `spose` and `vice`, whose coordinates are non-negative and not centred
     #[arg(long, default_value = "logistic-distance", value_parser = parse_loss, value_name = "NAME")]
-    loss: LossName,
+    loss: FitName,
     /// Degrees of freedom of `t-ste`; dimensions − 1 unless given
     #[arg(long, value_name = "ALPHA")]
     alpha: Option<f64>,
     /// Margin of `soe` (0.1 unless given) or `gnmds` (1 unless given): it sets the scale of the coordinates
     #[arg(long, value_name = "MARGIN")]
     margin: Option<f64>,
-    /// Dimensions
+    /// Penalty λ of `spose`, in the unit of the published software; chosen by cross-validation unless given
+    #[arg(long, value_name = "LAMBDA")]
+    lambda: Option<f64>,
+    /// Dimensions; of `spose` and `vice` those to begin with, of which empty ones are dropped
     #[arg(long, default_value_t = 30, value_name = "D")]
     dims: usize,
     /// Share of unordered triplets held out
@@ -58,7 +64,7 @@ pub(crate) struct EmbedArgs {
     existing: Existing,
 }
 
-fn parse_loss(text: &str) -> Result<LossName, String> {
+fn parse_loss(text: &str) -> Result<FitName, String> {
     text.parse().map_err(|e: alike::Error| e.to_string())
 }
 
@@ -67,6 +73,7 @@ pub(crate) fn run(args: &EmbedArgs, common: &Common) -> anyhow::Result<()> {
         loss: vec![args.loss],
         alpha: args.alpha,
         margin: args.margin,
+        lambda: args.lambda,
         dims: args.dims,
         holdout: args.holdout,
         restarts: args.restarts,
@@ -74,13 +81,15 @@ pub(crate) fn run(args: &EmbedArgs, common: &Common) -> anyhow::Result<()> {
         bootstrap: args.bootstrap,
     };
     section.check()?;
-    let settings = section.settings(args.loss, args.seed);
+    let settings = section.fitting(args.loss, args.seed);
     let concepts = args.concepts.as_deref().map(Concepts::read_csv).transpose()?;
     let choices = choices::read(&args.judgments, concepts, args.soft_column.as_deref())?;
     let fingerprint = fingerprint(&choices, &settings);
-    let refit = || match args.bootstrap {
-        0 => Ok(()),
-        n => bootstrap(&args.out, &choices, &settings, n.into(), &fingerprint, args.existing),
+    let refit = || match (&settings, args.bootstrap) {
+        (Fitting::Distances(settings), n @ 1..) => {
+            bootstrap(&args.out, &choices, settings, n.into(), &fingerprint, args.existing)
+        }
+        _ => Ok(()),
     };
     if is_done(&args.out, &fingerprint, args.existing)? {
         tracing::info!("{} is there", args.out.display());
@@ -89,7 +98,7 @@ pub(crate) fn run(args: &EmbedArgs, common: &Common) -> anyhow::Result<()> {
     let (record, seconds) = embed(&choices, &settings, &args.out, &fingerprint)?;
     refit()?;
     if common.json {
-        println!("{}", serde_json::to_string(&record)?);
+        println!("{}", serde_json::to_string(&timed(&record, seconds))?);
     } else {
         println!("{} in {seconds:.1} s → {}", describe(&record, &choices), args.out.display());
     }
@@ -97,7 +106,7 @@ pub(crate) fn run(args: &EmbedArgs, common: &Common) -> anyhow::Result<()> {
 }
 
 /// What an embedding's bytes depend on.
-pub(crate) fn fingerprint(choices: &Choices, settings: &FitSettings) -> Fingerprint {
+pub(crate) fn fingerprint(choices: &Choices, settings: &Fitting) -> Fingerprint {
     let mut answers = Sha256::new();
     for c in choices.answered.comparisons().iter() {
         [c.anchor, c.first, c.second].iter().for_each(|id| answers.update(id.to_le_bytes()));
@@ -115,40 +124,55 @@ pub(crate) fn fingerprint(choices: &Choices, settings: &FitSettings) -> Fingerpr
 /// Raised whenever the same answers would give other coordinates.
 const FIT_VERSION: u32 = 2;
 
-fn embed(
-    choices: &Choices,
-    settings: &FitSettings,
-    out: &Path,
-    fingerprint: &Fingerprint,
-) -> alike::Result<(FitRecord, f64)> {
+fn embed(choices: &Choices, settings: &Fitting, out: &Path, fingerprint: &Fingerprint) -> alike::Result<(Record, f64)> {
     let started = Instant::now();
     if choices.n_unanswered > 0 {
         tracing::warn!("{} judgments are without a choice and are left out", choices.n_unanswered);
     }
-    let mut fit = fit(choices.concepts.len(), &choices.answered.comparisons(), settings)?;
-    if let Answered::OddOneOut(answers) = &choices.answered {
-        fit.record.notes.push(format!(
-            "{} odd-one-out answers were taken as two anchored judgments each, (i: j over k) and (j: i over k) of odd k: an assumption, and the two are not independent",
-            answers.len()
-        ));
+    let (coordinates, record) = settings.fit(choices.concepts.len(), &choices.answered)?;
+    record.notes().iter().for_each(|note| tracing::debug!("{}: {note}", out.display()));
+    if !record.converged() {
+        tracing::warn!("{}: the fit did not converge ({})", out.display(), record.stop());
     }
-    fit.record.notes.iter().for_each(|note| tracing::debug!("{}: {note}", out.display()));
-    if !fit.record.converged {
-        tracing::warn!("{}: the fit did not converge ({:?})", out.display(), fit.record.stop);
-    }
-    alike::store::embedding::write(
-        out,
-        choices.concepts.iter(),
-        fit.coordinates.as_ref(),
-        Some(&fit.record),
-        fingerprint,
-    )?;
-    Ok((fit.record, started.elapsed().as_secs_f64()))
+    alike::store::embedding::write(out, choices.concepts.iter(), coordinates.as_ref(), Some(&record), fingerprint)?;
+    let seconds = started.elapsed().as_secs_f64();
+    crate::cli::write_json(&out.with_extension("json"), &timed(&record, seconds))?;
+    Ok((record, seconds))
+}
+
+/// The record of a fit with the time it took, which the embedding itself leaves out: the same fit has the same bytes.
+fn timed(record: &Record, seconds: f64) -> serde_json::Value {
+    let mut record = serde_json::to_value(record).expect("a record is JSON");
+    record["seconds"] = seconds.into();
+    record
 }
 
 /// One line about a fit.
-fn describe(record: &FitRecord, choices: &Choices) -> String {
-    let share = |value: Option<f64>| value.map_or("none".into(), |v| format!("{:.1} %", 100.0 * v));
+fn describe(record: &Record, choices: &Choices) -> String {
+    match record {
+        Record::Distances(record) => describe_distances(record, choices),
+        Record::DotProducts(record) => describe_dot_products(record),
+    }
+}
+
+fn share(value: Option<f64>) -> String {
+    value.map_or("none".into(), |v| format!("{:.1} %", 100.0 * v))
+}
+
+fn describe_dot_products(record: &SparseRecord) -> String {
+    format!(
+        "{}{}: {} of {} dimensions survived, held-out accuracy {} (chance {}), {} odd-one-out answers",
+        record.loss,
+        record.lambda.map(|lambda| format!(" (lambda {lambda:.3e})")).unwrap_or_default(),
+        record.dims,
+        record.start_dims,
+        share(record.heldout_accuracy),
+        share(Some(record.chance_accuracy)),
+        record.n_train + record.n_heldout,
+    )
+}
+
+fn describe_distances(record: &FitRecord, choices: &Choices) -> String {
     let n = record.n_train + record.n_heldout;
     let answers = match &choices.answered {
         Answered::Anchored(_) => format!("{n} triplets"),
@@ -173,8 +197,8 @@ pub(crate) fn embed_study(study: &Study, label: &str, choices: &Choices, existin
             let (record, seconds) = embed(choices, &settings, &path, &fingerprint)?;
             tracing::info!("{label}: {} in {seconds:.1} s", describe(&record, choices));
         }
-        if study.embed.bootstrap > 0 {
-            bootstrap(&path, choices, &settings, study.embed.bootstrap.into(), &fingerprint, existing)?;
+        if let (Fitting::Distances(settings), n @ 1..) = (&settings, study.embed.bootstrap) {
+            bootstrap(&path, choices, settings, n.into(), &fingerprint, existing)?;
         }
     }
     Ok(())

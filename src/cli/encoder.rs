@@ -70,7 +70,7 @@ impl Opened {
     }
 
     fn vectors(&self, encoder: &mut OnnxEncoder, texts: &[TextTokens], device: &Device) -> anyhow::Result<Array2<f64>> {
-        embed(texts, self.sentence.pooling, device.batch_tokens, |batch| encoder.run(batch))
+        embed(texts, self.sentence.pooling, device.batch_tokens(), |batch| encoder.run(batch))
             .with_context(|| format!("embedding {} concepts with {}", texts.len(), self.folder.path.display()))
     }
 }
@@ -156,7 +156,7 @@ fn fingerprint(job: &Job<'_>, opened: &Opened, settings: &EncoderSettings) -> an
         .with("precision", &opened.folder.precision)
         .with("runtime", opened.runtime.version())
         .with("encoder_version", ENCODER_VERSION)
-        .with("batch_tokens", job.device.batch_tokens)
+        .with("batch_tokens", job.device.batch_tokens())
         .with("part_rows", job.target.part_rows)
         .with_task(job.target.task);
     if settings.repeats > 1 {

@@ -48,7 +48,7 @@ pub(crate) struct JudgeArgs {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Judgments in one part [default: the study's, or 2048]
+    /// Judgments in one part [default: the study's, or 2048, and 65536 on a GPU]
     #[arg(long, value_name = "N")]
     part_rows: Option<NonZeroUsize>,
     /// How a choice is made [default: the study's, or argmax]
@@ -131,20 +131,21 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
     let label = args.label.clone().or_else(folder_name).unwrap_or_default();
     let judge = args.over(JudgeSection::default());
     judge.check()?;
+    let device = args.device.over(Device::default());
     let target = Target {
         folder: out,
         label: &label,
         concepts: &concepts,
         task: named.task,
         presentations: &asked,
-        part_rows: judge.part_rows,
+        part_rows: judge.part_rows_on(device.provider),
         repeats: judge.repeats,
         existing: args.existing,
     };
     let job = Job {
         model,
         style: args.style,
-        device: args.device.over(Device::default()),
+        device,
         reuse: args.reuse.into(),
         seed: args.seed,
         prompt: &Prompt::default(),
@@ -174,15 +175,11 @@ fn run_study(args: &JudgeArgs, path: &Path, common: &Common) -> anyhow::Result<(
     for model in &study.models {
         let judge = args.over(study.judge_of(model));
         judge.check()?;
-        let (label, part_rows, repeats) = (&model.label, judge.part_rows, judge.repeats);
+        let device = args.device.over(Device::of(model));
+        let (label, part_rows, repeats) = (&model.label, judge.part_rows_on(device.provider), judge.repeats);
         let (concepts, presentations, existing) = (&concepts, &asked[..], args.existing);
         let target = Target { folder: &folder, label, concepts, task, presentations, part_rows, repeats, existing };
-        let job = Job {
-            device: args.device.over(Device::of(model)),
-            reuse: args.reuse.into(),
-            judge,
-            ..study_job(&study, model, target)
-        };
+        let job = Job { device, reuse: args.reuse.into(), judge, ..study_job(&study, model, target) };
         judge_or_plan(&job, args.dry_run, common)?;
     }
     Ok(())
@@ -192,7 +189,7 @@ impl JudgeArgs {
     /// The settings with what the flags say instead.
     fn over(&self, settings: JudgeSection) -> JudgeSection {
         JudgeSection {
-            part_rows: self.part_rows.map_or(settings.part_rows, NonZeroUsize::get),
+            part_rows: self.part_rows.map(NonZeroUsize::get).or(settings.part_rows),
             self_test: self.self_test.unwrap_or(settings.self_test),
             decision: self.decision.unwrap_or(settings.decision),
             score: self.score.unwrap_or(settings.score),

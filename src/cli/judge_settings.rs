@@ -30,7 +30,7 @@ pub(crate) fn settings(job: &Job<'_>, wording: Wording, opened: &Opened) -> anyh
         repeats: judge.repeats,
         seed: job.seed,
         reuse: job.reuse,
-        batch_tokens: job.device.batch_tokens,
+        batch_tokens: job.device.batch_tokens(),
     })
 }
 

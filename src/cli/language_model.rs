@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use alike::engine::graph_file::GraphPorts;
 use alike::engine::signature::{Pool, Signature};
-use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity, plan, questions};
+use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity, questions};
 use alike::judgments::Judgment;
 use alike::presentations::Presentation;
-use alike::prompts::plan::{PlanSize, Reuse};
+use alike::prompts::plan::{Budget, Plan, PlanSize, Reuse};
 use alike::prompts::tokens::Question;
 use rayon::prelude::*;
 
@@ -126,10 +126,11 @@ pub(crate) fn print_plan(job: &Job<'_>, common: &Common) -> anyhow::Result<()> {
     let (folder, target) = (&opened.folder, &job.target);
     let signature = Signature::read(&folder.graph, &GraphPorts::read(&folder.graph)?, folder.stated)?;
     let (strategy, slot_bytes) = (signature.strategy(), signature.pool.as_ref().map_or(0, Pool::slot_bytes));
+    let budget = Budget::new(settings.batch_tokens, job.device.provider.resources(), slot_bytes);
     let of_part = |presentations: &[Presentation]| -> alike::Result<PlanSize> {
         let asked = questions(presentations, &opened.tokenizer, target.concepts, &settings, folder.context_tokens)?;
         let asked: Vec<Question> = asked.into_iter().map(|asked| asked.question).collect();
-        Ok(plan(&asked, settings.reuse, strategy, settings.batch_tokens, slot_bytes).size)
+        Ok(Plan::new(&asked, settings.reuse, strategy, budget).size)
     };
     let sizes = target.presentations.par_chunks(target.part_rows).map(of_part);
     let size = sizes.try_reduce(PlanSize::default, |a, b| Ok(a.plus(b)))?;

@@ -5,13 +5,17 @@ mod bootstrap;
 mod check;
 mod checked;
 mod device;
+mod dimensions;
 mod embed;
 mod encoder;
 mod encoder_args;
+mod fit_args;
 mod job;
 mod judge;
 mod judge_settings;
 mod language_model;
+mod learning_curve;
+mod next;
 mod opened;
 mod parts;
 mod plan;
@@ -100,6 +104,12 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Compare an embedding with a reference
     Align(align::AlignArgs),
+    /// Choose the triplets whose answers are expected to tell most, given the answers so far
+    Next(next::NextArgs),
+    /// How many dimensions a reference needs, the answers ask for, and the number of triplets allows
+    Dimensions(dimensions::DimensionsArgs),
+    /// Accuracy, and alignment with a reference, against the number of triplets
+    LearningCurve(learning_curve::LearningCurveArgs),
     /// Write the page and figures of a finished study
     Report(report::ReportArgs),
     /// Tell what a model's graph accepts, how it is spoken to, and whether sharing prefixes changes its numbers
@@ -119,6 +129,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Simulate(args) => simulate::run(&args, &common),
         Command::Embed(args) => embed::run(&args, &common),
         Command::Align(args) => align::run(&args, &common),
+        Command::Next(args) => next::run(&args, &common),
+        Command::Dimensions(args) => dimensions::run(&args, &common),
+        Command::LearningCurve(args) => learning_curve::run(&args, &common),
         Command::Report(args) => report::run(&args, &common),
         Command::Check(args) => check::run(&args, &common),
     }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use alike::concepts::Concepts;
-use alike::config::{LossName, Study};
+use alike::config::{FitName, Study};
+use alike::engine::provider::ExecutionProvider;
 use alike::presentations::Presentation;
 use alike::reference::{Matching, Reference};
 use alike::store::alignment::AlignmentRow;
@@ -85,12 +86,13 @@ fn judge_all(
     let task = study.triplets.task;
     let folder = study.folder().judgments(task);
     for subject in &study.simulated {
-        let (label, part_rows) = (&subject.label, study.judge.part_rows);
+        let (label, part_rows) = (&subject.label, study.judge.part_rows_on(ExecutionProvider::Cpu));
         let target = Target { folder: &folder, label, concepts, task, presentations, part_rows, repeats: 1, existing };
         simulate::simulate(subject, reference, study.study.seed, target)?;
     }
     for model in &study.models {
-        let (label, part_rows, repeats) = (&model.label, study.judge.part_rows, study.judge_of(model).repeats);
+        let (label, part_rows) = (&model.label, study.judge.part_rows_on(model.provider));
+        let repeats = study.judge_of(model).repeats;
         let target = Target { folder: &folder, label, concepts, task, presentations, part_rows, repeats, existing };
         judge::judge(&judge::study_job(study, model, target), common)?;
     }
@@ -120,7 +122,7 @@ fn align_all(
     common: &Common,
 ) -> anyhow::Result<()> {
     let folder = &study.folder();
-    let fits: Vec<(&str, &Choices, LossName, PathBuf)> = answered
+    let fits: Vec<(&str, &Choices, FitName, PathBuf)> = answered
         .iter()
         .flat_map(|(label, choices)| {
             study.embed.loss.iter().map(move |loss| (*label, choices, *loss, folder.embedding(label, loss.name())))
@@ -157,7 +159,8 @@ fn summary(rows: &[AlignmentRow], page: &Path) -> serde_json::Value {
     let row = |r: &AlignmentRow| {
         serde_json::json!({
             "respondent": r.respondent, "fit": r.fit, "reference": r.reference, "measure": r.measure, "value": r.value,
-            "null_mean": r.null_mean, "p": r.p, "ceiling": r.ceiling, "chance": r.chance, "normalised": r.normalised,
+            "null_mean": r.null_mean, "p": r.p, "ceiling": r.ceiling, "chance": r.chance, "normalised": r.normalised, "ceiling_lo": r.ceiling_lo,
+            "ceiling_hi": r.ceiling_hi, "ceiling_match": r.ceiling_match, "chance_lo": r.chance_lo, "chance_hi": r.chance_hi,
         })
     };
     serde_json::json!({ "report": page, "alignment": rows.iter().map(row).collect::<Vec<_>>() })

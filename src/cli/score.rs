@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use alike::engine::LanguageModel;
 use alike::engine::graph_file::GraphPorts;
+use alike::engine::provider::ExecutionProvider;
 use alike::engine::signature::{Pool, Signature};
 use alike::error::Error;
-use alike::judge::plan;
 use alike::model_folder::{ModelFolder, file_digest};
 use alike::multiple_choice::{Accuracy, Request, Rule, ScoreSettings, Scored, Scorer};
 use alike::presentations::Task;
-use alike::prompts::plan::PlanSize;
+use alike::prompts::plan::{Budget, Plan, PlanSize};
 use alike::prompts::template::{Style, Wording};
 use alike::prompts::tokens::{Close, PromptTokenizer, TokenId};
 use alike::store::manifest::Fingerprint;
@@ -110,7 +110,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> anyhow::Result<()> {
         start: start_token(&opened.folder, &opened.tokenizer)?,
         mutual_info: !args.no_mutual_info,
         reuse: args.reuse.into(),
-        batch_tokens: device.batch_tokens,
+        batch_tokens: device.batch_tokens(),
         part_rows: args.part_rows.get(),
     };
     let scorer = Scorer {
@@ -121,7 +121,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> anyhow::Result<()> {
     };
     let n_requests = survey(args, &scorer)?;
     if args.dry_run {
-        return print_plan(args, &label, n_requests, &opened, &scorer, common);
+        return print_plan(args, &label, n_requests, &opened, (&scorer, device.provider), common);
     }
     let fingerprint = fingerprint(args, &opened, &settings, &device)?;
     let mut writer = ScoreWriter::create(&args.out, &label, &fingerprint)?;
@@ -257,15 +257,16 @@ fn print_plan(
     label: &str,
     n: usize,
     opened: &Opened,
-    scorer: &Scorer<'_>,
+    (scorer, provider): (&Scorer<'_>, ExecutionProvider),
     common: &Common,
 ) -> anyhow::Result<()> {
     let folder = &opened.folder;
     let signature = Signature::read(&folder.graph, &GraphPorts::read(&folder.graph)?, folder.stated)?;
     let (strategy, slot_bytes) = (signature.strategy(), signature.pool.as_ref().map_or(0, Pool::slot_bytes));
     let ScoreSettings { reuse, batch_tokens, .. } = *scorer.settings;
+    let budget = Budget::new(batch_tokens, provider.resources(), slot_bytes);
     let (mut size, mut n_parts) = (PlanSize::default(), 0);
-    for part in scorer.parts(requests_of(args)?, |asked| plan(asked, reuse, strategy, batch_tokens, slot_bytes)) {
+    for part in scorer.parts(requests_of(args)?, |asked| Plan::new(asked, reuse, strategy, budget)) {
         size = size.plus(part?.size());
         n_parts += 1;
     }

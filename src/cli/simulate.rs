@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use alike::concepts::Concepts;
 use alike::config::{BUILT_IN_REFERENCE, JudgeSection, Response, Simulated};
+use alike::engine::provider::ExecutionProvider;
 use alike::error::Error;
 use alike::judgments::Judgment;
 use alike::presentations::{self, Presentation};
 use alike::reference::{Matching, Reference};
+use alike::respondents::noise::agreement_between_lapses;
 use alike::respondents::simulated::{ResponseModel, SimulatedSubject};
 use alike::store::manifest::Fingerprint;
 use clap::{Args, ValueEnum};
@@ -29,10 +31,16 @@ pub(crate) struct SimulateArgs {
     /// How the subject answers
     #[arg(long, value_enum, default_value_t = ResponseFlag::NoiseFree)]
     response: ResponseFlag,
-    /// For `logistic`: expected share of answers that agree with the noise-free ones, above a coin's (1/2, of odd-one-out
-    /// triplets 1/3) and below 1
+    /// For `logistic` and `softmax`: expected share of answers that agree with the noise-free ones, lapses among them, above a
+    /// coin's (1/2, of odd-one-out triplets 1/3) and below 1
     #[arg(long, value_name = "SHARE")]
     agreement: Option<f64>,
+    /// For `softmax` without an agreement: what dot products are divided by; 1 unless given
+    #[arg(long, value_name = "T")]
+    temperature: Option<f64>,
+    /// Share of answers by coin, in between
+    #[arg(long, value_name = "SHARE")]
+    lapses: Option<f64>,
     /// Output: judgments go to DIR/respondent=LABEL/
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -50,8 +58,10 @@ pub(crate) struct SimulateArgs {
 enum ResponseFlag {
     /// The nearer option, or the odd one beside the nearest pair, always
     NoiseFree,
-    /// The same more often, the more it is nearer
+    /// The same more often, the more it is nearer: p ∝ exp(−d / τ), of odd-one-out triplets exp(−β d²)
     Logistic,
+    /// The pair with the larger dot product more often: p ∝ exp(x·y / T), SPoSE's model
+    Softmax,
     /// Any option, by coin
     CoinFlip,
 }
@@ -118,16 +128,19 @@ pub(crate) fn run(args: &SimulateArgs, common: &Common) -> anyhow::Result<()> {
     let response = match args.response {
         ResponseFlag::NoiseFree => Response::NoiseFree,
         ResponseFlag::Logistic => Response::Logistic,
+        ResponseFlag::Softmax => Response::Softmax,
         ResponseFlag::CoinFlip => Response::CoinFlip,
     };
-    let subject = Simulated { label: args.label.clone(), response, agreement: args.agreement };
+    let SimulateArgs { agreement, temperature, lapses, .. } = *args;
+    let subject = Simulated { label: args.label.clone(), response, agreement, temperature, lapses };
+    subject.check(named.task)?;
     let target = Target {
         folder: &args.out,
         label: &subject.label,
         concepts: &concepts,
         task: named.task,
         presentations: &asked,
-        part_rows: JudgeSection::default().part_rows,
+        part_rows: JudgeSection::default().part_rows_on(ExecutionProvider::Cpu),
         repeats: 1,
         existing: args.existing,
     };
@@ -154,16 +167,21 @@ pub(crate) fn simulate(
         });
     }
     let coordinates = reference.coordinates.as_ref();
+    let between = |agreement| agreement_between_lapses(agreement, subject.lapses(), task);
     let response = match (subject.response, subject.agreement) {
         (Response::NoiseFree, _) => ResponseModel::NoiseFree,
         (Response::CoinFlip, _) => ResponseModel::CoinFlip,
         (Response::Logistic, agreement) => {
-            ResponseModel::with_agreement(coordinates, task, asked, agreement.unwrap_or_default())?
+            ResponseModel::with_agreement(coordinates, task, asked, between(agreement.unwrap_or_default())?)?
         }
+        (Response::Softmax, Some(agreement)) => {
+            ResponseModel::softmax_with_agreement(coordinates, asked, between(agreement)?)?
+        }
+        (Response::Softmax, None) => ResponseModel::Softmax { temperature: subject.temperature.unwrap_or(1.0) },
     };
     let answerer = match response {
         ResponseModel::CoinFlip => SimulatedSubject::coin_flip(seed),
-        _ => SimulatedSubject::new(coordinates, response, seed)?,
+        _ => SimulatedSubject::new(coordinates, response, seed)?.with_lapses(subject.lapses())?,
     };
     let details = BTreeMap::from([
         ("response".to_owned(), serde_json::to_string(&response).expect("a response model is JSON")),
@@ -177,6 +195,11 @@ pub(crate) fn simulate(
         .with("seed", seed)
         .with("part_rows", part_rows)
         .with_task(task);
+    // Those without lapses are what they were before there were any.
+    let fingerprint = match subject.lapses {
+        Some(lapses) => fingerprint.with("lapses", lapses),
+        None => fingerprint,
+    };
 
     let judgment = |presentation: &Presentation| {
         let (p, chosen) = answerer.choose(presentation, presentation.key(concepts.len(), 0));
@@ -199,7 +222,8 @@ pub(crate) fn simulate(
     }
     let (made, kept) = parts.finish()?;
     if made > 0 {
-        tracing::info!("{}: {made} simulated judgments", subject.label);
+        let noise = response.noise().map(|(name, value)| format!(" ({name} = {value:.4})")).unwrap_or_default();
+        tracing::info!("{}: {made} simulated judgments{noise}", subject.label);
     } else {
         tracing::info!("{}: all {kept} judgments were there", subject.label);
     }

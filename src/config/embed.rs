@@ -2,22 +2,27 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::embedding::{FitSettings, Loss};
+use crate::embedding::sparse::SparseSettings;
+use crate::embedding::{FitSettings, Fitting, Loss};
 use crate::error::{Error, Result};
 
 /// `[embed]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbedSection {
-    /// One fit for each loss: `crowd-kernel` as in the paper, the others with a penalty chosen by cross-validation.
-    pub loss: Vec<LossName>,
+    /// One fit for each loss: `crowd-kernel` as in the paper, the others with a penalty chosen by cross-validation; `spose` and
+    /// `vice` of odd-one-out answers only.
+    pub loss: Vec<FitName>,
     /// Degrees of freedom of `t-ste`; `dims` − 1 unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpha: Option<f64>,
     /// Margin of `soe` and `gnmds`; 0.1 and 1 unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub margin: Option<f64>,
-    /// Dimensions.
+    /// Penalty of `spose`, in the unit of the published software; chosen by cross-validation unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lambda: Option<f64>,
+    /// Dimensions; of `spose` and `vice` those to begin with.
     pub dims: usize,
     /// Share of unordered triplets held out.
     pub holdout: f64,
@@ -26,16 +31,18 @@ pub struct EmbedSection {
     /// Column with the probability of the first option, as target instead of the choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_column: Option<String>,
-    /// Refits of triplets drawn again with replacement, beside every embedding.
+    /// Refits of triplets drawn again with replacement, beside every embedding but those of `spose` and `vice`, whose
+    /// reproducibility is told over `restarts`.
     pub bootstrap: u32,
 }
 
 impl Default for EmbedSection {
     fn default() -> Self {
         Self {
-            loss: vec![LossName::CrowdKernel, LossName::LogisticDistance],
+            loss: vec![LossName::CrowdKernel.into(), LossName::LogisticDistance.into()],
             alpha: None,
             margin: None,
+            lambda: None,
             dims: 30,
             holdout: 0.2,
             restarts: 1,
@@ -66,6 +73,22 @@ impl EmbedSection {
         FitSettings { holdout: self.holdout, restarts: self.restarts, ..preset }
     }
 
+    /// The fit with one of the losses.
+    pub fn fitting(&self, name: FitName, seed: u64) -> Fitting {
+        let settings = match name {
+            FitName::Distances(loss) => return Fitting::Distances(self.settings(loss, seed)),
+            FitName::DotProducts(SparseName::Spose) => SparseSettings::spose(self.dims, seed),
+            FitName::DotProducts(SparseName::Vice) => SparseSettings::vice(self.dims, seed),
+        };
+        let settings = self.lambda.map_or(settings.clone(), |lambda| settings.with_lambda(lambda));
+        Fitting::DotProducts(SparseSettings { holdout: self.holdout, restarts: self.restarts, ..settings })
+    }
+
+    /// A loss that takes odd-one-out answers only, if one is asked for.
+    pub fn sparse(&self) -> Option<FitName> {
+        self.loss.iter().copied().find(|name| matches!(name, FitName::DotProducts(_)))
+    }
+
     /// Refuses what no fit can have, parameters of losses that are not asked for among it.
     ///
     /// # Errors
@@ -77,23 +100,96 @@ impl EmbedSection {
         if self.loss.is_empty() {
             return wrong("embed.loss", "an empty list".into(), "at least one loss");
         }
-        let parameters: [(_, _, &[LossName], _); 2] = [
-            ("alpha", self.alpha, &[LossName::TSte], "absent without loss t-ste"),
-            ("margin", self.margin, &[LossName::Soe, LossName::Gnmds], "absent without loss soe or gnmds"),
+        let parameters: [(_, _, &[&str], _); 3] = [
+            ("alpha", self.alpha, &["t-ste"], "absent without loss t-ste"),
+            ("margin", self.margin, &["soe", "gnmds"], "absent without loss soe or gnmds"),
+            ("lambda", self.lambda, &["spose"], "absent without loss spose"),
         ];
         for (field, value, of, expected) in parameters {
             if let Some(value) = value
-                && !self.loss.iter().any(|loss| of.contains(loss))
+                && !self.loss.iter().any(|loss| of.contains(&loss.name()))
             {
                 let asked: Vec<&str> = self.loss.iter().map(|loss| loss.name()).collect();
                 return wrong(field, format!("{value} with loss {}", asked.join(", ")), expected);
             }
         }
-        self.loss.iter().try_for_each(|&loss| self.settings(loss, 0).check())
+        if self.bootstrap > 0 && !self.loss.iter().any(|loss| matches!(loss, FitName::Distances(_))) {
+            let expected = "0 without a loss on distances: spose and vice tell their reproducibility over restarts";
+            return wrong("bootstrap", self.bootstrap.to_string(), expected);
+        }
+        self.loss.iter().try_for_each(|&loss| self.fitting(loss, 0).check())
     }
 }
 
-/// Losses by name.
+/// Losses by name, of either kind of fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum FitName {
+    /// On distances.
+    Distances(LossName),
+    /// On dot products, of odd-one-out answers.
+    DotProducts(SparseName),
+}
+
+/// Losses on dot products by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SparseName {
+    /// Sparse positive similarity embedding.
+    Spose,
+    /// Variational interpretable concept embeddings.
+    Vice,
+}
+
+impl FitName {
+    /// Its name in files and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Distances(loss) => loss.name(),
+            Self::DotProducts(SparseName::Spose) => "spose",
+            Self::DotProducts(SparseName::Vice) => "vice",
+        }
+    }
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let sparse = [SparseName::Spose, SparseName::Vice].map(Self::DotProducts);
+        LossName::ALL.into_iter().map(Self::Distances).chain(sparse)
+    }
+}
+
+impl From<LossName> for FitName {
+    fn from(loss: LossName) -> Self {
+        Self::Distances(loss)
+    }
+}
+
+impl From<FitName> for String {
+    fn from(name: FitName) -> Self {
+        name.name().to_owned()
+    }
+}
+
+impl TryFrom<String> for FitName {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for FitName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::all().find(|name| name.name() == text).ok_or_else(|| Error::Setting {
+            field: "loss".into(),
+            found: text.into(),
+            expected: Self::all().map(Self::name).collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+/// Losses on distances by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossName {
@@ -154,6 +250,14 @@ mod tests {
             assert_eq!(settings.loss.key(), loss.name());
             assert_eq!(serde_json::to_value(&settings).unwrap()["loss"], loss.name());
         }
+        for name in FitName::all() {
+            assert_eq!(name.name().parse::<FitName>().unwrap(), name);
+            assert_eq!(serde_json::to_value(name).unwrap(), name.name());
+            let fitting = EmbedSection::default().fitting(name, 1);
+            assert_eq!(serde_json::to_value(&fitting).unwrap()["loss"], name.name());
+        }
+        let error = serde_json::from_str::<FitName>("\"salmon\"").unwrap_err().to_string();
+        assert!(error.contains("salmon") && error.contains("spose"), "{error}");
         let error = "salmon".parse::<LossName>().unwrap_err().to_string();
         assert!(error.contains("t-ste") && error.contains("gnmds"), "{error}");
     }
@@ -161,7 +265,7 @@ mod tests {
     #[test]
     fn parameters_go_to_their_losses_and_are_refused_elsewhere() {
         let with = |loss: &[LossName], alpha, margin| EmbedSection {
-            loss: loss.to_vec(),
+            loss: loss.iter().map(|loss| FitName::from(*loss)).collect(),
             alpha,
             margin,
             ..EmbedSection::default()
@@ -180,5 +284,12 @@ mod tests {
         assert!(refused(with(&[LossName::TSte], Some(0.0), None)).contains("more than 0"));
         assert!(refused(with(&[LossName::Soe], None, Some(-1.0))).contains("more than 0"));
         assert!(refused(with(&[], None, None)).contains("embed.loss"));
+        let lambda = |loss, lambda| EmbedSection { loss: vec![loss], lambda: Some(lambda), ..EmbedSection::default() };
+        let spose = FitName::DotProducts(SparseName::Spose);
+        assert!(lambda(spose, 0.008).check().is_ok());
+        assert!(refused(lambda(spose, -1.0)).contains("lambda"));
+        for other in [LossName::Ste.into(), FitName::DotProducts(SparseName::Vice)] {
+            assert!(refused(lambda(other, 0.1)).contains("absent without loss spose"));
+        }
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Model, Study};
+use crate::engine::provider::ExecutionProvider;
 use crate::error::{Error, Result};
 use crate::generation::settings::GenerationChoices;
 use crate::prompts::tokens::Close;
@@ -39,8 +40,9 @@ pub struct JudgeSection {
     pub repetition_penalty: Option<f64>,
     /// The most tokens that `generate` writes.
     pub max_new_tokens: usize,
-    /// Judgments in one part, the unit that is written and resumed.
-    pub part_rows: usize,
+    /// Judgments in one part, the unit that is written and resumed; [`ExecutionProvider::part_rows`] unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_rows: Option<usize>,
     /// Presentations on which reuse of prefixes is compared with whole prompts before judging; 0 for none.
     pub self_test: usize,
 }
@@ -60,7 +62,7 @@ impl Default for JudgeSection {
             repetition_penalty: None,
             // What transformers takes where a model is silent; the longest of the 128 concepts has six tokens.
             max_new_tokens: 20,
-            part_rows: super::DEFAULT_PART_ROWS,
+            part_rows: None,
             self_test: 8,
         }
     }
@@ -78,6 +80,11 @@ impl JudgeSection {
         }
     }
 
+    /// Judgments in one part, of a model that runs there.
+    pub fn part_rows_on(&self, provider: ExecutionProvider) -> usize {
+        self.part_rows.unwrap_or(provider.part_rows())
+    }
+
     /// Checks what the types cannot say.
     ///
     /// # Errors
@@ -88,7 +95,7 @@ impl JudgeSection {
         };
         let generates = self.decision == Decision::Generate;
         let with = |text: &str| format!("{text} with decision {}", self.decision.name());
-        if self.part_rows == 0 {
+        if self.part_rows == Some(0) {
             return wrong("part_rows", "0".into(), "1 or more");
         }
         if let Some(temperature) = self.temperature.filter(|t| !(*t > 0.0 && t.is_finite())) {

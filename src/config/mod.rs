@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::embedding::FitSettings;
+use crate::embedding::Fitting;
 use crate::engine::provider::{ExecutionProvider, Gpu};
 use crate::error::{Error, Result};
 use crate::presentations::Task;
 use crate::prompts::template::{Example, Style, Wording};
 use crate::respondents::encoder::{check_temperature, check_template};
+use crate::respondents::noise::agreement_between_lapses;
 use crate::scoring::{Decision, ScoreKind};
 use crate::store::folder::StudyFolder;
 
-pub use embed::{EmbedSection, LossName};
+pub use embed::{EmbedSection, FitName, LossName, SparseName};
 pub use judge::JudgeSection;
 
 /// A study, every default filled in. Paths in the file are relative to the file; `out` is relative to where alike runs.
@@ -157,9 +158,9 @@ pub struct Model {
     /// How a GPU is used.
     #[serde(default)]
     pub gpu: Gpu,
-    /// New tokens in one pass.
-    #[serde(default = "default_batch_tokens")]
-    pub batch_tokens: usize,
+    /// New tokens in one pass; [`ExecutionProvider::batch_tokens`] unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_tokens: Option<usize>,
     /// How its answers are decided, where that is not `[judge]`'s: each decision is a respondent of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
@@ -176,18 +177,6 @@ pub struct Model {
     pub cosine_temperature: Option<f64>,
 }
 
-/// Passes of 544 and 1,088 tokens ran at 616 and 642 tokens/s with SmolLM2-135M on two cores: wider ones gain little there
-/// and cost memory.
-pub const DEFAULT_BATCH_TOKENS: usize = 1024;
-
-/// Prefixes are shared within a part: of 35,000 random triplets of the 128 concepts, parts of 1,024, 2,048 and 4,096 compute
-/// 1.04, 1.02 and 1.01 tokens for each distinct one. A part is what an interruption costs: over a minute on two cores.
-const DEFAULT_PART_ROWS: usize = 2048;
-
-fn default_batch_tokens() -> usize {
-    DEFAULT_BATCH_TOKENS
-}
-
 /// How a simulated subject answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -196,6 +185,8 @@ pub enum Response {
     NoiseFree,
     /// The same more often, the more it is nearer.
     Logistic,
+    /// The option of the pair with the larger dot product more often, as SPoSE has it.
+    Softmax,
     /// Any option, by coin.
     CoinFlip,
 }
@@ -208,9 +199,62 @@ pub struct Simulated {
     pub label: String,
     /// How it answers.
     pub response: Response,
-    /// For `logistic`: expected share of answers that agree with the noise-free ones.
+    /// For `logistic` and `softmax`: expected share of answers, lapses among them, that agree with the noise-free ones (for
+    /// `softmax` the largest dot product).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
+    /// For `softmax`, instead of `agreement`: what dot products are divided by; 1 unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// Share of the answers that are a coin's, whatever the response; 0 unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lapses: Option<f64>,
+}
+
+impl Simulated {
+    /// Share of the answers that are a coin's.
+    pub fn lapses(&self) -> f64 {
+        self.lapses.unwrap_or_default()
+    }
+
+    /// Refuses what no subject can be, and keys that its response does not read.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the key.
+    pub fn check(&self, task: Task) -> Result<()> {
+        let wrong = |field: &str, found: String, expected: &str| {
+            Err(Error::Setting { field: format!("simulated.{field}"), found, expected: expected.into() })
+        };
+        let coin = if task == Task::Anchored { "0.5" } else { "1/3" };
+        let noisy = matches!(self.response, Response::Logistic | Response::Softmax);
+        match self.agreement {
+            Some(agreement) if noisy => agreement_between_lapses(agreement, self.lapses(), task).map(|_| ())?,
+            None if self.response == Response::Logistic => {
+                return wrong("agreement", "not given".into(), &format!("above {coin} and below 1 for logistic"));
+            }
+            Some(agreement) => return wrong("agreement", agreement.to_string(), "absent but for logistic and softmax"),
+            None => {}
+        }
+        match (self.temperature, self.response, self.agreement) {
+            (None, ..) => {}
+            (Some(t), Response::Softmax, None) if t.is_finite() && t > 0.0 => {}
+            (Some(t), Response::Softmax, None) => {
+                return wrong("temperature", t.to_string(), "a finite number above 0");
+            }
+            (Some(t), ..) => {
+                return wrong("temperature", t.to_string(), "absent, but for softmax without an agreement");
+            }
+        }
+        match self.lapses {
+            Some(lapses) if self.response == Response::CoinFlip => {
+                wrong("lapses", lapses.to_string(), "absent for coin-flip: every answer is a coin's")
+            }
+            Some(lapses) if !(0.0..1.0).contains(&lapses) => {
+                wrong("lapses", lapses.to_string(), "0 up to but not including 1: else take coin-flip")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// `[align]`
@@ -330,21 +374,7 @@ impl Study {
                 return wrong("triplets", found, "`n` for random, `path` for file, neither for exhaustive");
             }
         }
-        let (coin, coin_words) = match self.triplets.task {
-            Task::Anchored => (0.5, "0.5"),
-            Task::OddOneOut => (1.0 / 3.0, "1/3"),
-        };
-        for subject in &self.simulated {
-            let fine = match (subject.response, subject.agreement) {
-                (Response::Logistic, Some(a)) => a > coin && a < 1.0,
-                (Response::Logistic, None) => false,
-                (_, agreement) => agreement.is_none(),
-            };
-            if !fine {
-                let expected = format!("above {coin_words} and below 1 for logistic, absent for others");
-                return wrong("simulated.agreement", format!("{:?}", subject.agreement), &expected);
-            }
-        }
+        self.simulated.iter().try_for_each(|subject| subject.check(self.triplets.task))?;
         if self.models.is_empty() {
             self.judge.check()?;
         }
@@ -363,12 +393,16 @@ impl Study {
             let expected = "absent: answers are converted to anchored judgments by the concept that was named";
             return wrong("embed.soft_column", found, expected);
         }
+        if let (Task::Anchored, Some(name)) = (self.triplets.task, self.embed.sparse()) {
+            let found = format!("{} with task anchored", name.name());
+            return wrong("embed.loss", found, "losses on distances, or [triplets] task = \"odd-one-out\"");
+        }
         let wrong_memory = |model: &&Model| model.gpu.memory_gib.is_some_and(|gib| gib.is_nan() || gib <= 0.0);
         if let Some(model) = self.models.iter().find(wrong_memory) {
             let found = format!("{:?} for {}", model.gpu.memory_gib, model.label);
             return wrong("models.gpu.memory_gib", found, "more than 0");
         }
-        if let Some(model) = self.models.iter().find(|m| m.batch_tokens == 0) {
+        if let Some(model) = self.models.iter().find(|m| m.batch_tokens == Some(0)) {
             return wrong("models.batch_tokens", format!("0 for {}", model.label), "1 or more");
         }
         self.embed.check()?;
@@ -389,8 +423,8 @@ impl Study {
     }
 
     /// The settings of the fit with one of the losses.
-    pub fn fit_settings(&self, loss: LossName) -> FitSettings {
-        self.embed.settings(loss, self.study.seed)
+    pub fn fit_settings(&self, loss: FitName) -> Fitting {
+        self.embed.fitting(loss, self.study.seed)
     }
 
     /// The study with every default, as TOML.
@@ -477,6 +511,27 @@ response = "coin-flip"
     }
 
     #[test]
+    fn simulated_subjects_read_the_keys_of_their_response() {
+        let with = |keys: &str| read(&SMALL.replace("response = \"coin-flip\"", keys));
+        let error = |keys: &str| with(keys).unwrap_err().to_string();
+        for fine in [
+            "response = \"softmax\"",
+            "response = \"softmax\"\ntemperature = 0.5\nlapses = 0.1",
+            "response = \"softmax\"\nagreement = 0.8",
+            "response = \"noise-free\"\nlapses = 0.1",
+            "response = \"logistic\"\nagreement = 0.8\nlapses = 0.1",
+        ] {
+            assert!(with(fine).is_ok(), "{fine}");
+        }
+        assert!(error("response = \"softmax\"\nagreement = 0.8\ntemperature = 1.0").contains("simulated.temperature"));
+        assert!(error("response = \"softmax\"\ntemperature = 0.0").contains("above 0"));
+        assert!(error("response = \"noise-free\"\nagreement = 0.8").contains("simulated.agreement"));
+        assert!(error("response = \"coin-flip\"\nlapses = 0.1").contains("simulated.lapses"));
+        assert!(error("response = \"noise-free\"\nlapses = 1.0").contains("simulated.lapses"));
+        assert!(error("response = \"logistic\"\nagreement = 0.96\nlapses = 0.1").contains("below 0.95"));
+    }
+
+    #[test]
     fn odd_one_out_studies() {
         let small = SMALL.replace("n = 100", "n = 100\ntask = \"odd-one-out\"");
         let study = read(&small).unwrap();
@@ -497,6 +552,8 @@ response = "coin-flip"
             read(&small.replace(coin, &format!("response = \"logistic\"\nagreement = {agreement}")))
         };
         assert!(noisy("0.4").is_ok());
+        assert!(noisy("0.7\nlapses = 0.3").is_ok());
+        assert!(noisy("0.9\nlapses = 0.3").unwrap_err().to_string().contains("below 0.8"));
         assert!(noisy("0.3").unwrap_err().to_string().contains("above 1/3 and below 1"));
     }
 }

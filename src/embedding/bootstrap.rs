@@ -109,7 +109,7 @@ impl<'a> Bootstrap<'a> {
         };
         let FitSettings { loss, dims, .. } = self.settings;
         let mut objective = Objective::weighted(loss, self.l2, self.n_concepts, dims, self.comparisons, weight)?;
-        let (x, descent) = search(&mut objective, self.start.clone(), &self.settings, RELATIVE_DECREASE);
+        let (x, descent) = search(&mut objective, self.start.clone(), &self.settings, RELATIVE_DECREASE, |_, _| ());
         let judged = objective.judged().to_vec();
         let coordinates = centred_on_judged(MatRef::from_column_major_slice(&x, self.n_concepts, dims), &judged);
         let record = RefitRecord {

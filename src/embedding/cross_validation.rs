@@ -70,7 +70,7 @@ pub(super) fn scores(
         let mut unused = vec![0.0; x.len()];
         for &which in &ascending {
             train = train.with_l2(grid[which]);
-            (x, _) = search(&mut train, x, settings, RELATIVE_DECREASE);
+            (x, _) = search(&mut train, x, settings, RELATIVE_DECREASE, |_, _| ());
             losses[which] = test.evaluate(&x, &mut unused);
         }
         Ok((losses, test.total_weight()))

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::dissimilarity::{Dissimilarity, Euclidean, Logarithm, Squared, StudentLogarithm};
+use super::link::{Hinge, Link, Logistic, SquaredHinge};
 use crate::error::{Error, Result};
 
 /// What an answer costs: ℓ(z) when `first` was chosen, ℓ(−z) when `second` was, with
@@ -66,6 +68,18 @@ impl Loss {
         }
     }
 
+    /// Work with the loss's dissimilarity and its link, compiled for each.
+    pub(super) fn visit<W: WithLoss>(self, work: W) -> W::Output {
+        match self {
+            Self::CrowdKernel { mu } => work.with(Logarithm { mu }, Logistic),
+            Self::Ste => work.with(Squared, Logistic),
+            Self::TSte { alpha } => work.with(StudentLogarithm { alpha }, Logistic),
+            Self::Soe { margin } => work.with(Euclidean, SquaredHinge { margin }),
+            Self::Gnmds { margin } => work.with(Squared, Hinge { margin }),
+            Self::LogisticDistance => work.with(Euclidean, Logistic),
+        }
+    }
+
     /// Refuses parameters that the loss is not defined for.
     pub(crate) fn check(self) -> Result<()> {
         let (field, value, zero_is_fine) = match self {
@@ -80,4 +94,13 @@ impl Loss {
         let expected = if zero_is_fine { "0 or more" } else { "more than 0" };
         Err(Error::Setting { field: field.to_owned(), found: value.to_string(), expected: expected.to_owned() })
     }
+}
+
+/// Work that is the same for every loss, handed the two parts of one.
+pub(super) trait WithLoss {
+    /// What comes of it.
+    type Output;
+
+    /// The work.
+    fn with<U: Dissimilarity, L: Link>(self, u: U, link: L) -> Self::Output;
 }

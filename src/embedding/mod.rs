@@ -1,16 +1,22 @@
 //! Ordinal embedding: coordinates whose distances explain which option each anchor was judged to be more like.
 
 pub mod accuracy;
+pub mod active;
 pub mod bootstrap;
 pub mod cross_validation;
 pub mod dimension;
+pub mod dimension_choice;
 mod dissimilarity;
 mod elementary;
+pub mod fitting;
+mod held_out_curve;
+pub mod learning_curve;
 mod link;
 pub mod loss;
 pub mod objective;
 pub mod odd_one_out;
 pub mod settings;
+pub mod sparse;
 
 use faer::{Mat, MatRef};
 use rand::RngExt;
@@ -19,6 +25,8 @@ use serde::Serialize;
 
 pub use accuracy::{Accuracy, triplet_accuracy};
 pub use cross_validation::L2Score;
+pub use fitting::{Fitting, Record};
+pub use held_out_curve::CurvePoint;
 pub use loss::Loss;
 pub use odd_one_out::{Answered, OddOneOutAnswer};
 pub use settings::{FitSettings, L2};
@@ -27,6 +35,7 @@ use crate::error::{Error, Result};
 use crate::optimize::{Descent, Limits, StopReason, minimize};
 use crate::seed::Streams;
 use crate::stats::standard_normal;
+use held_out_curve::Trace;
 use objective::Objective;
 
 /// One answer to a triplet, hard or soft.
@@ -133,6 +142,9 @@ pub struct FitRecord {
     pub participation_ratio: f64,
     /// Left-out loss of each penalty tried; empty when it was fixed.
     pub cross_validation: Vec<L2Score>,
+    /// Objective, held-out loss and held-out accuracy while the best start was on its way, the end last. It is a report:
+    /// nothing is chosen by it, and the coordinates are those of the lowest objective.
+    pub curve: Vec<CurvePoint>,
     /// What a reader should know, each with what may follow from it.
     pub notes: Vec<String>,
 }
@@ -202,13 +214,15 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
     };
     let objective = side(false)?;
     let starts = (0..settings.restarts as u64).into_par_iter();
-    let searches: Vec<(Vec<f64>, Descent)> = starts
-        .map(|start| {
-            let from = random_start(objective.judged(), settings, start);
-            search(&mut objective.clone(), from, settings, RELATIVE_DECREASE)
-        })
-        .collect();
-    let (x, descent) = searches
+    let traced = |start| {
+        let mut trace = Trace::new();
+        let from = random_start(objective.judged(), settings, start);
+        let saw = |x: &[f64], value| trace.saw(x, value);
+        let (x, descent) = search(&mut objective.clone(), from, settings, RELATIVE_DECREASE, saw);
+        (x, descent, trace)
+    };
+    let searches: Vec<(Vec<f64>, Descent, Trace)> = starts.map(traced).collect();
+    let (x, descent, trace) = searches
         .into_iter()
         .min_by(|a, b| a.1.objective.total_cmp(&b.1.objective))
         .expect("settings were checked to ask for a start");
@@ -218,10 +232,9 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
     let judged = objective.judged().to_vec();
     let coordinates = centred_on_judged(MatRef::from_column_major_slice(&x, n_concepts, settings.dims), &judged);
 
-    let mut unused = vec![0.0; x.len()];
-    let train_loss = objective.with_l2(0.0).evaluate(&x, &mut unused);
-    let heldout_loss = match side(true) {
-        Ok(heldout) => Some(heldout.with_l2(0.0).evaluate(&x, &mut unused)),
+    let train_loss = objective.with_l2(0.0).evaluate(&x, &mut vec![0.0; x.len()]);
+    let heldout = match side(true) {
+        Ok(heldout) => Some(heldout.with_l2(0.0)),
         Err(Error::TooFew { .. }) => None,
         Err(error) => return Err(error),
     };
@@ -229,6 +242,7 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
         let of_side = comparisons.iter().zip(&held_out).filter(move |(_, held_out)| **held_out == of_held_out);
         of_side.map(|(comparison, _)| comparison)
     };
+    let curve = trace.curve(&x, descent.objective, n_concepts, heldout.as_ref(), of_side(true));
     let train_accuracy = accuracy::accuracy_of(coordinates.as_ref(), of_side(false));
     let heldout_accuracy = accuracy::accuracy_of(coordinates.as_ref(), of_side(true));
     let n_heldout = held_out.iter().filter(|held_out| **held_out).count();
@@ -251,9 +265,10 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
         train_accuracy: share(train_accuracy),
         heldout_accuracy: share(heldout_accuracy),
         n_heldout_ties: heldout_accuracy.n_ties,
-        heldout_loss,
+        heldout_loss: curve.last().and_then(|end| end.heldout_loss),
         participation_ratio: dimension::participation_ratio(coordinates.as_ref()),
         cross_validation: table,
+        curve,
         notes: vec![],
     };
     record.notes = notes(&record, settings.holdout);
@@ -272,9 +287,14 @@ pub fn split_holdout(comparisons: &[Comparison], holdout: f64, seed: u64) -> (Ve
 
 /// For each comparison, whether [`split_holdout`] holds it out.
 fn held_out(comparisons: &[Comparison], holdout: f64, seed: u64) -> Vec<bool> {
+    let is_held_out = holds_out(holdout, seed);
+    comparisons.par_iter().with_min_len(1 << 12).map(|c| is_held_out(c.triplet)).collect()
+}
+
+/// Whether [`split_holdout`] holds out the triplet of an id, asked or not yet.
+pub fn holds_out(holdout: f64, seed: u64) -> impl Fn(i64) -> bool + Sync {
     let streams = Streams::new(seed, "holdout");
-    let draw = |c: &Comparison| holdout > 0.0 && streams.rng(c.triplet.cast_unsigned()).random::<f64>() < holdout;
-    comparisons.par_iter().with_min_len(1 << 12).map(draw).collect()
+    move |triplet| holdout > 0.0 && streams.rng(triplet.cast_unsigned()).random::<f64>() < holdout
 }
 
 /// A fit has arrived when iterations lower its objective by no more than this share. Ten times less changes alignments
@@ -292,15 +312,21 @@ fn random_start(judged: &[bool], settings: &FitSettings, start: u64) -> Vec<f64>
     (0..judged.len() * settings.dims).map(coordinate).collect()
 }
 
-/// One descent.
+/// One descent; `saw` is told every evaluation.
 fn search(
     objective: &mut Objective,
     from: Vec<f64>,
     settings: &FitSettings,
     relative_decrease: f64,
+    mut saw: impl FnMut(&[f64], f64),
 ) -> (Vec<f64>, Descent) {
     let limits = Limits { max_evaluations: settings.max_evaluations, relative_decrease, ..Limits::default() };
-    minimize(|x, gradient| objective.evaluate(x, gradient), from, &limits)
+    let evaluate = |x: &[f64], gradient: &mut [f64]| {
+        let value = objective.evaluate(x, gradient);
+        saw(x, value);
+        value
+    };
+    minimize(evaluate, from, &limits)
 }
 
 /// The coordinates with the mean of the judged rows at zero, and the other rows there.

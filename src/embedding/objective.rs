@@ -18,8 +18,9 @@ use std::sync::Arc;
 use faer::traits::pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::dissimilarity::{Dissimilarity, Euclidean, Logarithm, Squared, StudentLogarithm};
-use super::link::{CHUNK, Hinge, Link, Logistic, SquaredHinge};
+use super::dissimilarity::Dissimilarity;
+use super::link::{CHUNK, Link};
+use super::loss::WithLoss;
 use super::{Comparison, Loss};
 use crate::error::{Error, Result};
 use crate::linalg::dot;
@@ -165,29 +166,39 @@ impl Objective {
     /// # Shapes
     /// `x`, `gradient`: `[n_concepts, dims]`, column by column
     pub fn evaluate(&mut self, x: &[f64], gradient: &mut [f64]) -> f64 {
-        match self.loss {
-            Loss::CrowdKernel { mu } => self.evaluate_with(Logarithm { mu }, Logistic, x, gradient),
-            Loss::Ste => self.evaluate_with(Squared, Logistic, x, gradient),
-            Loss::TSte { alpha } => self.evaluate_with(StudentLogarithm { alpha }, Logistic, x, gradient),
-            Loss::Soe { margin } => self.evaluate_with(Euclidean, SquaredHinge { margin }, x, gradient),
-            Loss::Gnmds { margin } => self.evaluate_with(Squared, Hinge { margin }, x, gradient),
-            Loss::LogisticDistance => self.evaluate_with(Euclidean, Logistic, x, gradient),
-        }
+        self.loss.visit(Evaluation { objective: self, x, gradient: Some(gradient) })
     }
 
-    fn evaluate_with(&mut self, u: impl Dissimilarity, link: impl Link, x: &[f64], gradient: &mut [f64]) -> f64 {
-        assert_eq!(x.len(), self.data.n_concepts() * self.n_dims, "coordinates have the objective's shape");
+    /// Value at `x` alone, for half the work.
+    pub(super) fn value(&mut self, x: &[f64]) -> f64 {
+        self.loss.visit(Evaluation { objective: self, x, gradient: None })
+    }
+}
+
+/// [`Objective::evaluate`], compiled for each loss.
+struct Evaluation<'a> {
+    objective: &'a mut Objective,
+    x: &'a [f64],
+    gradient: Option<&'a mut [f64]>,
+}
+
+impl WithLoss for Evaluation<'_> {
+    type Output = f64;
+
+    fn with<U: Dissimilarity, L: Link>(self, u: U, link: L) -> f64 {
+        let Self { objective, x, gradient } = self;
+        let data = &*objective.data;
+        let n = data.n_concepts();
+        assert_eq!(x.len(), n * objective.n_dims, "coordinates have the objective's shape");
         let squares = dot(x, x);
         if !squares.is_finite() || squares > LARGEST_SQUARES {
-            gradient.fill(f64::NAN);
+            gradient.into_iter().flatten().for_each(|g| *g = f64::NAN);
             return f64::NAN;
         }
-        let data = &*self.data;
-        let n = data.n_concepts();
-        self.coefficients.resize(data.list(0..n).len(), 0.0); // by the first evaluation alone
+        objective.coefficients.resize(data.list(0..n).len(), 0.0); // by the first evaluation alone
         let points = Points::new(&data.lists, x, n);
 
-        let mut rest = &mut self.coefficients[..];
+        let mut rest = &mut objective.coefficients[..];
         let blocks = data.blocks.iter().map(|block| {
             let (coefficients, after) = std::mem::take(&mut rest).split_at_mut(data.list(block.clone()).len());
             rest = after;
@@ -196,16 +207,18 @@ impl Objective {
         let losses = in_order(blocks.collect(), |(block, coefficients)| {
             Arch::new().dispatch(Losses { data, points: &points, u, link, block, coefficients })
         });
-        let coefficients = &self.coefficients[..];
-        let pulls =
-            in_order(data.blocks.clone(), |block| Arch::new().dispatch(Pulls { points: &points, coefficients, block }));
-
-        let (scale, ridge) = (1.0 / data.terms.total_weight, self.l2 / n as f64);
-        for (block, pulls) in data.blocks.iter().zip(&pulls) {
-            for (k, pulls) in pulls.chunks_exact(block.len()).enumerate() {
-                let place = k * n + block.start..k * n + block.end;
-                for ((g, x), pull) in gradient[place.clone()].iter_mut().zip(&x[place]).zip(pulls) {
-                    *g = 2.0 * (scale * pull + ridge * x);
+        let (scale, ridge) = (1.0 / data.terms.total_weight, objective.l2 / n as f64);
+        if let Some(gradient) = gradient {
+            let coefficients = &objective.coefficients[..];
+            let pulls = in_order(data.blocks.clone(), |block| {
+                Arch::new().dispatch(Pulls { points: &points, coefficients, block })
+            });
+            for (block, pulls) in data.blocks.iter().zip(&pulls) {
+                for (k, pulls) in pulls.chunks_exact(block.len()).enumerate() {
+                    let place = k * n + block.start..k * n + block.end;
+                    for ((g, x), pull) in gradient[place.clone()].iter_mut().zip(&x[place]).zip(pulls) {
+                        *g = 2.0 * (scale * pull + ridge * x);
+                    }
                 }
             }
         }

@@ -2,9 +2,16 @@
 
 use std::borrow::Cow;
 
+use faer::MatRef;
+use rand::RngExt;
+use rayon::prelude::*;
+
 use crate::embedding::Comparison;
+use crate::linalg::dot;
 use crate::odd_one_out::OddOneOut;
 use crate::presentations::{Presentation, Task};
+use crate::seed::Streams;
+use crate::stats::{drawn, softmax};
 
 /// One answer to an odd-one-out triplet.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,7 +31,7 @@ pub struct OddOneOutAnswer {
 ///
 /// This is an assumption, not a fact: to leave i and j as the closest pair is to call j closer to i than k is, and i
 /// closer to j, if answers follow distances. It says nothing about k's own distances, and the two are one answer, not two
-/// independent ones. The loss made for such answers (SPoSE, Hebart et al. 2020) would take them as they are.
+/// independent ones. The losses made for such answers ([`super::sparse`]) take them as they are.
 pub fn anchored_judgments(answer: &OddOneOutAnswer) -> [Comparison; 2] {
     let concepts = answer.shown.concepts();
     let [i, j, k] = [(answer.odd + 1) % 3, (answer.odd + 2) % 3, answer.odd].map(|place| concepts[place]);
@@ -37,6 +44,29 @@ pub fn anchored_judgments(answer: &OddOneOutAnswer) -> [Comparison; 2] {
         weight: answer.weight,
     };
     [closer(i, j), closer(j, i)]
+}
+
+/// Answers drawn from the model that SPoSE and VICE fit: p(odd = k) = exp(w_i·w_j) / Σ over the three pairs.
+///
+/// Each answer depends on the seed and the triplet's id alone; a triplet asked twice is answered alike.
+///
+/// # Shapes
+/// `w`: `[n_concepts, n_dims]`, non-negative where it is to be recovered
+/// # Panics
+/// when an id is outside `w`
+pub fn answers_by_dot_products(w: MatRef<'_, f64>, asked: &[OddOneOut], seed: u64) -> Vec<OddOneOutAnswer> {
+    let streams = Streams::new(seed, "answers by dot products");
+    let rows = crate::linalg::to_rows(w);
+    let answer = |shown: &OddOneOut| {
+        let ids = shown.concepts().map(|id| id as usize);
+        // The pair that is left when the concept at each place is the odd one.
+        let similarity = |place: usize| dot(&rows[ids[(place + 1) % 3]], &rows[ids[(place + 2) % 3]]);
+        let p = softmax(&[0, 1, 2].map(similarity), 1.0);
+        let triplet = shown.id(w.nrows());
+        let odd = drawn(&p, streams.rng(triplet.cast_unsigned()).random::<f64>());
+        OddOneOutAnswer { triplet, shown: *shown, odd, weight: 1.0 }
+    };
+    asked.par_iter().map(answer).collect()
 }
 
 /// The answers of one respondent, to one task.

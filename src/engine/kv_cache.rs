@@ -1,14 +1,14 @@
 //! The pool: a slot for every token, or state, that later passes continue.
 
-use ort::memory::AllocationDevice;
-use ort::session::SessionInputValue;
-use ort::value::{Tensor, TensorRef};
+use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::{Session, SessionInputValue};
+use ort::value::{Shape, Tensor, TensorRef, TensorRefMut};
 use rayon::prelude::*;
 
 use crate::engine::provider::runtime_error;
 use crate::engine::signature::CacheShape;
 use crate::error::Result;
-use crate::prompts::pass::Pass;
+use crate::prompts::pass::{Pass, Slot};
 
 /// Keys and values of one layer each, key first, `[slots, heads · head_dim]`; or states, `[slots, width]`.
 #[derive(Debug)]
@@ -16,23 +16,11 @@ pub(crate) struct KvCache {
     widths: Vec<usize>,
     n_slots: usize,
     pool: Vec<Vec<f32>>,
-    copy: Option<DeviceCopy>,
-}
-
-/// The pool on a GPU. Few passes write to the pool and many read it, so it goes there when a pass reads what has changed.
-#[derive(Debug)]
-struct DeviceCopy {
-    device: i32,
-    tensors: Vec<Tensor<f32>>,
-    /// Slots below this one are as in the pool.
-    valid: usize,
 }
 
 impl KvCache {
-    /// `gpu` is the device that the graph runs on, if it is one.
-    pub(crate) fn new(widths: Vec<usize>, gpu: Option<i32>) -> Self {
-        let copy = gpu.map(|device| DeviceCopy { device, tensors: Vec::new(), valid: 0 });
-        let mut cache = Self { n_slots: 0, pool: vec![Vec::new(); widths.len()], widths, copy };
+    pub(crate) fn new(widths: Vec<usize>) -> Self {
+        let mut cache = Self { n_slots: 0, pool: vec![Vec::new(); widths.len()], widths };
         cache.resize(1);
         cache
     }
@@ -49,29 +37,15 @@ impl KvCache {
             }
             values.resize(len, 0.0);
         }
-        if let Some(copy) = &mut self.copy {
-            (copy.tensors, copy.valid) = (Vec::new(), 0);
-        }
     }
 
-    /// The whole pool, as a graph that gathers slots itself takes it: on the CPU nothing is copied.
-    pub(crate) fn inputs(&mut self, pass: &Pass) -> Result<Vec<SessionInputValue<'_>>> {
-        let fail = |e: ort::Error| runtime_error("passing the cache", &e);
-        let n_slots = self.n_slots;
-        let views =
-            self.pool.iter().zip(&self.widths).map(|(values, width)| {
-                TensorRef::from_array_view(([n_slots, *width], values.as_slice())).map_err(fail)
-            });
-        let Some(copy) = &mut self.copy else {
-            return views.map(|view| Ok(view?.into())).collect();
-        };
-        let read = pass.past.iter().max().map_or(0, |slot| slot + 1);
-        if copy.tensors.is_empty() || read > copy.valid {
-            copy.tensors =
-                views.map(|view| view?.to(AllocationDevice::CUDA, copy.device).map_err(fail)).collect::<Result<_>>()?;
-            copy.valid = self.n_slots;
-        }
-        Ok(copy.tensors.iter().map(Into::into).collect())
+    /// The whole pool, as a graph that gathers slots itself takes it: nothing is copied.
+    pub(crate) fn inputs(&self) -> Result<Vec<SessionInputValue<'_>>> {
+        let views = self.pool.iter().zip(&self.widths).map(|(values, width)| {
+            let view = TensorRef::from_array_view(([self.n_slots, *width], values.as_slice()));
+            Ok(view.map_err(|e| runtime_error("passing the cache", &e))?.into())
+        });
+        views.collect()
     }
 
     /// The past of every row, `[rows, heads, past_len, head_dim]`: for graphs that cannot gather slots themselves.
@@ -99,9 +73,6 @@ impl KvCache {
     /// layer's keys or values, or `[rows, width]`.
     pub(crate) fn store(&mut self, half: usize, first_slot: usize, values: &[f32]) {
         let start = first_slot * self.widths[half];
-        if let Some(copy) = &mut self.copy {
-            copy.valid = copy.valid.min(first_slot);
-        }
         self.pool[half][start..start + values.len()].copy_from_slice(values);
     }
 
@@ -125,5 +96,75 @@ impl KvCache {
                 }
             }
         }
+    }
+}
+
+/// The same pool in a GPU's memory, of a graph that gathers slots itself. The graph also writes there: what a pass keeps
+/// lies in slots behind each other, which is the shape that the graph gives it in, so that nothing is ever copied.
+#[derive(Debug)]
+pub(crate) struct DevicePool {
+    device: i32,
+    widths: Vec<usize>,
+    n_slots: usize,
+    tensors: Vec<Tensor<f32>>,
+}
+
+impl DevicePool {
+    /// An empty pool on the GPU with that index.
+    pub(crate) fn new(widths: Vec<usize>, device: i32) -> Self {
+        Self { device, widths, n_slots: 0, tensors: Vec::new() }
+    }
+
+    /// Makes room for so many slots; what was there is forgotten. The first slot is zero: it is the state before all
+    /// tokens, and what masked places of a row read.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`](crate::error::Error::Runtime) when the GPU's memory is short.
+    pub(crate) fn resize(&mut self, session: &Session, n_slots: usize) -> Result<()> {
+        let n_slots = n_slots.max(1);
+        let fail = |e: ort::Error| runtime_error(&format!("making room for {n_slots} slots of the cache"), &e);
+        if n_slots > self.n_slots || self.n_slots > 2 * n_slots {
+            self.tensors.clear();
+            let allocator = Allocator::new(session, self.memory().map_err(fail)?).map_err(fail)?;
+            let empty = |width: &usize| Tensor::new(&allocator, [n_slots, *width]).map_err(fail);
+            self.tensors = self.widths.iter().map(empty).collect::<Result<_>>()?;
+            self.n_slots = n_slots;
+        }
+        for (half, &width) in self.widths.iter().enumerate() {
+            let zeros = Tensor::from_array(([1, width], vec![0.0_f32; width])).map_err(fail)?;
+            zeros.copy_into(self.slots(half, 0, &[1, width])?).map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    /// The whole pool, `[slots, width]` each.
+    pub(crate) fn tensors(&self) -> &[Tensor<f32>] {
+        &self.tensors
+    }
+
+    /// The slots that a pass keeps, for the graph to write: `[rows, new_len, width]`, or `[rows, width]` of states.
+    pub(crate) fn kept(&self, half: usize, first_slot: usize, pass: &Pass) -> Result<TensorRefMut<'_, f32>> {
+        let (n_rows, width) = (pass.n_rows(), self.widths[half]);
+        match pass.slot {
+            Slot::Token => self.slots(half, first_slot, &[n_rows, pass.new_len, width]),
+            Slot::State => self.slots(half, first_slot, &[n_rows, width]),
+        }
+    }
+
+    #[allow(unsafe_code, reason = "the runtime's interface has no other view into a part of a tensor on a GPU")]
+    fn slots(&self, half: usize, first_slot: usize, dims: &[usize]) -> Result<TensorRefMut<'_, f32>> {
+        let fail = |e: ort::Error| runtime_error("passing the cache", &e);
+        let (start, n_values) = (first_slot * self.widths[half], dims.iter().product::<usize>());
+        assert!(start + n_values <= self.n_slots * self.widths[half], "a pass keeps slots of the pool");
+        let memory = self.memory().map_err(fail)?;
+        let pool = self.tensors[half].data_ptr().cast::<f32>().cast_mut();
+        let dims = Shape::new(dims.iter().map(|dim| i64::try_from(*dim).expect("a size fits i64")));
+        // SAFETY: the pool's tensor holds `n_slots · width` values in the memory of this device, the part lies within it
+        // (asserted above), and the pool outlives the view, which borrows it.
+        unsafe { TensorRefMut::from_raw(memory, pool.add(start).cast(), dims) }.map_err(fail)
+    }
+
+    fn memory(&self) -> ort::Result<MemoryInfo<'static>> {
+        MemoryInfo::new(AllocationDevice::CUDA, self.device, AllocatorType::Device, MemoryType::Default)
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::prompts::pass::Pass;
-use crate::prompts::plan::{Plan, Strategy};
+use crate::prompts::plan::{Budget, Plan, Resources, Strategy};
 use crate::prompts::tokens::TokenId;
 
 /// What a model reports about itself, for plans, manifests and people.
@@ -28,12 +28,21 @@ pub struct ModelInfo {
     pub slot_bytes: usize,
     /// Whether prefixes can be shared.
     pub strategy: Strategy,
+    /// What its machine holds, and what a pass costs there.
+    pub resources: Resources,
     /// Execution provider.
     pub provider: String,
     /// Precision of the export.
     pub precision: String,
     /// Version of the runtime.
     pub runtime: String,
+}
+
+impl ModelInfo {
+    /// Limits of a plan with so many new tokens in a pass.
+    pub fn budget(&self, batch_tokens: usize) -> Budget {
+        Budget::new(batch_tokens, self.resources, self.slot_bytes)
+    }
 }
 
 /// The most probable next token at a position.
@@ -62,7 +71,10 @@ pub trait LanguageModel {
     fn info(&self) -> &ModelInfo;
 
     /// Makes a pool of so many slots; what was in it is forgotten.
-    fn begin(&mut self, n_slots: usize);
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] when memory is short.
+    fn begin(&mut self, n_slots: usize) -> Result<()>;
 
     /// Runs a pass, and puts its keys and values, or its rows' states, into the pool where it says so.
     ///
@@ -96,7 +108,7 @@ pub fn evaluate(model: &mut dyn LanguageModel, plan: &Plan, mut after_pass: impl
         greedy: vec![false; plan.n_slots],
         tops: vec![unset; plan.slots.len()],
     };
-    model.begin(plan.size.cache_tokens);
+    model.begin(plan.size.cache_tokens)?;
     for pass in &plan.passes {
         run(model, pass, &mut |part, output| {
             for (wanted, log_prob) in part.wanted.iter().zip(&output.log_probs) {
@@ -156,7 +168,7 @@ pub(crate) fn run(model: &mut dyn LanguageModel, pass: &Pass, read: &mut Reader<
 mod tests {
     use super::*;
     use crate::engine::scripted::ScriptedModel;
-    use crate::prompts::plan::{Budget, Reuse};
+    use crate::prompts::plan::Reuse;
     use crate::prompts::tokens::{Question, TokenId};
 
     /// A model that overflows on prompts of three tokens, and has memory for so many.
@@ -170,8 +182,8 @@ mod tests {
             self.model.info()
         }
 
-        fn begin(&mut self, cache_tokens: usize) {
-            self.model.begin(cache_tokens);
+        fn begin(&mut self, cache_tokens: usize) -> Result<()> {
+            self.model.begin(cache_tokens)
         }
 
         fn run(&mut self, pass: &Pass) -> Result<PassOutput> {
@@ -191,7 +203,7 @@ mod tests {
         }
     }
 
-    const BUDGET: Budget = Budget { batch_tokens: 512, cache_tokens: 640 };
+    const BUDGET: Budget = Budget { batch_tokens: 512, cache_tokens: 640, pass_tokens: 30 };
 
     fn question(prompt: &[TokenId], options: [&[TokenId]; 2]) -> Question {
         Question {

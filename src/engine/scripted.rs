@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::engine::{LanguageModel, ModelInfo, PassOutput, Top};
 use crate::error::Result;
 use crate::prompts::pass::{Pass, Slot};
-use crate::prompts::plan::Strategy;
+use crate::prompts::plan::{Resources, Strategy};
 use crate::prompts::tokens::TokenId;
 
 /// A scripted language model.
@@ -33,6 +33,7 @@ impl ScriptedModel {
             context_tokens: None,
             slot_bytes: 4,
             strategy,
+            resources: Resources::CPU,
             provider: "scripted".into(),
             precision: "fp32".into(),
             runtime: "none".into(),
@@ -60,11 +61,12 @@ impl LanguageModel for ScriptedModel {
         &self.info
     }
 
-    fn begin(&mut self, n_slots: usize) {
+    fn begin(&mut self, n_slots: usize) -> Result<()> {
         self.pool = vec![None; n_slots.max(1)];
         if self.info.strategy.slot() == Slot::State {
             self.pool[0] = Some(Vec::new());
         }
+        Ok(())
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "log-probabilities are f32 at the model border")]

@@ -5,14 +5,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ndarray::{Array, Array1, Array2, Array3, ArrayD, ArrayView1, ArrayView3, Dimension, Ix3, arr0, s};
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::GraphOptimizationLevel;
-use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue, SessionOutputs};
+use ort::session::{IoBinding, OutputSelector, RunOptions, Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 use rayon::prelude::*;
 
 use crate::engine::encoder::{EncoderSignature, TextBatch};
 use crate::engine::graph_file::GraphPorts;
-use crate::engine::kv_cache::KvCache;
+use crate::engine::kv_cache::{DevicePool, KvCache};
 use crate::engine::provider::{ExecutionProvider, Gpu, Runtime, Shapes, runtime_error};
 use crate::engine::signature::{MaskInput, PastInput, Pool, Scores, Signature, Stated};
 use crate::engine::{LanguageModel, ModelInfo, PassOutput, Top};
@@ -36,6 +37,9 @@ pub struct SessionSettings {
     pub context_tokens: Option<usize>,
     /// Precision the export states.
     pub precision: String,
+    /// What the number of keys of a row is made a multiple of, where the graph takes a mask: 1 or more;
+    /// [`ExecutionProvider::key_multiple`] unless there is a reason. What is added is masked.
+    pub key_multiple: usize,
 }
 
 /// A language model in an ONNX graph.
@@ -43,10 +47,19 @@ pub struct SessionSettings {
 pub struct OnnxModel {
     session: Session,
     provider: ExecutionProvider,
+    key_multiple: usize,
     signature: Signature,
     info: ModelInfo,
-    cache: Option<KvCache>,
+    cache: Cache,
     running: Duration,
+}
+
+/// Where the pool is, if there is one.
+#[derive(Debug)]
+enum Cache {
+    None,
+    Host(KvCache),
+    Device(DevicePool),
 }
 
 impl OnnxModel {
@@ -73,19 +86,38 @@ impl OnnxModel {
             context_tokens: settings.context_tokens,
             slot_bytes: signature.pool.as_ref().map_or(0, Pool::slot_bytes),
             strategy: signature.strategy(),
+            resources: settings.provider.resources(),
             provider: settings.provider.to_string(),
             precision: settings.precision.clone(),
             runtime: runtime.version(),
         };
-        let gpu = (settings.provider != ExecutionProvider::Cpu).then_some(settings.gpu.device);
+        let on_gpu = settings.provider != ExecutionProvider::Cpu;
+        let cache = match (&signature.pool, signature.past) {
+            (None, _) => Cache::None,
+            (Some(pool), Some(PastInput::Slots | PastInput::States)) if on_gpu => {
+                Cache::Device(DevicePool::new(pool.widths.clone(), settings.gpu.device))
+            }
+            (Some(pool), _) => Cache::Host(KvCache::new(pool.widths.clone())),
+        };
         Ok(Self {
-            cache: signature.pool.as_ref().map(|pool| KvCache::new(pool.widths.clone(), gpu)),
+            cache,
             provider: settings.provider,
+            key_multiple: settings.key_multiple,
             running: Duration::ZERO,
             session,
             signature,
             info,
         })
+    }
+
+    /// Keys in front of each row that nothing sees, so that there are as many as the provider likes.
+    fn unseen(&self, pass: &Pass) -> usize {
+        let total_len = pass.past_len + pass.new_len;
+        match total_len.next_multiple_of(self.key_multiple) - total_len {
+            // TensorRT takes no empty tensor.
+            0 if pass.past_len == 0 && self.provider == ExecutionProvider::TensorRt => self.key_multiple,
+            unseen => unseen,
+        }
     }
 
     /// What the graph takes and gives.
@@ -99,21 +131,20 @@ impl LanguageModel for OnnxModel {
         &self.info
     }
 
-    fn begin(&mut self, cache_tokens: usize) {
-        if let Some(cache) = &mut self.cache {
-            cache.resize(cache_tokens);
+    fn begin(&mut self, cache_tokens: usize) -> Result<()> {
+        match &mut self.cache {
+            Cache::None => {}
+            Cache::Host(cache) => cache.resize(cache_tokens),
+            Cache::Device(pool) => pool.resize(&self.session, cache_tokens)?,
         }
+        Ok(())
     }
 
     fn run(&mut self, pass: &Pass) -> Result<PassOutput> {
         let signature = &self.signature;
-        // TensorRT takes no empty tensor: a pass without a past gets one token that nothing sees.
-        let unseen = usize::from(
-            pass.past_len == 0
-                && self.provider == ExecutionProvider::TensorRt
-                && signature.past == Some(PastInput::Slots)
-                && signature.mask == MaskInput::Seen,
-        );
+        let padded =
+            signature.past == Some(PastInput::Slots) && signature.mask == MaskInput::Seen && !signature.counts_places;
+        let unseen = if padded { self.unseen(pass) } else { 0 };
         let (n_rows, past_len, source_len) = (pass.n_rows(), pass.past_len + unseen, pass.source_len);
         let total_len = past_len + pass.new_len;
         let by_token = |values: Vec<i64>| {
@@ -135,7 +166,8 @@ impl LanguageModel for OnnxModel {
             MaskInput::Seen => {
                 let mut mask = Array3::from_elem((n_rows, pass.new_len, total_len), false);
                 let seen = Array3::from_shape_vec((n_rows, pass.new_len, total_len - unseen), pass.mask());
-                mask.slice_mut(s![.., .., unseen..]).assign(&seen.expect("a pass holds rows of equal length"));
+                let seen = seen.expect("a pass holds rows of equal length");
+                mask.slice_mut(s![.., .., unseen..]).assign(&seen);
                 let of_decoder = mask.slice(s![.., source_len.., source_len..]).to_owned();
                 inputs.push(("attention_mask".into(), tensor(of_decoder)?.into()));
             }
@@ -147,23 +179,28 @@ impl LanguageModel for OnnxModel {
         if let Some(name) = signature.logits_to_keep {
             inputs.push((name.into(), tensor(arr0(0_i64))?.into()));
         }
-        if let (Some(cache), Some(pool), Some(past)) = (&mut self.cache, &signature.pool, signature.past) {
-            let slots: Vec<i64> =
-                if unseen > 0 { vec![0; n_rows] } else { pass.past.iter().map(|s| int(*s)).collect() };
-            let values: Vec<SessionInputValue<'_>> = match (past, signature.cache) {
-                (PastInput::Rows, Some(shape)) => {
+        if let (Some(pool), Some(past)) = (&signature.pool, signature.past) {
+            let slot = |index: usize| int(pass.past[index]);
+            match past {
+                PastInput::Rows => {}
+                PastInput::States => {
+                    inputs.push(("past_states".into(), tensor(Array1::from_shape_fn(n_rows, slot))?.into()));
+                }
+                PastInput::Slots => {
+                    let slot = |(row, at): (usize, usize)| {
+                        at.checked_sub(unseen).map_or(0, |at| slot(row * pass.past_len + at))
+                    };
+                    inputs
+                        .push(("past_tokens".into(), tensor(Array2::from_shape_fn((n_rows, past_len), slot))?.into()));
+                }
+            }
+            let values: Vec<SessionInputValue<'_>> = match (&self.cache, past, signature.cache) {
+                (Cache::None, ..) => Vec::new(),
+                (Cache::Host(cache), PastInput::Rows, Some(shape)) => {
                     cache.gathered(shape, pass)?.into_iter().map(SessionInputValue::from).collect()
                 }
-                (PastInput::States, _) => {
-                    inputs.push(("past_states".into(), tensor(Array1::from(slots))?.into()));
-                    cache.inputs(pass)?
-                }
-                _ => {
-                    let slots = Array2::from_shape_vec((n_rows, past_len), slots);
-                    let slots = slots.expect("a pass holds rows of equal length");
-                    inputs.push(("past_tokens".into(), tensor(slots)?.into()));
-                    cache.inputs(pass)?
-                }
+                (Cache::Host(cache), ..) => cache.inputs()?,
+                (Cache::Device(pool), ..) => pool.tensors().iter().map(Into::into).collect(),
             };
             inputs.extend(pool.past.iter().zip(values).map(|(name, value)| (name.as_str().into(), value)));
         }
@@ -184,16 +221,26 @@ impl LanguageModel for OnnxModel {
             results.push("logits");
         }
         let present = signature.pool.as_ref().filter(|_| pass.keep.is_some()).map_or(&[][..], |pool| &pool.present);
-        let options = select(&results, present)?;
         let started = Instant::now();
-        let outputs = self.session.run_with_options(inputs, &options).map_err(|e| run_error(&e, pass))?;
+        let (options, binding);
+        let outputs = match &self.cache {
+            Cache::Device(pool) => {
+                binding = bind(&self.session, inputs, &results, pool, present, pass)?;
+                self.session.run_binding(&binding)
+            }
+            _ => {
+                options = select(&results, present)?;
+                self.session.run_with_options(inputs, &options)
+            }
+        };
+        let outputs = outputs.map_err(|e| run_error(&e, pass))?;
         self.running += started.elapsed();
 
         let output = match self.signature.scores {
             Scores::LogProbs => read_log_probs(&outputs, pass, self.signature.vocab_size)?,
             Scores::Logits => read_logits(&outputs, pass, self.signature.vocab_size)?,
         };
-        if let (Some(cache), Some(first_slot)) = (&mut self.cache, pass.keep) {
+        if let (Cache::Host(cache), Some(first_slot)) = (&mut self.cache, pass.keep) {
             for (half, name) in present.iter().enumerate() {
                 let values = floats(&outputs[name.as_str()])?;
                 match (self.signature.past, self.signature.cache) {
@@ -387,6 +434,32 @@ fn select(results: &[&str], present: &[String]) -> Result<RunOptions<ort::sessio
     let outputs = names.fold(OutputSelector::no_default(), |selector, name| selector.with(name));
     let options = RunOptions::new().map_err(|e| runtime_error("setting run options", &e))?;
     Ok(options.with_outputs(outputs))
+}
+
+/// What a run on a GPU takes and gives: results come to the host, and what the pass keeps goes to its slots of the pool.
+fn bind(
+    session: &Session,
+    inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)>,
+    results: &[&str],
+    pool: &DevicePool,
+    present: &[String],
+    pass: &Pass,
+) -> Result<IoBinding> {
+    let fail = |e: ort::Error| run_error(&e, pass);
+    let mut binding = session.create_binding().map_err(fail)?;
+    for (name, value) in &inputs {
+        binding.bind_input(name.as_ref(), value).map_err(fail)?;
+    }
+    let host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput).map_err(fail)?;
+    for name in results {
+        binding.bind_output_to_device(*name, &host).map_err(fail)?;
+    }
+    if let Some(first_slot) = pass.keep {
+        for (half, name) in present.iter().enumerate() {
+            binding.bind_output(name, pool.kept(half, first_slot, pass)?).map_err(fail)?;
+        }
+    }
+    Ok(binding)
 }
 
 fn floats(value: &DynValue) -> Result<&[f32]> {

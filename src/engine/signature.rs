@@ -106,6 +106,8 @@ pub struct Signature {
     pub vocab_size: usize,
     /// Whether it holds `GroupQueryAttention` nodes.
     pub grouped_query_op: bool,
+    /// Whether it counts places, as sliding windows and ALiBi do: the number of keys then says something.
+    pub counts_places: bool,
 }
 
 /// What the model's config states, for graphs whose shapes are all symbolic.
@@ -195,6 +197,7 @@ impl Signature {
         let known = |name: &str| KNOWN.contains(&name) || of_pool(name) || logits_to_keep == Some(name);
         reader.refuse_others(known)?;
         let grouped_query_op = graph.operators.contains("GroupQueryAttention");
+        let counts_places = ["Range", "CumSum"].iter().any(|operator| graph.operators.contains(*operator));
         Ok(Self {
             encoder,
             past,
@@ -206,6 +209,7 @@ impl Signature {
             pool,
             vocab_size,
             grouped_query_op,
+            counts_places,
         })
     }
 

@@ -120,7 +120,7 @@ impl Wave {
         asked.dedup();
         let texts: Vec<&PromptTokens> = asked.iter().map(|prompt| &prompts[*prompt]).collect();
         let strategy = model.info().strategy;
-        let prefill = Prefill::new(&texts, reuse, strategy, budget.batch_tokens, settings.wants_logits());
+        let prefill = Prefill::new(&texts, reuse, strategy, budget, settings.wants_logits());
         let mut lengths: Vec<usize> = texts.iter().map(|text| text.tokens.len()).collect();
         lengths.dedup();
         // A pass of a single token has its row twice, which takes another slot: the last one of each length, or every one.
@@ -146,7 +146,7 @@ impl Wave {
         let Self { prefill, prompts: asked, cache_tokens } = self;
         let info = model.info().clone();
         let mut size = PlanSize { cache_tokens, ..PlanSize::default() };
-        model.begin(cache_tokens);
+        model.begin(cache_tokens)?;
         let mut of_prompt = vec![Vec::new(); asked.len()];
         let mut writing = Vec::with_capacity(rows.len());
         for (index, row) in rows.into_iter().enumerate() {

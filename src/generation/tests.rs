@@ -37,7 +37,7 @@ fn written_by(
     generate(&mut model, &prompts(), rows, settings, (reuse, budget), |_| {}).unwrap().0
 }
 
-const BUDGET: Budget = Budget { batch_tokens: 64, cache_tokens: 2000 };
+const BUDGET: Budget = Budget { batch_tokens: 64, cache_tokens: 2000, pass_tokens: 30 };
 
 /// One row at a time, every step from the first token on.
 fn reference(row: Row, settings: &GenerationSettings) -> Written {
@@ -54,7 +54,7 @@ fn batches_caches_and_waves_change_nothing() {
         assert!(expected.iter().all(|w| w.stopped || w.tokens.len() == 6));
         for (batch_tokens, cache_tokens) in [(64, 2000), (1, 2000), (7, 130), (64, 1)] {
             for reuse in [Reuse::Trie, Reuse::Question, Reuse::Off] {
-                let budget = Budget { batch_tokens, cache_tokens };
+                let budget = Budget { batch_tokens, cache_tokens, ..BUDGET };
                 for strategy in [Strategy::Tree, Strategy::Step, Strategy::State, Strategy::EncoderOnce] {
                     let written = written_by(strategy, rows(30, 3), &settings, reuse, budget);
                     assert_eq!(written, expected, "{strategy} {budget:?} {reuse:?}");
@@ -100,8 +100,8 @@ fn logits_that_are_not_finite_stop_the_run() {
         fn info(&self) -> &crate::engine::ModelInfo {
             self.0.info()
         }
-        fn begin(&mut self, cache_tokens: usize) {
-            self.0.begin(cache_tokens);
+        fn begin(&mut self, cache_tokens: usize) -> Result<()> {
+            self.0.begin(cache_tokens)
         }
         fn run(&mut self, pass: &Pass) -> Result<PassOutput> {
             let mut output = self.0.run(pass)?;

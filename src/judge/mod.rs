@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::generation::Written;
 use crate::generation::settings::GenerationSettings;
 use crate::judgments::Judgment;
-use crate::pipeline::pipeline;
+use crate::pipeline::{ahead, pipeline};
 use crate::presentations::Presentation;
 use crate::prompts::forms::FormedQuestion;
 use crate::prompts::plan::{Budget, Plan, PlanSize, Reuse, Strategy};
@@ -74,13 +74,6 @@ pub struct JudgeSettings {
     pub batch_tokens: usize,
 }
 
-/// Bytes of key-value cache that may be alive at once. Judging keeps its memory whatever the number of triplets.
-const CACHE_BYTES: usize = 400 << 20;
-
-/// Slots whatever they take: the states of a large state-space model are tens of megabytes each, and passes of a few rows
-/// would cost more than memory.
-const MIN_SLOTS: usize = 64;
-
 /// How far reuse of prefixes changes the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Parity {
@@ -107,7 +100,7 @@ struct Asking<'a> {
     settings: &'a JudgeSettings,
     context_tokens: Option<usize>,
     strategy: Strategy,
-    slot_bytes: usize,
+    budget: Budget,
     /// Log-probabilities after the neutral prompt of each concept.
     priors: BTreeMap<ConceptId, scored::Priors>,
 }
@@ -150,7 +143,7 @@ impl<'a> Judge<'a> {
             settings,
             context_tokens: info.context_tokens,
             strategy: info.strategy,
-            slot_bytes: info.slot_bytes,
+            budget: info.budget(settings.batch_tokens),
             priors: BTreeMap::new(),
         };
         let mut ids: Vec<ConceptId> = options.into_iter().collect();
@@ -178,7 +171,7 @@ impl<'a> Judge<'a> {
     /// Judges parts, one after the other, and hands each one's judgments to `write`; `progress` is told how many questions
     /// each pass has read the first token of.
     ///
-    /// While the model runs one part, the next is tokenised and planned and the one before is scored and written.
+    /// While the model runs one part, the next are tokenised and planned and the one before is scored and written.
     ///
     /// # Errors
     /// Those of tokenisation, of the model, and of `write`; parts before the failing one are written.
@@ -196,7 +189,7 @@ impl<'a> Judge<'a> {
             size = size.plus(of_part);
             Ok(done)
         };
-        pipeline(parts.map(|(number, asked)| asking.ask(number, asked)), run, |asked, done| {
+        pipeline(ahead(parts, |(number, asked)| asking.ask(number, asked)), run, |asked, done| {
             write(asked.number, asking.judgments(&asked, &done)?)
         })?;
         Ok(size)
@@ -249,11 +242,7 @@ impl Asking<'_> {
     }
 
     fn plan(&self, questions: &[Question], reuse: Reuse) -> Plan {
-        Plan::new(questions, reuse, self.strategy, self.budget())
-    }
-
-    fn budget(&self) -> Budget {
-        budget(self.settings.batch_tokens, self.slot_bytes)
+        Plan::new(questions, reuse, self.strategy, self.budget)
     }
 
     /// The question about three concepts.
@@ -335,13 +324,4 @@ fn bare(asked: &[FormedQuestion]) -> Vec<Question> {
 /// A length as it is stored; names longer than 32,767 bytes are told as that long.
 fn short(length: usize) -> i16 {
     i16::try_from(length).unwrap_or(i16::MAX)
-}
-
-/// Plans questions for a model, a slot of whose pool takes `slot_bytes`.
-pub fn plan(questions: &[Question], reuse: Reuse, strategy: Strategy, batch_tokens: usize, slot_bytes: usize) -> Plan {
-    Plan::new(questions, reuse, strategy, budget(batch_tokens, slot_bytes))
-}
-
-fn budget(batch_tokens: usize, slot_bytes: usize) -> Budget {
-    Budget { batch_tokens, cache_tokens: (CACHE_BYTES / slot_bytes.max(1)).max(MIN_SLOTS) }
 }

@@ -49,7 +49,7 @@ impl Asking<'_> {
             let streams = &streams;
             (0..self.settings.repeats).map(move |repeat| Row { prompt, rng: streams.rng(self.key(asked, repeat)) })
         });
-        let reuse = (self.settings.reuse, self.budget());
+        let reuse = (self.settings.reuse, self.budget);
         let (mut rows_done, repeats) = (0, usize::from(self.settings.repeats));
         let told = |n_rows: usize| {
             let before = rows_done / repeats;

@@ -13,7 +13,6 @@ use rayon::prelude::*;
 
 use crate::engine::{Evaluation, LanguageModel, evaluate};
 use crate::error::{Error, Result};
-use crate::judge::plan;
 use crate::pipeline::pipeline;
 use crate::prompts::chat_template::ChatTemplate;
 use crate::prompts::pass::Pass;
@@ -172,8 +171,8 @@ impl Scorer<'_> {
         mut write: impl FnMut(Vec<Scored>) -> Result<()> + Send,
         mut progress: impl FnMut(usize),
     ) -> Result<PlanSize> {
-        let (strategy, slot_bytes) = (model.info().strategy, model.info().slot_bytes);
-        let ScoreSettings { reuse, batch_tokens, .. } = *self.settings;
+        let (strategy, budget) = (model.info().strategy, model.info().budget(self.settings.batch_tokens));
+        let reuse = self.settings.reuse;
         let mut size = PlanSize::default();
         let run = |part: &Part| {
             let n_requests = part.requests.len();
@@ -188,7 +187,7 @@ impl Scorer<'_> {
                 other => other,
             })
         };
-        let parts = self.parts(requests, |questions| plan(questions, reuse, strategy, batch_tokens, slot_bytes));
+        let parts = self.parts(requests, |questions| Plan::new(questions, reuse, strategy, budget));
         pipeline(parts, run, |part, evaluation| write(part.scored(&evaluation, self.tokenizer)))?;
         Ok(size)
     }

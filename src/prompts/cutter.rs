@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::prompts::pass::{Pass, Slot, Wanted};
 use crate::prompts::strategy::{Budget, Strategy};
-use crate::prompts::trie::{Node, PASS_COST_TOKENS, Trie};
+use crate::prompts::trie::{Node, Trie};
 
 /// Cuts a trie into passes.
 pub(crate) struct Cutter<'a> {
@@ -114,7 +114,7 @@ impl<'a> Cutter<'a> {
             shapes.entry(shape).or_default().push(index);
         }
         if matches!(self.strategy, Strategy::Tree | Strategy::SharedPast) {
-            shapes = joined(shapes);
+            shapes = joined(shapes, self.budget.pass_tokens);
         }
         for (shape, nodes) in shapes {
             let most = (self.budget.batch_tokens / shape.new_len()).max(1);
@@ -203,13 +203,13 @@ impl Shape {
 }
 
 /// Joins shapes of equal total length where computing some tokens of the past again costs less than a pass of its own.
-fn joined(shapes: BTreeMap<Shape, Vec<usize>>) -> BTreeMap<Shape, Vec<usize>> {
+fn joined(shapes: BTreeMap<Shape, Vec<usize>>, pass_tokens: usize) -> BTreeMap<Shape, Vec<usize>> {
     let mut joined: BTreeMap<Shape, Vec<usize>> = BTreeMap::new();
     let mut deeper: Option<(Shape, Vec<usize>)> = None;
     for (shape, mut nodes) in shapes.into_iter().rev() {
         if let Some((deep, more)) = deeper.take() {
             let again = more.len() * (deep.past_len.saturating_sub(shape.past_len));
-            if deep.total_len == shape.total_len && again <= PASS_COST_TOKENS {
+            if deep.total_len == shape.total_len && again <= pass_tokens {
                 nodes.extend(more);
                 nodes.sort_unstable();
             } else {

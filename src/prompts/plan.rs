@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::prompts::cutter::Cutter;
 use crate::prompts::pass::Pass;
-pub use crate::prompts::strategy::{Budget, Reuse, Strategy};
+pub use crate::prompts::strategy::{Budget, Resources, Reuse, Strategy};
 use crate::prompts::tokens::Question;
 use crate::prompts::trie::{Rows, Trie, distinct_tokens, paths};
 
@@ -86,8 +86,8 @@ impl Plan {
         let trie = match (strategy, reuse) {
             (Strategy::None, _) | (_, Reuse::Off) => Trie::whole(&paths),
             (Strategy::EncoderOnce, _) => Trie::of_questions(&paths),
-            (_, Reuse::Trie) => Trie::grow(&paths, rows, |_, _| false),
-            (_, Reuse::Question) => Trie::grow(&paths, rows, |a, b| a.question != b.question),
+            (_, Reuse::Trie) => Trie::grow(&paths, rows, budget.pass_tokens, |_, _| false),
+            (_, Reuse::Question) => Trie::grow(&paths, rows, budget.pass_tokens, |a, b| a.question != b.question),
         };
         let mut cutter = Cutter::new(&trie, strategy, budget);
         cutter.run(&trie.roots);
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::prompts::tokens::TokenId;
 
-    const BUDGET: Budget = Budget { batch_tokens: 64, cache_tokens: 1000 };
+    const BUDGET: Budget = Budget { batch_tokens: 64, cache_tokens: 1000, pass_tokens: 30 };
 
     fn question(prompt: &[TokenId], options: &[&[TokenId]]) -> Question {
         let options = options.iter().map(|o| o.to_vec()).collect();

@@ -20,17 +20,17 @@ pub struct Prefill {
 
 impl Prefill {
     /// Plans the prompts; with `logits`, their passes ask for the logits of every next token.
-    pub fn new(prompts: &[&PromptTokens], reuse: Reuse, strategy: Strategy, batch_tokens: usize, logits: bool) -> Self {
+    pub fn new(prompts: &[&PromptTokens], reuse: Reuse, strategy: Strategy, budget: Budget, logits: bool) -> Self {
         let mut paths: Vec<Path> =
             prompts.iter().enumerate().map(|(index, prompt)| Path::prompt(index, prompt)).collect();
         paths.sort_by(|a, b| a.tokens.cmp(&b.tokens));
         let rows = if strategy == Strategy::Step { Rows::Steps } else { Rows::Chains };
         let keeps = !matches!(strategy, Strategy::None | Strategy::EncoderOnce) && reuse != Reuse::Off;
         let trie = match reuse {
-            Reuse::Trie if keeps => Trie::grow(&paths, rows, |_, _| false),
+            Reuse::Trie if keeps => Trie::grow(&paths, rows, budget.pass_tokens, |_, _| false),
             _ => Trie::whole(&paths),
         };
-        let mut cutter = Cutter::new(&trie, strategy, Budget { batch_tokens, cache_tokens: usize::MAX });
+        let mut cutter = Cutter::new(&trie, strategy, Budget { cache_tokens: usize::MAX, ..budget });
         let mut slots = vec![Vec::new(); prompts.len()];
         if !keeps {
             cutter.run_once();
@@ -54,6 +54,8 @@ mod tests {
     use super::*;
     use crate::prompts::tokens::TokenId;
 
+    const BUDGET: Budget = Budget { batch_tokens: 64, cache_tokens: usize::MAX, pass_tokens: 30 };
+
     #[test]
     fn every_prompt_lies_whole_in_the_pool() {
         // Long enough a stem to be worth sharing; one prompt ends where others go on, and one stands twice.
@@ -64,7 +66,7 @@ mod tests {
         let borrowed: Vec<&PromptTokens> = prompts.iter().collect();
         for strategy in [Strategy::Tree, Strategy::SharedPast, Strategy::Step] {
             for reuse in [Reuse::Trie, Reuse::Question] {
-                let prefill = Prefill::new(&borrowed, reuse, strategy, 64, false);
+                let prefill = Prefill::new(&borrowed, reuse, strategy, BUDGET, false);
                 let mut pool = vec![None; prefill.n_slots];
                 for pass in &prefill.passes {
                     let keep = pass.keep.unwrap();
@@ -81,7 +83,7 @@ mod tests {
                 assert_eq!(read, [0, 1, 2, 3, 4, 5], "each is read once");
             }
         }
-        let whole = Prefill::new(&borrowed, Reuse::Off, Strategy::Tree, 64, true);
+        let whole = Prefill::new(&borrowed, Reuse::Off, Strategy::Tree, BUDGET, true);
         assert!(whole.slots.iter().all(Vec::is_empty) && whole.passes.iter().all(|p| p.keep.is_none() && p.logits));
     }
 }

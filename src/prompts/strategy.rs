@@ -73,4 +73,37 @@ pub struct Budget {
     pub batch_tokens: usize,
     /// Slots that the pool may have.
     pub cache_tokens: usize,
+    /// What a pass costs beside its tokens, in tokens.
+    pub pass_tokens: usize,
+}
+
+/// What a machine holds, and what a pass costs there however few its tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Resources {
+    /// Bytes of the pool that may be alive at once. Judging keeps its memory whatever the number of triplets.
+    pub cache_bytes: usize,
+    /// What a pass costs beside its tokens, in tokens.
+    pub pass_tokens: usize,
+}
+
+impl Resources {
+    /// Every weight is read once in a pass, however few rows there are. Passes of 304, 1,026 and 2,052 tokens of
+    /// SmolLM2-135M on two cores lie on a line that starts at 30.
+    pub const CPU: Self = Self { cache_bytes: 400 << 20, pass_tokens: 30 };
+
+    /// Some hundreds of kernels are launched in a pass. Passes of 1,026 to 65,531 tokens of SmolLM2-135M on an H100 lie on
+    /// a line that starts at 10 ms, the time of 3,300 tokens.
+    pub const GPU: Self = Self { cache_bytes: 4 << 30, pass_tokens: 4096 };
+}
+
+/// Slots whatever they take: the states of a large state-space model are tens of megabytes each, and passes of a few rows
+/// would cost more than memory.
+const MIN_SLOTS: usize = 64;
+
+impl Budget {
+    /// So many new tokens in a pass, on a machine, of a model whose slots take so many bytes.
+    pub fn new(batch_tokens: usize, resources: Resources, slot_bytes: usize) -> Self {
+        let Resources { cache_bytes, pass_tokens } = resources;
+        Self { batch_tokens, cache_tokens: (cache_bytes / slot_bytes.max(1)).max(MIN_SLOTS), pass_tokens }
+    }
 }

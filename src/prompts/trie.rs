@@ -68,10 +68,6 @@ pub(crate) enum Rows {
     Steps,
 }
 
-/// What a pass costs beside its tokens, in tokens: every weight is read once, however few rows there are. Passes of
-/// 304, 1,026 and 2,052 tokens of SmolLM2-135M on two cores lie on a line that starts at 30.
-pub(crate) const PASS_COST_TOKENS: usize = 30;
-
 /// A tree row is attended to densely, which costs its length squared; a longer one is split into chains.
 const MAX_TREE_TOKENS: usize = 512;
 
@@ -137,12 +133,12 @@ impl Trie {
         trie
     }
 
-    /// The trie over sorted paths; `apart` says which neighbours share nothing.
+    /// The trie over sorted paths, for passes that cost as much as `pass_tokens`; `apart` says which neighbours share nothing.
     ///
     /// Goes down level by level. Where paths part, the tokens they share become a node of their own if that saves more
     /// than the passes it adds, counted over all groups of the level that share equally much; else each branch repeats
     /// them.
-    pub(crate) fn grow(paths: &[Path], rows: Rows, apart: impl Fn(&Path, &Path) -> bool) -> Self {
+    pub(crate) fn grow(paths: &[Path], rows: Rows, pass_tokens: usize, apart: impl Fn(&Path, &Path) -> bool) -> Self {
         let mut trie = Self::default();
         let first = paths.chunk_by(|a, b| !apart(a, b)).map(|paths| Group { paths, start: 0, parent: None });
         let mut level: Vec<Group<'_>> = first.collect();
@@ -163,7 +159,7 @@ impl Trie {
             }
             let mut next = Vec::new();
             for (group, parted) in level.iter().zip(parted) {
-                let pays = saved[&(group.start, parted.shared)] >= PASSES_PER_LEVEL * PASS_COST_TOKENS;
+                let pays = saved[&(group.start, parted.shared)] >= PASSES_PER_LEVEL * pass_tokens;
                 // A path that ends here needs the node in any case, and so does one that has no company.
                 let computed = parted.shared > group.start && (pays || parted.ended || parted.branches.is_empty());
                 let (start, parent) = if computed {

@@ -116,14 +116,22 @@ impl Loader<'_> {
             (m.label.clone(), Kind::Model, description)
         };
         let simulated = |s: &crate::config::Simulated| {
-            let description = match (s.response, s.agreement) {
+            let agrees = |what: &str, agreement: f64| {
+                format!(
+                    "simulated: has the reference's {what} and agrees with it in {:.0} % of answers",
+                    100.0 * agreement
+                )
+            };
+            let mut description = match (s.response, s.agreement) {
                 (Response::NoiseFree, _) => "simulated: has the reference's geometry and never errs".to_owned(),
                 (Response::CoinFlip, _) => "simulated: flips a coin".to_owned(),
-                (Response::Logistic, agreement) => format!(
-                    "simulated: has the reference's geometry and agrees with it in {:.0} % of answers",
-                    100.0 * agreement.unwrap_or_default()
-                ),
+                (Response::Logistic, agreement) => agrees("geometry", agreement.unwrap_or_default()),
+                (Response::Softmax, Some(agreement)) => agrees("dot products", agreement),
+                (Response::Softmax, None) => "simulated: softmax over the reference's dot products".to_owned(),
             };
+            if s.lapses() > 0.0 {
+                description += &format!("; {:.0} % of its answers are lapses", 100.0 * s.lapses());
+            }
             (s.label.clone(), Kind::Simulated, description)
         };
         self.study.models.iter().map(model).chain(self.study.simulated.iter().map(simulated)).collect()
@@ -186,7 +194,7 @@ fn fit_summary(fit: &str, record: &Value) -> FitSummary {
         fit: fit.to_owned(),
         loss: record["loss"].as_str().unwrap_or(fit).to_owned(),
         dims: record["dims"].as_u64().and_then(|d| usize::try_from(d).ok()).unwrap_or_default(),
-        l2: number("l2").unwrap_or_default(),
+        l2: number("l2").or_else(|| number("lambda")).unwrap_or_default(),
         heldout_accuracy: number("heldout_accuracy"),
         train_accuracy: number("train_accuracy"),
         participation_ratio: number("participation_ratio").unwrap_or(f64::NAN),

@@ -4,17 +4,17 @@ use faer::{Mat, MatRef};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use super::noise::temperature_for_agreement;
 use crate::error::{Error, Result};
-use crate::linalg::{check_finite, dist2};
-use crate::odd_one_out::OddOneOut;
+use crate::linalg::{check_finite, dist2, gram};
 use crate::presentations::{Presentation, Task};
 use crate::seed::Streams;
-use crate::stats::{drawn, sigmoid, softmax};
+use crate::stats::{drawn, softmax};
 
-/// How a simulated subject turns distances into answers.
+/// How a simulated subject turns a geometry into answers.
 ///
-/// Each option has a pair of concepts that speaks for it when they are near each other: of an anchored triplet the anchor
-/// and the option; of an odd-one-out triplet the two that remain.
+/// Each option has a pair of concepts that speaks for it by their closeness: of an anchored triplet the anchor and the
+/// option; of an odd-one-out triplet the two that remain.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "response", rename_all = "kebab-case")]
 pub enum ResponseModel {
@@ -31,6 +31,12 @@ pub enum ResponseModel {
         /// Sensitivity, in the reference's units of distance to the power of −2; above 0.
         beta: f64,
     },
+    /// P(option) ∝ exp(x_i · x_j / T), with dot products of the reference's rows as they are, not centred: at T = 1 the model
+    /// of SPoSE (Zheng, Pereira, Baker & Hebart 2019).
+    Softmax {
+        /// Noise, in the reference's units of the dot product; above 0.
+        temperature: f64,
+    },
     /// Every option with the same probability.
     CoinFlip,
 }
@@ -40,21 +46,77 @@ impl ResponseModel {
     /// odd-one-out triplets by similarity.
     ///
     /// # Errors
-    /// As [`tau_for_agreement`] and [`beta_for_agreement`].
+    /// As [`super::tau_for_agreement`] and [`super::beta_for_agreement`].
     pub fn with_agreement(
         reference: MatRef<'_, f64>,
         task: Task,
         asked: &[Presentation],
         agreement: f64,
     ) -> Result<Self> {
-        let ids: Vec<[u32; 3]> = asked.iter().map(Presentation::concepts).collect();
         Ok(match task {
-            Task::Anchored => Self::Logistic { tau: tau_for_agreement(reference, &ids, agreement)? },
-            Task::OddOneOut => {
-                let triplets: Vec<OddOneOut> = ids.into_iter().map(|[a, b, c]| OddOneOut { a, b, c }).collect();
-                Self::Similarity { beta: beta_for_agreement(reference, &triplets, agreement)? }
+            Task::Anchored => {
+                Self::Logistic { tau: temperature_for_agreement(reference, Closeness::Distance, asked, agreement)? }
             }
+            Task::OddOneOut => Self::Similarity {
+                beta: 1.0 / temperature_for_agreement(reference, Closeness::SquaredDistance, asked, agreement)?,
+            },
         })
+    }
+
+    /// Softmax over dot products, its temperature such that somebody is expected to agree so much with the largest ones.
+    ///
+    /// # Errors
+    /// As [`super::tau_for_agreement`] and [`super::beta_for_agreement`].
+    pub fn softmax_with_agreement(reference: MatRef<'_, f64>, asked: &[Presentation], agreement: f64) -> Result<Self> {
+        let temperature = temperature_for_agreement(reference, Closeness::DotProduct, asked, agreement)?;
+        Ok(Self::Softmax { temperature })
+    }
+
+    /// The noise, by name; none where there is nothing to set.
+    pub fn noise(self) -> Option<(&'static str, f64)> {
+        match self {
+            Self::Logistic { tau } => Some(("tau", tau)),
+            Self::Similarity { beta } => Some(("beta", beta)),
+            Self::Softmax { temperature } => Some(("temperature", temperature)),
+            Self::NoiseFree | Self::CoinFlip => None,
+        }
+    }
+
+    /// What decides, and the temperature of the softmax over it: 0 without noise; nothing for a coin.
+    fn decides(self) -> Option<(Closeness, f64)> {
+        match self {
+            Self::NoiseFree => Some((Closeness::Distance, 0.0)),
+            Self::Logistic { tau } => Some((Closeness::Distance, tau)),
+            Self::Similarity { beta } => Some((Closeness::SquaredDistance, 1.0 / beta)),
+            Self::Softmax { temperature } => Some((Closeness::DotProduct, temperature)),
+            Self::CoinFlip => None,
+        }
+    }
+}
+
+/// What makes two concepts close.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Closeness {
+    /// −d.
+    Distance,
+    /// −d².
+    SquaredDistance,
+    /// x_i · x_j.
+    DotProduct,
+}
+
+impl Closeness {
+    /// Of all pairs; `[n_concepts, n_concepts]`.
+    pub(super) fn within(self, reference: MatRef<'_, f64>) -> Mat<f64> {
+        let mut close = match self {
+            Self::Distance | Self::SquaredDistance => dist2(reference),
+            Self::DotProduct => return gram(reference),
+        };
+        let of_square = |square: f64| if matches!(self, Self::Distance) { -square.sqrt() } else { -square };
+        for j in 0..close.ncols() {
+            close.col_as_slice_mut(j).iter_mut().for_each(|value| *value = of_square(*value));
+        }
+        close
     }
 }
 
@@ -74,9 +136,10 @@ pub struct Answer {
 /// the noise matters.
 #[derive(Debug, Clone)]
 pub struct SimulatedSubject {
-    /// Euclidean distances `[n_concepts, n_concepts]`; none for a coin, which needs no reference.
-    dist: Option<Mat<f64>>,
-    model: ResponseModel,
+    /// Closeness of all pairs, `[n_concepts, n_concepts]`, and the temperature; none for a coin, which needs no reference.
+    geometry: Option<(Mat<f64>, f64)>,
+    /// Share of answers by coin.
+    lapses: f64,
     streams: Streams,
 }
 
@@ -86,24 +149,31 @@ impl SimulatedSubject {
     /// # Shapes
     /// `reference`: `[n_concepts, n_dims]`
     /// # Errors
-    /// [`Error::Setting`] when `tau` or `beta` is not above 0, [`Error::NotFinite`]
+    /// [`Error::Setting`] when the noise is not above 0, [`Error::NotFinite`]
     pub fn new(reference: MatRef<'_, f64>, model: ResponseModel, seed: u64) -> Result<Self> {
         check_finite(reference, "the reference of a simulated subject")?;
-        let (field, noise) = match model {
-            ResponseModel::Logistic { tau } => ("tau", tau),
-            ResponseModel::Similarity { beta } => ("beta", beta),
-            ResponseModel::NoiseFree | ResponseModel::CoinFlip => ("", 1.0),
-        };
-        if !(noise.is_finite() && noise > 0.0) {
+        if let Some((field, noise)) = model.noise()
+            && !(noise.is_finite() && noise > 0.0)
+        {
             let (found, expected) = (noise.to_string(), "a finite number above 0".to_owned());
             return Err(Error::Setting { field: field.to_owned(), found, expected });
         }
-        Ok(Self { dist: Some(dist(reference)), model, streams: Streams::new(seed, "respondent") })
+        let geometry = model.decides().map(|(close, temperature)| (close.within(reference), temperature));
+        Ok(Self { geometry, lapses: 0.0, streams: Streams::new(seed, "respondent") })
     }
 
     /// A subject who tosses a coin for every answer.
     pub fn coin_flip(seed: u64) -> Self {
-        Self { dist: None, model: ResponseModel::CoinFlip, streams: Streams::new(seed, "respondent") }
+        Self { geometry: None, lapses: 0.0, streams: Streams::new(seed, "respondent") }
+    }
+
+    /// The same subject, who now and then does not look and tosses a coin: P(option) = (1 − λ) P + λ / options.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a share outside 0..=1
+    pub fn with_lapses(self, lapses: f64) -> Result<Self> {
+        check_lapses(lapses)?;
+        Ok(Self { lapses, ..self })
     }
 
     /// The answer to one anchored presentation: see [`SimulatedSubject::choose`].
@@ -118,7 +188,7 @@ impl SimulatedSubject {
     /// The probability of each option of a presentation, and the one chosen this time.
     ///
     /// `key` names the presentation and decides the random number: callers pack triplet id, option order and repeat
-    /// into it. Options whose pairs are exactly equally far are equally probable under every model.
+    /// into it. Options whose pairs are exactly equally close are equally probable under every model.
     ///
     /// # Panics
     /// when an id is outside the reference
@@ -127,158 +197,47 @@ impl SimulatedSubject {
     }
 
     fn choose_by(&self, pairs: &[[u32; 2]], key: u64) -> (Vec<f64>, usize) {
-        let p = match &self.dist {
-            Some(dist) => probabilities(&distances(dist, pairs), self.model),
-            None => vec![1.0 / pairs.len() as f64; pairs.len()],
+        let coin = 1.0 / pairs.len() as f64;
+        let p = match &self.geometry {
+            Some((close, temperature)) => {
+                let p = probabilities(&of_pairs(close, pairs), *temperature);
+                p.into_iter().map(|p| if self.lapses > 0.0 { p + self.lapses * (coin - p) } else { p }).collect()
+            }
+            None => vec![coin; pairs.len()],
         };
         let chosen = drawn(&p, self.streams.rng(key).random::<f64>());
         (p, chosen)
     }
 }
 
-fn distances(dist: &Mat<f64>, pairs: &[[u32; 2]]) -> Vec<f64> {
-    pairs.iter().map(|[i, j]| dist[(*i as usize, *j as usize)]).collect()
+pub(super) fn check_lapses(lapses: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&lapses) {
+        return Ok(());
+    }
+    Err(Error::Setting { field: "lapses".to_owned(), found: lapses.to_string(), expected: "0 to 1".to_owned() })
 }
 
-/// The probability of each option, from the distance of its pair.
-fn probabilities(distances: &[f64], model: ResponseModel) -> Vec<f64> {
-    let (n, nearest) = (distances.len() as f64, distances.iter().copied().fold(f64::INFINITY, f64::min));
-    match model {
-        ResponseModel::CoinFlip => vec![1.0 / n; distances.len()],
-        ResponseModel::NoiseFree => {
-            let n_nearest = distances.iter().filter(|d| **d == nearest).count() as f64;
-            distances.iter().map(|d| if *d == nearest { 1.0 / n_nearest } else { 0.0 }).collect()
-        }
-        ResponseModel::Logistic { tau } => softmax(&distances.iter().map(|d| -d).collect::<Vec<_>>(), tau),
-        ResponseModel::Similarity { beta } => {
-            softmax(&distances.iter().map(|d| -beta * d * d).collect::<Vec<_>>(), 1.0)
-        }
-    }
+/// Closeness of the pairs that speak for the options.
+pub(super) fn of_pairs(close: &Mat<f64>, pairs: &[[u32; 2]]) -> Vec<f64> {
+    pairs.iter().map(|[i, j]| close[(*i as usize, *j as usize)]).collect()
 }
 
-/// The noise at which a logistic subject is expected to agree with the noise-free order on a share of the triplets.
-///
-/// Solves mean of 1 / (1 + exp(−|d(anchor, first) − d(anchor, second)| / τ)) = `agreement` by bisection on log τ.
-/// Triplets whose options are equally far have no order and are left out.
-///
-/// # Shapes
-/// `reference`: `[n_concepts, n_dims]`; `triplets`: anchor, first, second
-/// # Errors
-/// [`Error::Setting`] for an agreement outside (0.5, 1), [`Error::TooFew`] when no triplet has an order,
-/// [`Error::ShapeMismatch`] for an id outside the reference, [`Error::NotFinite`]
-pub fn tau_for_agreement(reference: MatRef<'_, f64>, triplets: &[[u32; 3]], agreement: f64) -> Result<f64> {
-    if !(agreement > 0.5 && agreement < 1.0) {
-        let expected = "above 0.5 and below 1".to_owned();
-        return Err(Error::Setting { field: "agreement".to_owned(), found: agreement.to_string(), expected });
+/// The probability of each option, from the closeness of its pair.
+fn probabilities(close: &[f64], temperature: f64) -> Vec<f64> {
+    if temperature > 0.0 {
+        return softmax(close, temperature);
     }
-    let leads = leads(reference, triplets)?;
-    let scale = leads.iter().copied().fold(0.0, f64::max).ln();
-    // At e^±30 times the largest lead, agreement is 0.5 and (but for the smallest leads) 1 to machine precision.
-    Ok(bisected(scale, |log_tau| mean_agreement(&leads, log_tau.exp()) > agreement))
-}
-
-/// The sensitivity β at which a subject with [`ResponseModel::Similarity`] is expected to name the noise-free odd one in a
-/// share of odd-one-out triplets.
-///
-/// Solves mean of max over k of exp(−β d²(i, j)) / Σ exp(−β d²) = `agreement` by bisection on log β. Triplets without a
-/// single nearest pair have no noise-free odd one and are left out.
-///
-/// # Shapes
-/// `reference`: `[n_concepts, n_dims]`
-/// # Errors
-/// [`Error::Setting`] for an agreement outside (1/3, 1), [`Error::TooFew`] when no triplet has a nearest pair,
-/// [`Error::ShapeMismatch`] for an id outside the reference, [`Error::NotFinite`]
-pub fn beta_for_agreement(reference: MatRef<'_, f64>, triplets: &[OddOneOut], agreement: f64) -> Result<f64> {
-    if !(agreement > 1.0 / 3.0 && agreement < 1.0) {
-        let expected = "above 1/3 and below 1".to_owned();
-        return Err(Error::Setting { field: "agreement".to_owned(), found: agreement.to_string(), expected });
-    }
-    let ids: Vec<[u32; 3]> = triplets.iter().map(OddOneOut::concepts).collect();
-    check_ids(reference, &ids)?;
-    let dist = dist(reference);
-    let mut gaps: Vec<[f64; 2]> = Vec::new();
-    for triplet in triplets {
-        let mut squares = distances(&dist, &Presentation::OddOneOut(*triplet).pairs());
-        squares.iter_mut().for_each(|d| *d *= *d);
-        squares.sort_by(f64::total_cmp);
-        if squares[1] > squares[0] {
-            gaps.push([squares[1] - squares[0], squares[2] - squares[0]]);
-        }
-    }
-    if gaps.is_empty() {
-        let what = "triplets that the reference has a nearest pair for".to_owned();
-        return Err(Error::TooFew { what, found: 0, needed: 1 });
-    }
-    let expected = |beta: f64| {
-        let p = |[one, other]: &[f64; 2]| 1.0 / (1.0 + (-beta * one).exp() + (-beta * other).exp());
-        gaps.iter().map(p).sum::<f64>() / gaps.len() as f64
-    };
-    let scale = gaps.iter().map(|gap| gap[1]).fold(0.0, f64::max).ln();
-    Ok(bisected(-scale, |log_beta| expected(log_beta.exp()) < agreement))
-}
-
-/// exp of the number within 30 of `centre` below which `below` is true, by bisection.
-fn bisected(centre: f64, below: impl Fn(f64) -> bool) -> f64 {
-    let (mut low, mut high) = (centre - 30.0, centre + 30.0);
-    for _ in 0..60 {
-        let middle = f64::midpoint(low, high);
-        let end = if below(middle) { &mut low } else { &mut high };
-        *end = middle;
-    }
-    f64::midpoint(low, high).exp()
-}
-
-/// Refuses ids outside the reference, and coordinates that are not finite.
-fn check_ids(reference: MatRef<'_, f64>, triplets: &[[u32; 3]]) -> Result<()> {
-    check_finite(reference, "the reference of a simulated subject")?;
-    let n = reference.nrows();
-    match triplets.iter().enumerate().find(|(_, t)| t.iter().any(|&id| id as usize >= n)) {
-        None => Ok(()),
-        Some((row, triplet)) => Err(Error::ShapeMismatch {
-            what: format!("concept ids of triplet {row}"),
-            found: format!("{triplet:?}"),
-            expected: format!("below {n}, the rows of the reference"),
-        }),
-    }
-}
-
-/// |d(anchor, first) − d(anchor, second)| of the triplets that have an order.
-fn leads(reference: MatRef<'_, f64>, triplets: &[[u32; 3]]) -> Result<Vec<f64>> {
-    check_ids(reference, triplets)?;
-    let dist = dist(reference);
-    let leads: Vec<f64> =
-        triplets.iter().map(|&triplet| lead_of_first(&dist, triplet).abs()).filter(|&lead| lead > 0.0).collect();
-    if leads.is_empty() {
-        return Err(Error::TooFew {
-            what: "triplets that the reference has an order for".to_owned(),
-            found: 0,
-            needed: 1,
-        });
-    }
-    Ok(leads)
-}
-
-fn mean_agreement(leads: &[f64], tau: f64) -> f64 {
-    leads.iter().map(|lead| sigmoid(lead / tau)).sum::<f64>() / leads.len() as f64
-}
-
-/// How much nearer `first` is than `second`.
-fn lead_of_first(dist: &Mat<f64>, [anchor, first, second]: [u32; 3]) -> f64 {
-    dist[(anchor as usize, second as usize)] - dist[(anchor as usize, first as usize)]
-}
-
-fn dist(x: MatRef<'_, f64>) -> Mat<f64> {
-    let mut dist = dist2(x);
-    for j in 0..dist.ncols() {
-        dist.col_as_slice_mut(j).iter_mut().for_each(|value| *value = value.sqrt());
-    }
-    dist
+    let closest = close.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let n_closest = close.iter().filter(|c| **c == closest).count() as f64;
+    close.iter().map(|c| if *c == closest { 1.0 / n_closest } else { 0.0 }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::odd_one_out::OddOneOut;
+    use crate::stats::sigmoid;
 
     /// Points 0, 1, 3 and −1 on a line.
     fn line() -> Mat<f64> {
@@ -313,18 +272,6 @@ mod tests {
     }
 
     #[test]
-    fn tau_gives_the_agreement_asked_for() {
-        // One lead of 2 and one of 1, and a tie that does not count.
-        let triplets = [[0, 1, 2], [1, 0, 2], [0, 1, 3]];
-        let tau = tau_for_agreement(line().as_ref(), &triplets, 0.88).unwrap();
-        let agreement = f64::midpoint(sigmoid(2.0 / tau), sigmoid(1.0 / tau));
-        assert!((agreement - 0.88).abs() < 1e-12, "{agreement}");
-        assert!(matches!(tau_for_agreement(line().as_ref(), &triplets, 0.5), Err(Error::Setting { .. })));
-        assert!(matches!(tau_for_agreement(line().as_ref(), &[[0, 1, 3]], 0.8), Err(Error::TooFew { .. })));
-        assert!(matches!(tau_for_agreement(line().as_ref(), &[[0, 1, 4]], 0.8), Err(Error::ShapeMismatch { .. })));
-    }
-
-    #[test]
     fn the_odd_one_is_away_from_the_nearest_pair() {
         // Of 0, 1 and 3 on a line, 0 and 1 are the nearest: squared distances 4, 9 and 1 speak for 0, 1 and 3.
         let shown = Presentation::OddOneOut(OddOneOut { a: 2, b: 0, c: 1 });
@@ -347,17 +294,33 @@ mod tests {
     }
 
     #[test]
-    fn beta_gives_the_agreement_asked_for() {
-        let triplet = |a, b, c| OddOneOut { a, b, c };
-        // Squared distances 1, 4, 9 and 1, 9, 16, and a tie that does not count.
-        let triplets = [triplet(0, 1, 2), triplet(2, 3, 0), triplet(0, 1, 3)];
-        let beta = beta_for_agreement(line().as_ref(), &triplets, 0.7).unwrap();
-        let p = |one: f64, other: f64| 1.0 / (1.0 + (-beta * one).exp() + (-beta * other).exp());
-        let agreement = f64::midpoint(p(3.0, 8.0), p(8.0, 15.0));
-        assert!((agreement - 0.7).abs() < 1e-12, "{agreement}");
-        let fails = |triplets: &[OddOneOut], agreement| beta_for_agreement(line().as_ref(), triplets, agreement);
-        assert!(matches!(fails(&triplets, 1.0 / 3.0), Err(Error::Setting { .. })));
-        assert!(matches!(fails(&triplets[2..], 0.8), Err(Error::TooFew { .. })));
-        assert!(matches!(fails(&[triplet(0, 1, 4)], 0.8), Err(Error::ShapeMismatch { .. })));
+    fn dot_products_speak_for_pairs_in_both_tasks() {
+        // Rows (1, 0), (2, 1) and (0, 3): dot products 2, 0 and 3.
+        let x = Mat::from_fn(3, 2, |i, k| [[1.0, 0.0], [2.0, 1.0], [0.0, 3.0]][i][k]);
+        let subject = SimulatedSubject::new(x.as_ref(), ResponseModel::Softmax { temperature: 2.0 }, 7).unwrap();
+        assert!((subject.answer(0, 1, 2, 0).p_first - sigmoid(1.0)).abs() < 1e-15);
+        let (p, _) = subject.choose(&Presentation::OddOneOut(OddOneOut { a: 0, b: 1, c: 2 }), 0);
+        let weights = [1.5_f64, 0.0, 1.0].map(f64::exp);
+        p.iter().zip(weights).for_each(|(p, w)| assert!((p - w / weights.iter().sum::<f64>()).abs() < 1e-15));
+        // 2 is closest to 1, although 0 is nearer.
+        let asked = [Presentation::new(Task::Anchored, [1, 0, 2])];
+        let found = ResponseModel::softmax_with_agreement(x.as_ref(), &asked, 0.9).unwrap();
+        let ResponseModel::Softmax { temperature } = found else { panic!("{found:?}") };
+        assert!((sigmoid(1.0 / temperature) - 0.9).abs() < 1e-12);
+        let subject = SimulatedSubject::new(x.as_ref(), found, 7).unwrap();
+        assert!((subject.choose(&asked[0], 0).0[1] - 0.9).abs() < 1e-12);
+        assert!(SimulatedSubject::new(x.as_ref(), ResponseModel::Softmax { temperature: 0.0 }, 7).is_err());
+    }
+
+    #[test]
+    fn lapses_are_coins_in_between() {
+        let noise_free = SimulatedSubject::new(line().as_ref(), ResponseModel::NoiseFree, 7).unwrap();
+        let lapsing = noise_free.clone().with_lapses(0.3).unwrap();
+        assert!((lapsing.answer(0, 1, 2, 0).p_first - 0.85).abs() < 1e-15);
+        let (p, _) = lapsing.choose(&Presentation::OddOneOut(OddOneOut { a: 2, b: 0, c: 1 }), 0);
+        p.iter().zip([0.8, 0.1, 0.1]).for_each(|(p, expected)| assert!((p - expected).abs() < 1e-15));
+        let n_wrong = (0..2_000).filter(|&key| !lapsing.answer(0, 1, 2, key).chose_first).count();
+        assert!((236..=364).contains(&n_wrong), "{n_wrong}"); // 300 expected, four standard errors of 16
+        assert!(noise_free.clone().with_lapses(1.1).is_err() && noise_free.with_lapses(f64::NAN).is_err());
     }
 }

@@ -35,14 +35,25 @@ pub struct AlignmentRow {
     pub null_mean: Option<f64>,
     /// Share of permutations at least as aligned: (1 + count) / (1 + n).
     pub p: Option<f64>,
-    /// Value of a simulated subject with the reference's geometry that is as accurate as this respondent under the same fit.
+    /// Mean value of simulated subjects with the reference's geometry that are as accurate as this respondent under the same
+    /// fit.
     pub ceiling: Option<f64>,
-    /// Value of a coin-flip subject under the same fit.
+    /// Mean value of coin-flip subjects under the same fit.
     pub chance: Option<f64>,
     /// (value − chance) / (ceiling − chance), not clipped.
     pub normalised: Option<f64>,
     /// Number of concepts compared.
     pub n: usize,
+    /// The lowest of the subjects behind `ceiling`.
+    pub ceiling_lo: Option<f64>,
+    /// The highest of them.
+    pub ceiling_hi: Option<f64>,
+    /// How their noise was found and how close their held-out accuracy came to the respondent's.
+    pub ceiling_match: Option<String>,
+    /// The lowest of the coins behind `chance`.
+    pub chance_lo: Option<f64>,
+    /// The highest of them.
+    pub chance_hi: Option<f64>,
 }
 
 /// Writes the rows in their order.
@@ -67,6 +78,11 @@ pub fn write(path: &Path, rows: &[AlignmentRow], fingerprint: &Fingerprint) -> R
         field("chance", DataType::Float64, true),
         field("normalised", DataType::Float64, true),
         field("n", DataType::Int32, false),
+        field("ceiling_lo", DataType::Float64, true),
+        field("ceiling_hi", DataType::Float64, true),
+        field("ceiling_match", DataType::Utf8, true),
+        field("chance_lo", DataType::Float64, true),
+        field("chance_hi", DataType::Float64, true),
     ]);
     let text = |value: fn(&AlignmentRow) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(rows.iter().map(value)))
@@ -90,6 +106,11 @@ pub fn write(path: &Path, rows: &[AlignmentRow], fingerprint: &Fingerprint) -> R
         number(|r| r.chance),
         number(|r| r.normalised),
         Arc::new(Int32Array::from_iter_values(rows.iter().map(|r| i32::try_from(r.n).expect("few concepts")))),
+        number(|r| r.ceiling_lo),
+        number(|r| r.ceiling_hi),
+        Arc::new(rows.iter().map(|r| r.ceiling_match.as_deref()).collect::<StringArray>()),
+        number(|r| r.chance_lo),
+        number(|r| r.chance_hi),
     ];
     table::write(path, &table::batch(schema, columns), &fingerprint.metadata(), &[])
 }
@@ -110,6 +131,13 @@ pub fn read(path: &Path) -> Result<Vec<AlignmentRow>> {
     let (lo, hi, null_mean, p) = (lo?, hi?, null_mean?, p?);
     let (ceiling, chance, normalised) = (ceiling?, chance?, normalised?);
     let n = table.whole("n", table.integers("n")?)?;
+    // Columns that files of the first alike do not have.
+    let has = |name: &str| table.columns().iter().any(|column| column == name);
+    let later = |name: &str| if has(name) { table.numbers(name) } else { Ok(vec![None; table.len()]) };
+    let [ceiling_lo, ceiling_hi, chance_lo, chance_hi] =
+        ["ceiling_lo", "ceiling_hi", "chance_lo", "chance_hi"].map(later);
+    let (ceiling_lo, ceiling_hi, chance_lo, chance_hi) = (ceiling_lo?, ceiling_hi?, chance_lo?, chance_hi?);
+    let ceiling_match = if has("ceiling_match") { table.text("ceiling_match")? } else { vec![None; table.len()] };
     let row = |i: usize| AlignmentRow {
         respondent: respondents[i].clone(),
         fit: fits[i].clone(),
@@ -126,6 +154,11 @@ pub fn read(path: &Path) -> Result<Vec<AlignmentRow>> {
         chance: chance[i],
         normalised: normalised[i],
         n: usize::try_from(n[i]).unwrap_or_default(),
+        ceiling_lo: ceiling_lo[i],
+        ceiling_hi: ceiling_hi[i],
+        ceiling_match: ceiling_match[i].clone(),
+        chance_lo: chance_lo[i],
+        chance_hi: chance_hi[i],
     };
     Ok((0..table.len()).map(row).collect())
 }
@@ -142,11 +175,24 @@ mod tests {
             value: 0.25,
             p: Some(0.001),
             n: 128,
+            ceiling_lo: Some(0.4),
+            ceiling_match: Some("3 subjects".into()),
             ..AlignmentRow::default()
         };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("alignment.parquet");
         write(&path, std::slice::from_ref(&row), &Fingerprint::default()).unwrap();
+        assert_eq!(read(&path).unwrap(), [row]);
+    }
+
+    #[test]
+    fn a_table_of_the_first_version_is_still_read() {
+        let row = AlignmentRow { respondent: "me".into(), value: 0.25, n: 3, ..AlignmentRow::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alignment.parquet");
+        write(&path, std::slice::from_ref(&row), &Fingerprint::default()).unwrap();
+        let whole = Table::read(&path).unwrap();
+        table::write(&path, &whole.without(5), &whole.metadata, &[]).unwrap();
         assert_eq!(read(&path).unwrap(), [row]);
     }
 }

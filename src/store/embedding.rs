@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use faer::{Mat, MatRef};
 
 use crate::concepts::Concept;
-use crate::embedding::FitRecord;
+use crate::embedding::Record;
 use crate::error::{Error, Result};
 use crate::store::manifest::Fingerprint;
 use crate::store::table::{self, Table};
@@ -54,7 +54,7 @@ pub fn write<'a>(
     path: &Path,
     concepts: impl IntoIterator<Item = &'a Concept>,
     coordinates: MatRef<'_, f64>,
-    record: Option<&FitRecord>,
+    record: Option<&Record>,
     fingerprint: &Fingerprint,
 ) -> Result<()> {
     let concepts: Vec<&Concept> = concepts.into_iter().collect();

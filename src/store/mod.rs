@@ -9,6 +9,7 @@ pub mod manifest;
 pub mod npy;
 pub mod refits;
 pub mod requests;
+pub mod results;
 pub mod scores;
 pub mod table;
 pub mod triplets;

@@ -165,6 +165,13 @@ impl Table {
         values.into_iter().enumerate().map(|(row, value)| value.ok_or_else(|| row_of(row))).collect()
     }
 
+    /// The same rows without the last columns, as an earlier version would have written them.
+    #[cfg(test)]
+    pub(crate) fn without(&self, n_last: usize) -> RecordBatch {
+        let kept: Vec<usize> = (0..self.batch.num_columns() - n_last).collect();
+        self.batch.project(&kept).expect("columns that are there")
+    }
+
     fn column(&self, name: &str, kind: &DataType) -> Result<ArrayRef> {
         let fault = |found: String, expected: String| Error::Format { path: self.path.clone(), found, expected };
         let Some(array) = self.batch.column_by_name(name) else {

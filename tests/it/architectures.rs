@@ -10,7 +10,7 @@ use alike::prompts::plan::{Reuse, Strategy};
 use alike::prompts::tokens::Close;
 use serde_json::Value;
 
-use crate::models::{agrees_with_transformers, golden, open};
+use crate::models::{agrees_with_transformers, golden, open, open_with_keys};
 use crate::support::path;
 
 /// The bar of the project; 7.3e-6 nats were measured at worst.
@@ -56,6 +56,24 @@ fn architectures_give_the_same_numbers_whole_and_shared() {
         let whole = opened.evaluate(&questions, Reuse::Off).options;
         for (a, b) in shared.iter().zip(&whole) {
             // A row of another length adds its attention up in another order.
+            assert!((a[0] - b[0]).abs() < 5e-5 && (a[1] - b[1]).abs() < 5e-5, "{name}: {a:?} and {b:?}");
+        }
+    }
+}
+
+/// Keys that nothing sees, which GPUs are given: only graphs that count places would take them for something, and get none.
+#[test]
+fn architectures_do_not_see_padding() {
+    for (name, folder) in decoders() {
+        let golden = golden(&format!("architectures/{name}/golden.json"));
+        let [plain, padded] = [1, 16].map(|keys| {
+            let mut opened = open_with_keys(&folder, 0, keys);
+            let questions = opened.questions(&golden, Close::Auto);
+            opened.evaluate(&questions, Reuse::Trie).options
+        });
+        let unpadded = open(&folder, 0).model.signature().counts_places;
+        assert_eq!(plain == padded, unpadded, "{name}: attention over other lengths rounds otherwise");
+        for (a, b) in plain.iter().zip(&padded) {
             assert!((a[0] - b[0]).abs() < 5e-5 && (a[1] - b[1]).abs() < 5e-5, "{name}: {a:?} and {b:?}");
         }
     }

@@ -32,7 +32,7 @@ fn ids(values: &Value) -> Vec<u32> {
 /// Greedy answers, all prompts together, are those that transformers gives one by one.
 fn answers_agree(folder: &Path, rows: &Value, reuse: Reuse) {
     let Opened { mut model, tokenizer, wording } = open(folder, 0);
-    let budget = Budget { batch_tokens: 512, cache_tokens: (128 << 20) / model.info().slot_bytes };
+    let budget = Budget { batch_tokens: 512, cache_tokens: (128 << 20) / model.info().slot_bytes, pass_tokens: 30 };
     let rows = rows.as_array().unwrap();
     let mut penalties: Vec<f64> = rows.iter().map(|row| row["repetition_penalty"].as_f64().unwrap()).collect();
     penalties.sort_by(f64::total_cmp);

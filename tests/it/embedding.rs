@@ -259,6 +259,29 @@ fn what_the_data_cannot_say_is_noted() {
     assert!(serde_json::to_value(&tied).unwrap()["heldout_accuracy"].is_null());
 }
 
+/// The curve ends where the fit does, and is a report: without anything held out the fit is the same.
+#[test]
+fn the_curve_of_a_fit_ends_with_its_numbers() {
+    let (_, answers) = planted();
+    let settings = FitSettings { restarts: 3, ..FitSettings::paper(3, 1) };
+    let fitted = fit(24, &answers, &settings).unwrap();
+    let (record, end) = (&fitted.record, fitted.record.curve.last().unwrap());
+    assert_eq!((end.n_evaluations, end.objective), (record.n_evaluations, record.objective));
+    assert_eq!((end.heldout_loss, end.heldout_accuracy), (record.heldout_loss, record.heldout_accuracy));
+    assert!(record.curve.is_sorted_by(|a, b| a.n_evaluations < b.n_evaluations && a.objective >= b.objective));
+    assert!(record.curve.len() > 10 && end.heldout_accuracy > record.curve[0].heldout_accuracy);
+    let heldout = split_holdout(&answers, settings.holdout, settings.seed).0;
+    let x = flat(fitted.coordinates.as_ref());
+    let mut objective = Objective::new(settings.loss, 0.0, 24, 3, &heldout).unwrap();
+    let loss = objective.evaluate(&x, &mut vec![0.0; x.len()]);
+    assert!((end.heldout_loss.unwrap() - loss).abs() < 1e-12, "{end:?} and {loss}"); // centring rounds
+
+    let kept = split_holdout(&answers, settings.holdout, settings.seed).1;
+    let alone = fit(24, &kept, &FitSettings { holdout: 0.0, ..settings }).unwrap();
+    assert_eq!(flat(alone.coordinates.as_ref()), x);
+    assert!(alone.record.curve.iter().all(|point| point.heldout_loss.is_none() && point.heldout_accuracy.is_none()));
+}
+
 #[test]
 fn answers_that_say_nothing_or_too_much_are_noted() {
     let (_, answers) = planted();

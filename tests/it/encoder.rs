@@ -71,6 +71,7 @@ fn embedded(model: &Path, texts: &[&str], batch_tokens: usize, threads: usize) -
         stated: folder.stated,
         context_tokens: folder.context_tokens,
         precision: folder.precision.clone(),
+        key_multiple: 1,
     };
     let runtime = Runtime::load(None).expect("`make setup` installs the runtime library");
     let mut encoder = OnnxEncoder::open(&folder.graph, signature, runtime, &settings).unwrap();

@@ -25,6 +25,11 @@ pub(crate) struct Opened {
 }
 
 pub(crate) fn open(folder: &Path, threads: usize) -> Opened {
+    open_with_keys(folder, threads, 1)
+}
+
+/// The same, with a multiple of so many keys in every row's attention.
+pub(crate) fn open_with_keys(folder: &Path, threads: usize, key_multiple: usize) -> Opened {
     let runtime = Runtime::load(None).expect("`make setup` installs the runtime library");
     let folder = ModelFolder::open(folder).expect("`make setup` builds the demo's model");
     let wording = Wording::new("paper", None).unwrap();
@@ -38,6 +43,7 @@ pub(crate) fn open(folder: &Path, threads: usize) -> Opened {
         stated: folder.stated,
         context_tokens: folder.context_tokens,
         precision: folder.precision.clone(),
+        key_multiple,
     };
     Opened { model: OnnxModel::open(&folder.graph, runtime, &settings).unwrap(), tokenizer, wording }
 }
@@ -68,7 +74,12 @@ impl Opened {
 
     pub(crate) fn evaluate(&mut self, questions: &[Question], reuse: Reuse) -> Scores {
         let cache_tokens = (256 << 20) / self.model.info().slot_bytes;
-        let plan = Plan::new(questions, reuse, self.model.info().strategy, Budget { batch_tokens: 512, cache_tokens });
+        let plan = Plan::new(
+            questions,
+            reuse,
+            self.model.info().strategy,
+            Budget { batch_tokens: 512, cache_tokens, pass_tokens: 30 },
+        );
         let evaluation = evaluate(&mut self.model, &plan, |_| {}).unwrap();
         let sum = |slots: &std::ops::Range<usize>| {
             evaluation.log_probs[slots.clone()].iter().map(|l| f64::from(*l)).sum::<f64>()

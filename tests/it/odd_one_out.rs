@@ -188,7 +188,7 @@ fn each_option_is_scored_as_if_alone() {
         let names = ["a", "b", "c"].map(|place| bench.column("tiny", |t| t.names(place)));
         let log_probs = bench.places("tiny", "log_prob");
         let closing = if close == "always" { Close::Always } else { Close::Never };
-        let budget = Budget { batch_tokens: 512, cache_tokens: 4096 };
+        let budget = Budget { batch_tokens: 512, cache_tokens: 4096, pass_tokens: 30 };
         for row in (0..180).step_by(17) {
             let [a, b, c] = [0, 1, 2].map(|place| names[place][row].as_str());
             for (place, name) in [a, b, c].into_iter().enumerate() {

@@ -38,7 +38,7 @@ proptest! {
         // Enough questions for levels of the trie to pay, and not enough.
         questions in vec(question(), 1..120), batch_tokens in 1_usize..64, cache_tokens in 1_usize..400,
     ) {
-        let budget = Budget { batch_tokens, cache_tokens };
+        let budget = Budget { batch_tokens, cache_tokens, pass_tokens: 30 };
         let (_, whole) = answers(&questions, Reuse::Off, Rows::None, budget);
         for rows in [Rows::Tree, Rows::SharedPast, Rows::Step, Rows::State, Rows::EncoderOnce] {
             for reuse in [Reuse::Trie, Reuse::Question] {
@@ -60,7 +60,7 @@ proptest! {
     #[test]
     fn swapping_options_swaps_scores(question in question()) {
         let swapped = Question { options: question.options.iter().rev().cloned().collect(), ..question.clone() };
-        let budget = Budget { batch_tokens: 16, cache_tokens: 100 };
+        let budget = Budget { batch_tokens: 16, cache_tokens: 100, pass_tokens: 30 };
         let both = [question, swapped];
         let (plan, evaluation) = answers(&both, Reuse::Trie, Rows::Tree, budget);
         let [one, other] = [0, 1].map(|number| scores(&both[number], number, &plan, &evaluation));

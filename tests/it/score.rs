@@ -268,8 +268,8 @@ impl LanguageModel for Overflowing {
         self.0.info()
     }
 
-    fn begin(&mut self, cache_tokens: usize) {
-        self.0.begin(cache_tokens);
+    fn begin(&mut self, cache_tokens: usize) -> alike::Result<()> {
+        self.0.begin(cache_tokens)
     }
 
     fn run(&mut self, pass: &Pass) -> alike::Result<PassOutput> {

@@ -57,6 +57,7 @@ fn open(name: &str) -> Opened {
         stated: folder.stated,
         context_tokens: folder.context_tokens,
         precision: folder.precision.clone(),
+        key_multiple: 1,
     };
     Opened { model: OnnxModel::open(&folder.graph, runtime, &settings).unwrap(), tokenizer, wording }
 }
@@ -77,7 +78,7 @@ impl Opened {
 
     fn log_probs(&mut self, questions: &[Question], reuse: Reuse) -> Vec<[f64; 2]> {
         let info = self.model.info();
-        let budget = Budget { batch_tokens: 512, cache_tokens: (8 << 20) / info.slot_bytes.max(1) };
+        let budget = Budget { batch_tokens: 512, cache_tokens: (8 << 20) / info.slot_bytes.max(1), pass_tokens: 30 };
         let plan = Plan::new(questions, reuse, info.strategy, budget);
         let evaluation = evaluate(&mut self.model, &plan, |_| {}).unwrap();
         let sum = |range: &std::ops::Range<usize>| -> f64 {
@@ -139,7 +140,7 @@ fn free_answers_do_not_depend_on_what_is_kept() {
         let streams = Streams::new(0, "unused");
         let mut written = |reuse: Reuse| {
             let rows = (0..prompts.len()).map(|prompt| Row { prompt, rng: streams.rng(prompt as u64) }).collect();
-            let budget = Budget { batch_tokens: 512, cache_tokens: 512 };
+            let budget = Budget { batch_tokens: 512, cache_tokens: 512, pass_tokens: 30 };
             let (written, _) = generate(&mut opened.model, &prompts, rows, &settings, (reuse, budget), |_| {}).unwrap();
             written.into_iter().map(|one| one.tokens).collect::<Vec<_>>()
         };

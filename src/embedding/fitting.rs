@@ -1,0 +1,166 @@
+//! A fit of either kind: by distances, to comparisons, or by dot products, to odd-one-out answers as they are.
+
+use faer::Mat;
+use serde::Serialize;
+
+use super::sparse::{self, SparseRecord, SparseSettings};
+use super::{Answered, FitRecord, FitSettings};
+use crate::error::{Error, Result};
+
+/// What to fit and how.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Fitting {
+    /// Coordinates whose distances explain comparisons; [`super::fit`].
+    Distances(FitSettings),
+    /// Non-negative coordinates whose dot products explain odd-one-out answers; [`sparse::fit`].
+    DotProducts(SparseSettings),
+}
+
+/// How a fit went.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Record {
+    /// Of [`Fitting::Distances`].
+    Distances(FitRecord),
+    /// Of [`Fitting::DotProducts`].
+    DotProducts(SparseRecord),
+}
+
+impl From<&FitSettings> for Fitting {
+    fn from(settings: &FitSettings) -> Self {
+        Self::Distances(settings.clone())
+    }
+}
+
+impl From<&SparseSettings> for Fitting {
+    fn from(settings: &SparseSettings) -> Self {
+        Self::DotProducts(settings.clone())
+    }
+}
+
+impl From<&Fitting> for Fitting {
+    fn from(fitting: &Fitting) -> Self {
+        fitting.clone()
+    }
+}
+
+impl Fitting {
+    /// Coordinates `[n_concepts, dims]` of some answers, and how they were reached. A fit by distances takes odd-one-out
+    /// answers by way of [`super::odd_one_out::anchored_judgments`] and says so in its notes.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a fit by dot products of anchored answers, and those of the two fits
+    pub fn fit(&self, n_concepts: usize, answered: &Answered) -> Result<(Mat<f64>, Record)> {
+        match (self, answered) {
+            (Self::Distances(settings), _) => {
+                let mut fit = super::fit(n_concepts, &answered.comparisons(), settings)?;
+                if let Answered::OddOneOut(answers) = answered {
+                    fit.record.notes.push(format!(
+                        "{} odd-one-out answers were taken as two anchored judgments each, (i: j over k) and (j: i over k) of odd k: an assumption, and the two are not independent",
+                        answers.len()
+                    ));
+                }
+                Ok((fit.coordinates, Record::Distances(fit.record)))
+            }
+            (Self::DotProducts(settings), Answered::OddOneOut(answers)) => {
+                let fit = sparse::fit(n_concepts, answers, settings)?;
+                Ok((fit.coordinates, Record::DotProducts(fit.record)))
+            }
+            (Self::DotProducts(settings), Answered::Anchored(_)) => Err(Error::Setting {
+                field: "loss".to_owned(),
+                found: format!("{} for anchored judgments", settings.loss.key()),
+                expected: "odd-one-out answers (columns `a, b, c, odd`), or a loss on distances".to_owned(),
+            }),
+        }
+    }
+
+    /// The same with a penalty that is known, such as the one of an earlier fit: `l2`, or λ of SPoSE; VICE has none.
+    #[must_use]
+    pub fn with_penalty(&self, penalty: f64) -> Self {
+        match self {
+            Self::Distances(settings) => Self::Distances(settings.with_l2(penalty)),
+            Self::DotProducts(settings) => Self::DotProducts(settings.with_lambda(penalty)),
+        }
+    }
+
+    /// Share of triplets held out.
+    pub fn holdout(&self) -> f64 {
+        match self {
+            Self::Distances(settings) => settings.holdout,
+            Self::DotProducts(settings) => settings.holdout,
+        }
+    }
+
+    /// The accuracy of a fit to a coin's answers, and its variance over `n` held out.
+    ///
+    /// By distances each comparison is right half of the time (see [`Answered::coin_variance`]); by dot products each
+    /// odd-one-out answer a third of the time, independently.
+    pub fn coin_accuracy(&self, answered: &Answered, n: f64) -> (f64, f64) {
+        match self {
+            Self::Distances(_) => (0.5, answered.coin_variance(n)),
+            Self::DotProducts(_) => (1.0 / 3.0, 2.0 / 9.0 / n),
+        }
+    }
+
+    /// Refuses settings that no fit can have.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], naming the field
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Distances(settings) => settings.check(),
+            Self::DotProducts(settings) => settings.check(),
+        }
+    }
+}
+
+impl Record {
+    /// Whether the fit ended because it had arrived.
+    pub fn converged(&self) -> bool {
+        match self {
+            Self::Distances(record) => record.converged,
+            Self::DotProducts(record) => record.converged,
+        }
+    }
+
+    /// Share of the held-out answers that the fit reproduces; none when nothing with a side was held out.
+    pub fn heldout_accuracy(&self) -> Option<f64> {
+        match self {
+            Self::Distances(record) => record.heldout_accuracy,
+            Self::DotProducts(record) => record.heldout_accuracy,
+        }
+    }
+
+    /// Comparisons or odd-one-out answers held out.
+    pub fn n_heldout(&self) -> usize {
+        match self {
+            Self::Distances(record) => record.n_heldout,
+            Self::DotProducts(record) => record.n_heldout,
+        }
+    }
+
+    /// What [`Fitting::with_penalty`] takes; none where the fit has no penalty.
+    pub fn penalty(&self) -> Option<f64> {
+        match self {
+            Self::Distances(record) => Some(record.l2),
+            Self::DotProducts(record) => record.lambda,
+        }
+    }
+
+    /// What a reader should know.
+    pub fn notes(&self) -> &[String] {
+        match self {
+            Self::Distances(record) => &record.notes,
+            Self::DotProducts(record) => &record.notes,
+        }
+    }
+
+    /// Why the fit stopped, as in the record's own JSON.
+    pub fn stop(&self) -> String {
+        match self {
+            Self::Distances(record) => format!("{:?}", record.stop),
+            Self::DotProducts(record) => format!("{:?}", record.stop),
+        }
+    }
+}
