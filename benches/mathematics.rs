@@ -1,35 +1,66 @@
 //! Fits, permutations and ceilings at the paper's size: 128 concepts, 30 dimensions, 35,000 triplets, the answers simulated
-//! from a planted geometry at 88 % agreement. Prints the median and the fastest of some runs.
+//! from a planted geometry at 88 % agreement; and evaluations at other sizes beside their arithmetic. Prints the median and
+//! the fastest of some runs.
+//!
+//! `cargo bench --bench mathematics -- file TRIPLETS DIMS MU THREADS` fits crowd-kernel to lines of `anchor near far` and
+//! prints a row for `benches/peers/ordinal/compare.py`; `-- sizes` is the evaluations alone.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 use std::time::Instant;
 
 use alike::alignment::{Measure, ceiling::matched_ceiling, ceiling::simulate};
-use alike::embedding::{Answered, Comparison, Fit, FitSettings, fit};
+use alike::embedding::bootstrap::Bootstrap;
+use alike::embedding::objective::{Layout, Objective};
+use alike::embedding::{Answered, Comparison, Fit, FitSettings, Loss, fit};
+use alike::optimize::{Limits, minimize};
 use alike::respondents::{ResponseModel, SimulatedSubject, tau_for_agreement};
 use alike::seed::Streams;
 use alike::stats::standard_normal;
 use faer::Mat;
+use rayon::prelude::*;
 
 const CONCEPTS: usize = 128;
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["file", path, dims, mu, threads] => {
+            file(path, dims.parse().unwrap(), mu.parse().unwrap(), threads.parse().unwrap());
+        }
+        ["sizes"] => sizes(),
+        _ => {
+            paper();
+            sizes();
+        }
+    }
+}
+
+/// Ten dimensions of falling weight, as human data have them.
+fn geometry(n_concepts: usize) -> Mat<f64> {
     let mut rng = Streams::new(1, "bench geometry").rng(0);
-    // Ten dimensions of falling weight, as human data have them.
-    let reference =
-        Mat::from_fn(CONCEPTS, 10, |_, k| standard_normal(&mut rng) * 0.8_f64.powi(i32::try_from(k).unwrap()));
-    let triplets = alike::triplets::random(CONCEPTS, 35_000, false, 1).unwrap();
-    let ids: Vec<[u32; 3]> = triplets.iter().map(|t| [t.anchor, t.first, t.second]).collect();
+    Mat::from_fn(n_concepts, 10, |_, k| standard_normal(&mut rng) * 0.8_f64.powi(i32::try_from(k).unwrap()))
+}
+
+/// Random triplets, answered at 88 % agreement.
+fn answers(reference: &Mat<f64>, n_triplets: usize) -> Answered {
+    let n = reference.nrows();
+    let triplets = alike::triplets::random(n, n_triplets, false, 1).unwrap();
+    let ids: Vec<[u32; 3]> = triplets.iter().take(50_000).map(|t| [t.anchor, t.first, t.second]).collect();
     let tau = tau_for_agreement(reference.as_ref(), &ids, 0.88).unwrap();
     let subject = SimulatedSubject::new(reference.as_ref(), ResponseModel::Logistic { tau }, 1).unwrap();
     let asked: Vec<Comparison> = triplets
         .iter()
         .map(|t| {
-            let (triplet, anchor, first, second) = (t.id(CONCEPTS), t.anchor, t.first, t.second);
+            let (triplet, anchor, first, second) = (t.id(n), t.anchor, t.first, t.second);
             Comparison { triplet, anchor, first, second, p_first: 1.0, weight: 1.0 }
         })
         .collect();
-    let answered = simulate(&subject, &Answered::Anchored(asked));
+    simulate(&subject, &Answered::Anchored(asked))
+}
+
+fn paper() {
+    let reference = geometry(CONCEPTS);
+    let answered = answers(&reference, 35_000);
     let answers = answered.comparisons();
 
     let (paper, robust) = (FitSettings::paper(30, 1), FitSettings::robust(30, 1));
@@ -37,13 +68,102 @@ fn main() {
     time("logistic-distance fit, penalty fixed", 7, || fit(CONCEPTS, &answers, &robust.with_l2(1e-3)).unwrap());
     let fitted: Fit =
         time("logistic-distance fit, penalty by cross-validation", 3, || fit(CONCEPTS, &answers, &robust).unwrap());
+    let fixed = robust.with_l2(fitted.record.l2);
+    time("1,000 bootstrap refits of it", 1, || {
+        let draws = Bootstrap::new(&answers, &fixed, fitted.coordinates.as_ref()).unwrap();
+        (0..1_000_u64).into_par_iter().map(|draw| draws.refit(draw).unwrap().record).collect::<Vec<_>>()
+    });
     for measure in Measure::DEFAULTS {
         time(&format!("1,000 permutations of {measure}"), 5, || {
             measure.permutation_null(reference.as_ref(), fitted.coordinates.as_ref(), 1000, 1).unwrap()
         });
     }
-    let (fixed, accuracy) = (robust.with_l2(fitted.record.l2), fitted.record.heldout_accuracy.unwrap());
+    let accuracy = fitted.record.heldout_accuracy.unwrap();
     time("matched ceiling", 3, || matched_ceiling(reference.as_ref(), &answered, &fixed, accuracy, 2).unwrap());
+}
+
+/// One evaluation of value and gradient, in both layouts, beside the arithmetic of the dense one.
+fn sizes() {
+    let dims = 30;
+    for (n, n_triplets) in [(CONCEPTS, 28_000), (1_854, 100_000), (1_854, 800_000), (5_000, 1_000_000)] {
+        let answered = answers(&geometry(n), n_triplets);
+        let made = Objective::new(Loss::CrowdKernel { mu: 0.05 }, 0.0, n, dims, &answered.comparisons()).unwrap();
+        // A Gram matrix and two products with the coordinates; some 40 operations for a logarithm, 60 for a term.
+        let (pairs, terms) = ((n * n) as f64, n_triplets as f64);
+        let operations = pairs * (2.0 * 30.0 + 4.0 * 31.0 + 40.0) + 60.0 * terms;
+        // Coefficients are written once and read twice; a term is two ids.
+        let bytes = 8.0 * (3.0 * pairs + terms);
+        println!(
+            "{n} concepts, {n_triplets} triplets, {dims} dimensions: dense is {:.2} GFLOP and {:.1} MB, chosen {:?}",
+            operations / 1e9,
+            bytes / 1e6,
+            made.layout()
+        );
+        let mut rng = Streams::new(2, "bench start").rng(0);
+        let x: Vec<f64> = (0..n * dims).map(|_| standard_normal(&mut rng)).collect();
+        let mut gradient = vec![0.0; x.len()];
+        let runs = if n > CONCEPTS { 9 } else { 301 };
+        for layout in [Layout::Dense, Layout::Pairs] {
+            let mut objective = made.clone().with_layout(layout);
+            for n_threads in [1, 2] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+                let what = format!("  evaluation, {layout:?}, {n_threads} threads");
+                pool.install(|| time(&what, runs, || objective.evaluate(&x, &mut gradient)));
+            }
+        }
+    }
+}
+
+/// Crowd-kernel without a held-out side on triplets from a file.
+fn file(path: &str, dims: usize, mu: f64, threads: usize) {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    let ids: Vec<u32> = text.split_whitespace().map(|id| id.parse().unwrap()).collect();
+    let comparison = |(triplet, ids): (i64, &[u32])| {
+        let [anchor, first, second] = ids.try_into().unwrap();
+        Comparison { triplet, anchor, first, second, p_first: 1.0, weight: 1.0 }
+    };
+    let answers: Vec<Comparison> = (0..).zip(ids.chunks(3)).map(comparison).collect();
+    let n = *ids.iter().max().unwrap() as usize + 1;
+    let settings = FitSettings { loss: Loss::CrowdKernel { mu }, holdout: 0.0, ..FitSettings::paper(dims, 1) };
+    let runs = if answers.len() < 100_000 { 20 } else { 2 };
+    let (mut best, cpu) = (f64::INFINITY, cpu_seconds());
+    let mut record = None;
+    for _ in 0..runs {
+        let start = Instant::now();
+        record = Some(fit(n, &answers, &settings).unwrap().record);
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    let (record, cpu) = (record.unwrap(), (cpu_seconds() - cpu) / f64::from(runs));
+    let row = |seconds: f64, cpu: f64, objective: f64, evaluations: usize| {
+        let rss = peak_megabytes();
+        serde_json::json!({ "seconds": seconds, "cpu": cpu, "objective": objective, "evaluations": evaluations, "rss": rss })
+    };
+    println!("{}", row(best, cpu, record.train_loss, record.n_evaluations));
+
+    // Further down than a fit goes, for peers who do.
+    let mut rng = Streams::new(3, "bench start").rng(0);
+    let from: Vec<f64> = (0..n * dims).map(|_| standard_normal(&mut rng)).collect();
+    let limits = Limits { relative_decrease: 1e-9, max_evaluations: 2_000, ..Limits::default() };
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    let mut objective = Objective::new(settings.loss, 0.0, n, dims, &answers).unwrap();
+    let (_, descent) = minimize(|x, gradient| objective.evaluate(x, gradient), from, &limits);
+    let row = row(start.elapsed().as_secs_f64(), cpu_seconds() - cpu, descent.objective, descent.n_evaluations);
+    println!("{row}");
+}
+
+/// User and system time of this process, in steps of a hundredth of a second.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum();
+    ticks / 100.0
+}
+
+fn peak_megabytes() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
 fn time<T>(what: &str, runs: usize, mut work: impl FnMut() -> T) -> T {
@@ -56,6 +176,6 @@ fn time<T>(what: &str, runs: usize, mut work: impl FnMut() -> T) -> T {
         })
         .collect();
     milliseconds.sort_by(f64::total_cmp);
-    println!("{what:52} median {:8.1} ms, fastest {:8.1} ms of {runs}", milliseconds[runs / 2], milliseconds[0]);
+    println!("{what:52} median {:8.2} ms, fastest {:8.2} ms of {runs}", milliseconds[runs / 2], milliseconds[0]);
     result
 }

@@ -31,6 +31,7 @@ pub struct Concept {
 pub struct Concepts {
     list: Vec<Concept>,
     ids: HashMap<String, ConceptId>,
+    as_listed: Vec<ConceptId>,
 }
 
 impl Concepts {
@@ -46,6 +47,7 @@ impl Concepts {
                 needed: 3,
             });
         }
+        let as_given: Vec<String> = list.iter().map(|concept| concept.name.clone()).collect();
         list.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
         let mut ids = HashMap::with_capacity(list.len());
         for (id, concept) in list.iter().enumerate() {
@@ -58,7 +60,8 @@ impl Concepts {
                 });
             }
         }
-        Ok(Self { list, ids })
+        let as_listed = as_given.iter().map(|name| ids[name]).collect();
+        Ok(Self { list, ids, as_listed })
     }
 
     /// The list made of bare names.
@@ -167,6 +170,11 @@ impl Concepts {
     /// The id of a name.
     pub fn id(&self, name: &str) -> Option<ConceptId> {
         self.ids.get(name).copied()
+    }
+
+    /// The ids in the order that the list was given in, for files that count its entries.
+    pub fn as_listed(&self) -> &[ConceptId] {
+        &self.as_listed
     }
 
     /// The categories in alphabetical order, and the category of each concept; `None` if any concept has none.

@@ -72,6 +72,7 @@ pub fn check_finite(x: MatRef<'_, f64>, what: &str) -> Result<()> {
 }
 
 /// Inner product, summed in eight interleaved partial sums: a fixed order that the compiler can vectorise.
+#[inline(always)] // into loops compiled for the processor's vectors
 pub(crate) fn dot(x: &[f64], y: &[f64]) -> f64 {
     let mut lanes = [0.0; 8];
     let (xs, ys) = (x.chunks_exact(8), y.chunks_exact(8));

@@ -5,6 +5,7 @@ pub mod bounded;
 
 use std::collections::VecDeque;
 
+use faer::traits::pulp::{Arch, Simd, WithSimd};
 use serde::Serialize;
 
 use crate::linalg::dot;
@@ -161,6 +162,11 @@ struct Memory {
 impl Memory {
     /// −H g by the two-loop recursion, with H₀ = sᵀy / yᵀy of the last pair.
     fn direction(&self, gradient: &[f64]) -> Vec<f64> {
+        Arch::new().dispatch(Direction { memory: self, gradient })
+    }
+
+    #[inline(always)]
+    fn direction_here(&self, gradient: &[f64]) -> Vec<f64> {
         let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
         let mut shares = Vec::with_capacity(self.pairs.len());
         for (s, y, inverse) in self.pairs.iter().rev() {
@@ -193,6 +199,22 @@ impl Memory {
     }
 }
 
+/// [`Memory::direction`], compiled for the processor's vectors.
+struct Direction<'a> {
+    memory: &'a Memory,
+    gradient: &'a [f64],
+}
+
+impl WithSimd for Direction<'_> {
+    type Output = Vec<f64>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<f64> {
+        self.memory.direction_here(self.gradient)
+    }
+}
+
+#[inline(always)]
 fn add_scaled(x: &mut [f64], scale: f64, y: &[f64]) {
     for (x, y) in x.iter_mut().zip(y) {
         *x += scale * y;

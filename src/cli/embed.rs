@@ -12,11 +12,13 @@ use alike::store::manifest::Fingerprint;
 use clap::Args;
 use sha2::{Digest, Sha256};
 
+use crate::cli::bootstrap::bootstrap;
 use crate::cli::{Common, Existing, is_current, is_done};
 
 #[derive(Debug, Args)]
 pub(crate) struct EmbedArgs {
-    /// Judgments: a `respondent=LABEL` folder, or a CSV or Parquet file with `anchor, first, second, chosen`, or with
+    /// Judgments: a `respondent=LABEL` folder, a CSV or Parquet file with `anchor, first, second, chosen`, or THINGS' `.txt`
+    /// of three numbers a line that count the concepts as listed, from 0, the odd one last; or a table with
     /// `a, b, c, odd`: by `spose` and `vice` as they are, by other losses as two anchored judgments each, (i: j over k) and
     /// (j: i over k) of odd k
     #[arg(value_name = "JUDGMENTS")]
@@ -49,6 +51,9 @@ pub(crate) struct EmbedArgs {
     /// Random starts
     #[arg(long, default_value_t = 1, value_name = "N")]
     restarts: usize,
+    /// Refits of triplets drawn again with replacement, beside the embedding in `X.bootstrap.parquet`
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    bootstrap: u32,
     /// Column with the probability of the first option, as target instead of the choice
     #[arg(long, value_name = "COLUMN")]
     soft_column: Option<String>,
@@ -73,17 +78,25 @@ pub(crate) fn run(args: &EmbedArgs, common: &Common) -> anyhow::Result<()> {
         holdout: args.holdout,
         restarts: args.restarts,
         soft_column: args.soft_column.clone(),
+        bootstrap: args.bootstrap,
     };
     section.check()?;
     let settings = section.fitting(args.loss, args.seed);
     let concepts = args.concepts.as_deref().map(Concepts::read_csv).transpose()?;
     let choices = choices::read(&args.judgments, concepts, args.soft_column.as_deref())?;
     let fingerprint = fingerprint(&choices, &settings);
+    let refit = || match (&settings, args.bootstrap) {
+        (Fitting::Distances(settings), n @ 1..) => {
+            bootstrap(&args.out, &choices, settings, n.into(), &fingerprint, args.existing)
+        }
+        _ => Ok(()),
+    };
     if is_done(&args.out, &fingerprint, args.existing)? {
         tracing::info!("{} is there", args.out.display());
-        return Ok(());
+        return refit();
     }
     let (record, seconds) = embed(&choices, &settings, &args.out, &fingerprint)?;
+    refit()?;
     if common.json {
         println!("{}", serde_json::to_string(&timed(&record, seconds))?);
     } else {
@@ -109,7 +122,7 @@ pub(crate) fn fingerprint(choices: &Choices, settings: &Fitting) -> Fingerprint 
 }
 
 /// Raised whenever the same answers would give other coordinates.
-const FIT_VERSION: u32 = 1;
+const FIT_VERSION: u32 = 2;
 
 fn embed(choices: &Choices, settings: &Fitting, out: &Path, fingerprint: &Fingerprint) -> alike::Result<(Record, f64)> {
     let started = Instant::now();
@@ -180,11 +193,13 @@ pub(crate) fn embed_study(study: &Study, label: &str, choices: &Choices, existin
         let settings = study.fit_settings(loss);
         let path = study.folder().embedding(label, loss.name());
         let fingerprint = fingerprint(choices, &settings);
-        if is_current(&path, &fingerprint, existing) {
-            continue;
+        if !is_current(&path, &fingerprint, existing) {
+            let (record, seconds) = embed(choices, &settings, &path, &fingerprint)?;
+            tracing::info!("{label}: {} in {seconds:.1} s", describe(&record, choices));
         }
-        let (record, seconds) = embed(choices, &settings, &path, &fingerprint)?;
-        tracing::info!("{label}: {} in {seconds:.1} s", describe(&record, choices));
+        if let (Fitting::Distances(settings), n @ 1..) = (&settings, study.embed.bootstrap) {
+            bootstrap(&path, choices, settings, n.into(), &fingerprint, existing)?;
+        }
     }
     Ok(())
 }

@@ -57,6 +57,7 @@ impl FitArgs {
             holdout: self.holdout,
             restarts: self.restarts,
             soft_column: self.soft_column.clone(),
+            bootstrap: 0,
         };
         section.check()?;
         Ok(section)

@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand, which are the stages of the straight line.
 
 mod align;
+mod bootstrap;
 mod check;
 mod checked;
 mod device;

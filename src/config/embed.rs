@@ -31,6 +31,9 @@ pub struct EmbedSection {
     /// Column with the probability of the first option, as target instead of the choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_column: Option<String>,
+    /// Refits of triplets drawn again with replacement, beside every embedding but those of `spose` and `vice`, whose
+    /// reproducibility is told over `restarts`.
+    pub bootstrap: u32,
 }
 
 impl Default for EmbedSection {
@@ -44,6 +47,7 @@ impl Default for EmbedSection {
             holdout: 0.2,
             restarts: 1,
             soft_column: None,
+            bootstrap: 0,
         }
     }
 }
@@ -108,6 +112,10 @@ impl EmbedSection {
                 let asked: Vec<&str> = self.loss.iter().map(|loss| loss.name()).collect();
                 return wrong(field, format!("{value} with loss {}", asked.join(", ")), expected);
             }
+        }
+        if self.bootstrap > 0 && !self.loss.iter().any(|loss| matches!(loss, FitName::Distances(_))) {
+            let expected = "0 without a loss on distances: spose and vice tell their reproducibility over restarts";
+            return wrong("bootstrap", self.bootstrap.to_string(), expected);
         }
         self.loss.iter().try_for_each(|&loss| self.fitting(loss, 0).check())
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Comparison;
 use crate::error::Result;
-use crate::linalg::dist2;
+use crate::linalg::{dist2, to_rows};
 
 /// How many answers an embedding gets right.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -30,14 +30,29 @@ pub struct Accuracy {
 /// those of [`super::check_comparisons`]
 pub fn triplet_accuracy(coordinates: MatRef<'_, f64>, comparisons: &[Comparison]) -> Result<Accuracy> {
     super::check_comparisons(coordinates.nrows(), comparisons)?;
-    let dist2 = dist2(coordinates);
+    Ok(accuracy_of(coordinates, comparisons.iter()))
+}
+
+/// [`triplet_accuracy`] of comparisons that were checked.
+pub(super) fn accuracy_of<'a>(
+    coordinates: MatRef<'_, f64>,
+    comparisons: impl Iterator<Item = &'a Comparison> + Clone,
+) -> Accuracy {
+    // Distances of all pairs are shared by many comparisons, or else more than are asked for.
+    let n_concepts = coordinates.nrows();
+    let table = (n_concepts.saturating_mul(n_concepts) <= comparisons.clone().count()).then(|| dist2(coordinates));
+    let rows = to_rows(coordinates);
+    let distance = |a: u32, b: u32| match &table {
+        Some(table) => table[(a as usize, b as usize)],
+        None => rows[a as usize].iter().zip(&rows[b as usize]).map(|(x, y)| (x - y) * (x - y)).sum(),
+    };
     let (mut right, mut total, mut n, mut n_ties) = (0.0, 0.0, 0, 0);
     for c in comparisons {
         if c.p_first == 0.5 {
             n_ties += 1;
             continue;
         }
-        let to = |option: u32| dist2[(c.anchor as usize, option as usize)];
+        let to = |option: u32| distance(c.anchor, option);
         let (near, far) = if c.p_first > 0.5 { (to(c.first), to(c.second)) } else { (to(c.second), to(c.first)) };
         let credit = if near < far {
             1.0
@@ -50,7 +65,7 @@ pub fn triplet_accuracy(coordinates: MatRef<'_, f64>, comparisons: &[Comparison]
         total += c.weight;
         n += 1;
     }
-    Ok(Accuracy { share: right / total, n, n_ties })
+    Accuracy { share: right / total, n, n_ties }
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Which triplets to ask next: those whose answers are expected to tell most, given the answers so far.
 
+use faer::traits::pulp::Scalar;
 use faer::{Mat, MatRef};
 use rand::RngExt;
 use rayon::prelude::*;
 
 use super::dissimilarity::Dissimilarity;
-use super::link::LinkSum;
+use super::link::Link;
 use super::loss::WithLoss;
 use super::objective::Objective;
 use super::{Comparison, Fit, Loss};
@@ -168,8 +169,8 @@ struct Dissimilarities {
 impl WithLoss for Dissimilarities {
     type Output = Mat<f64>;
 
-    fn with<U: Dissimilarity, L: LinkSum>(self, u: U, _: L) -> Mat<f64> {
-        Mat::from_fn(self.dist2.nrows(), self.dist2.ncols(), |i, j| u.at(self.dist2[(i, j)]).0)
+    fn with<U: Dissimilarity, L: Link>(self, u: U, _: L) -> Mat<f64> {
+        Mat::from_fn(self.dist2.nrows(), self.dist2.ncols(), |i, j| u.at::<Scalar>(self.dist2[(i, j)]).0)
     }
 }
 

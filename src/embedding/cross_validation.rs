@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::objective::Objective;
-use super::{Comparison, FitSettings, search};
+use super::{Comparison, FitSettings, random_start, search};
 use crate::error::{Error, Result};
 use crate::seed::Streams;
 
@@ -18,50 +18,68 @@ pub struct L2Score {
     pub loss: f64,
 }
 
-/// The mean left-out loss of every penalty in the grid.
+/// The mean left-out loss of every penalty in the grid, over the comparisons that are not held out.
 ///
 /// A fold is drawn for each unordered triplet id from its own random stream, so both orders and all repeats are left
-/// out together, whatever else is in the data. Each of the folds × grid fits starts from the same point; they run in
-/// parallel and their losses are summed in order.
+/// out together, whatever else is in the data. In each fold the penalties are fitted from the smallest up, each from where
+/// the last one ended: raising a penalty shrinks an embedding by a little, and from one that it shrank to a point there
+/// is no way back. Folds run in parallel and their losses are summed in order.
 ///
 /// # Errors
 /// [`Error::TooFew`] when a fold has no comparisons with a weight, or leaves none
 pub(super) fn scores(
     n_concepts: usize,
     comparisons: &[Comparison],
+    held_out: &[bool],
     settings: &FitSettings,
     grid: &[f64],
     n_folds: usize,
 ) -> Result<Vec<L2Score>> {
     let streams = Streams::new(settings.seed, "fold");
-    let folds: Vec<usize> =
-        comparisons.iter().map(|c| streams.rng(c.triplet.cast_unsigned()).random_range(0..n_folds)).collect();
-    let split = |fold: usize| -> Result<Split> {
+    let fold = |(c, held_out): (&Comparison, &bool)| {
+        (!held_out).then(|| streams.rng(c.triplet.cast_unsigned()).random_range(0..n_folds))
+    };
+    let folds: Vec<Option<usize>> = comparisons.par_iter().zip(held_out).map(fold).collect();
+    let mut ascending: Vec<usize> = (0..grid.len()).collect();
+    ascending.sort_by(|&a, &b| grid[a].total_cmp(&grid[b]));
+
+    let losses_of = |fold: usize| -> Result<(Vec<f64>, f64)> {
         let side = |left_out: bool| {
-            let of_fold = comparisons.iter().zip(&folds).filter(|&(_, &f)| (f == fold) == left_out);
-            of_fold.map(|(c, _)| *c).collect::<Vec<Comparison>>()
+            let weight = |place: usize| match folds[place] {
+                Some(f) if (f == fold) == left_out => comparisons[place].weight,
+                _ => 0.0,
+            };
+            Objective::weighted(settings.loss, 0.0, n_concepts, settings.dims, comparisons, weight)
         };
-        let (train, test) = (side(false), side(true));
-        let objective = |l2, side: &[Comparison]| Objective::new(settings.loss, l2, n_concepts, settings.dims, side);
-        let (train, test) = (objective(0.0, &train), objective(0.0, &test));
-        match (train, test) {
-            (Ok(train), Ok(test)) => Ok(Split { train, test }),
-            (Err(Error::TooFew { .. }), _) | (_, Err(Error::TooFew { .. })) => Err(Error::TooFew {
-                what: format!("triplets in one of the {n_folds} folds of {} answers", comparisons.len()),
-                found: 0,
-                needed: 1,
-            }),
-            (Err(error), _) | (_, Err(error)) => Err(error),
+        let (mut train, mut test) = match (side(false), side(true)) {
+            (Ok(train), Ok(test)) => (train, test),
+            (Err(Error::TooFew { .. }), _) | (_, Err(Error::TooFew { .. })) => {
+                return Err(Error::TooFew {
+                    what: format!(
+                        "triplets in one of the {n_folds} folds of {} answers",
+                        folds.iter().flatten().count()
+                    ),
+                    found: 0,
+                    needed: 1,
+                });
+            }
+            (Err(error), _) | (_, Err(error)) => return Err(error),
+        };
+        let mut losses = vec![0.0; grid.len()];
+        let mut x = random_start(train.judged(), settings, 0);
+        let mut unused = vec![0.0; x.len()];
+        for &which in &ascending {
+            train = train.with_l2(grid[which]);
+            (x, _) = search(&mut train, x, settings, RELATIVE_DECREASE, |_, _| ());
+            losses[which] = test.evaluate(&x, &mut unused);
         }
+        Ok((losses, test.total_weight()))
     };
-    let splits: Vec<Split> = (0..n_folds).into_par_iter().map(split).collect::<Result<_>>()?;
-    let jobs: Vec<(f64, &Split)> = grid.iter().flat_map(|&l2| splits.iter().map(move |split| (l2, split))).collect();
-    let losses: Vec<f64> = jobs.into_par_iter().map(|(l2, split)| split.left_out_loss(l2, settings)).collect();
-    let weight: f64 = splits.iter().map(|split| split.test.total_weight()).sum();
-    let mean = |losses: &[f64]| {
-        losses.iter().zip(&splits).map(|(loss, split)| loss * split.test.total_weight()).sum::<f64>() / weight
-    };
-    Ok(grid.iter().zip(losses.chunks(n_folds)).map(|(&l2, losses)| L2Score { l2, loss: mean(losses) }).collect())
+    let of_folds = (0..n_folds).into_par_iter().map(losses_of).collect::<Result<Vec<_>>>()?;
+    let total_weight: f64 = of_folds.iter().map(|(_, weight)| weight).sum();
+    let mean =
+        |which: usize| of_folds.iter().map(|(losses, weight)| losses[which] * weight).sum::<f64>() / total_weight;
+    Ok(grid.iter().enumerate().map(|(which, &l2)| L2Score { l2, loss: mean(which) }).collect())
 }
 
 /// The penalty with the lowest left-out loss; of equals, the largest.
@@ -72,18 +90,6 @@ pub(super) fn best(scores: &[L2Score]) -> Option<f64> {
 
 /// As [`super::RELATIVE_DECREASE`], but for choosing among penalties, whose losses differ in the second decimal.
 const RELATIVE_DECREASE: f64 = 1e-6;
-
-struct Split {
-    train: Objective,
-    test: Objective,
-}
-
-impl Split {
-    fn left_out_loss(&self, l2: f64, settings: &FitSettings) -> f64 {
-        let (x, _) = search(self.train.clone().with_l2(l2), settings, 0, RELATIVE_DECREASE, |_, _| ());
-        self.test.clone().evaluate(&x, &mut vec![0.0; x.len()])
-    }
-}
 
 #[cfg(test)]
 mod tests {

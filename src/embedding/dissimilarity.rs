@@ -1,9 +1,13 @@
 //! Dissimilarities u: functions of the squared distance, each a type so that loops are compiled for each.
 
+use faer::traits::pulp::Simd;
+
+use super::elementary::{ln, ln_1p};
+
 /// A rising function of the squared distance.
-pub(super) trait Dissimilarity: Copy {
-    /// u and du/d(dist2), both finite for every finite `dist2` of 0 or more.
-    fn at(self, dist2: f64) -> (f64, f64);
+pub(super) trait Dissimilarity: Copy + Send + Sync {
+    /// u and du/d(dist2), both finite for every finite `dist2` of 0 or more; without branches, for the loops' sake.
+    fn at<S: Simd>(self, dist2: f64) -> (f64, f64);
 }
 
 /// ln(μ + dist2).
@@ -17,9 +21,11 @@ const LOG_FLOOR: f64 = 1e-12;
 
 impl Dissimilarity for Logarithm {
     #[inline(always)]
-    fn at(self, dist2: f64) -> (f64, f64) {
+    fn at<S: Simd>(self, dist2: f64) -> (f64, f64) {
         let shifted = self.mu + dist2;
-        if shifted > LOG_FLOOR { (shifted.ln(), 1.0 / shifted) } else { (LOG_FLOOR.ln(), 0.0) }
+        let above = shifted > LOG_FLOOR;
+        let argument = if above { shifted } else { LOG_FLOOR };
+        (ln::<S>(argument), if above { 1.0 / argument } else { 0.0 })
     }
 }
 
@@ -31,10 +37,10 @@ pub(super) struct StudentLogarithm {
 
 impl Dissimilarity for StudentLogarithm {
     #[inline(always)]
-    fn at(self, dist2: f64) -> (f64, f64) {
+    fn at<S: Simd>(self, dist2: f64) -> (f64, f64) {
         let half = 0.5 * (self.alpha + 1.0);
         // ln(α + dist2) would do for a difference, but loses digits where α is large.
-        (half * (dist2 / self.alpha).ln_1p(), half / (self.alpha + dist2))
+        (half * ln_1p::<S>(dist2 / self.alpha), half / (self.alpha + dist2))
     }
 }
 
@@ -44,7 +50,7 @@ pub(super) struct Squared;
 
 impl Dissimilarity for Squared {
     #[inline(always)]
-    fn at(self, dist2: f64) -> (f64, f64) {
+    fn at<S: Simd>(self, dist2: f64) -> (f64, f64) {
         (dist2, 1.0)
     }
 }
@@ -58,7 +64,7 @@ const SMOOTHING: f64 = 1e-9;
 
 impl Dissimilarity for Euclidean {
     #[inline(always)]
-    fn at(self, dist2: f64) -> (f64, f64) {
+    fn at<S: Simd>(self, dist2: f64) -> (f64, f64) {
         let dist = (dist2 + SMOOTHING).sqrt();
         (dist, 0.5 / dist)
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::dissimilarity::{Dissimilarity, Euclidean, Logarithm, Squared, StudentLogarithm};
-use super::link::{Hinge, LinkSum, Logistic, SquaredHinge};
+use super::link::{Hinge, Link, Logistic, SquaredHinge};
 use crate::error::{Error, Result};
 
 /// What an answer costs: ℓ(z) when `first` was chosen, ℓ(−z) when `second` was, with
@@ -71,12 +71,12 @@ impl Loss {
     /// Work with the loss's dissimilarity and its link, compiled for each.
     pub(super) fn visit<W: WithLoss>(self, work: W) -> W::Output {
         match self {
-            Self::CrowdKernel { mu } => work.with(Logarithm { mu }, Logistic::new()),
-            Self::Ste => work.with(Squared, Logistic::new()),
-            Self::TSte { alpha } => work.with(StudentLogarithm { alpha }, Logistic::new()),
-            Self::Soe { margin } => work.with(Euclidean, SquaredHinge::new(margin)),
-            Self::Gnmds { margin } => work.with(Squared, Hinge::new(margin)),
-            Self::LogisticDistance => work.with(Euclidean, Logistic::new()),
+            Self::CrowdKernel { mu } => work.with(Logarithm { mu }, Logistic),
+            Self::Ste => work.with(Squared, Logistic),
+            Self::TSte { alpha } => work.with(StudentLogarithm { alpha }, Logistic),
+            Self::Soe { margin } => work.with(Euclidean, SquaredHinge { margin }),
+            Self::Gnmds { margin } => work.with(Squared, Hinge { margin }),
+            Self::LogisticDistance => work.with(Euclidean, Logistic),
         }
     }
 
@@ -102,5 +102,5 @@ pub(super) trait WithLoss {
     type Output;
 
     /// The work.
-    fn with<U: Dissimilarity, L: LinkSum>(self, u: U, no_terms: L) -> Self::Output;
+    fn with<U: Dissimilarity, L: Link>(self, u: U, link: L) -> Self::Output;
 }

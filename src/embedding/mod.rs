@@ -2,10 +2,12 @@
 
 pub mod accuracy;
 pub mod active;
+pub mod bootstrap;
 pub mod cross_validation;
 pub mod dimension;
 pub mod dimension_choice;
 mod dissimilarity;
+mod elementary;
 pub mod fitting;
 mod held_out_curve;
 pub mod learning_curve;
@@ -165,7 +167,8 @@ pub struct Fit {
 ///
 /// # Errors
 /// [`Error::Setting`], [`Error::ShapeMismatch`] or [`Error::NotFinite`] for settings or comparisons that make no sense,
-/// [`Error::TooFew`] for fewer than three concepts or when nothing is left to train on
+/// [`Error::TooFew`] for fewer than three concepts or when nothing is left to train on, [`Error::NotFinite`] when the
+/// objective left the range of numbers
 ///
 /// ```
 /// use alike::embedding::{Comparison, FitSettings, fit};
@@ -193,22 +196,29 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
         return Err(Error::TooFew { what: "concepts to embed".to_owned(), found: n_concepts, needed: 3 });
     }
     check_comparisons(n_concepts, comparisons)?;
-    let (heldout, train) = split_holdout(comparisons, settings.holdout, settings.seed);
+    let held_out = held_out(comparisons, settings.holdout, settings.seed);
     let table = match &settings.l2 {
         L2::Fixed(_) => vec![],
-        L2::CrossValidated { grid, folds } => cross_validation::scores(n_concepts, &train, settings, grid, *folds)?,
+        L2::CrossValidated { grid, folds } => {
+            cross_validation::scores(n_concepts, comparisons, &held_out, settings, grid, *folds)?
+        }
     };
     let l2 = match &settings.l2 {
         L2::Fixed(l2) => *l2,
         L2::CrossValidated { .. } => cross_validation::best(&table).expect("the grid was checked to hold a value"),
     };
-    let objective = Objective::new(settings.loss, l2, n_concepts, settings.dims, &train)?;
-    let judged = objective.judged();
+    // A side is told by its weights, not copied: comparisons may take most of the memory there is.
+    let side = |of_held_out: bool| {
+        let weight = |place: usize| if held_out[place] == of_held_out { comparisons[place].weight } else { 0.0 };
+        Objective::weighted(settings.loss, l2, n_concepts, settings.dims, comparisons, weight)
+    };
+    let objective = side(false)?;
     let starts = (0..settings.restarts as u64).into_par_iter();
     let traced = |start| {
         let mut trace = Trace::new();
+        let from = random_start(objective.judged(), settings, start);
         let saw = |x: &[f64], value| trace.saw(x, value);
-        let (x, descent) = search(objective.clone(), settings, start, RELATIVE_DECREASE, saw);
+        let (x, descent) = search(&mut objective.clone(), from, settings, RELATIVE_DECREASE, saw);
         (x, descent, trace)
     };
     let searches: Vec<(Vec<f64>, Descent, Trace)> = starts.map(traced).collect();
@@ -216,11 +226,26 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
         .into_iter()
         .min_by(|a, b| a.1.objective.total_cmp(&b.1.objective))
         .expect("settings were checked to ask for a start");
+    if !descent.objective.is_finite() {
+        return Err(Error::NotFinite { what: format!("the objective after {} evaluations", descent.n_evaluations) });
+    }
+    let judged = objective.judged().to_vec();
     let coordinates = centred_on_judged(MatRef::from_column_major_slice(&x, n_concepts, settings.dims), &judged);
 
-    let curve = trace.curve(&x, descent.objective, settings.loss, n_concepts, &heldout);
-    let train_accuracy = triplet_accuracy(coordinates.as_ref(), &train)?;
-    let heldout_accuracy = triplet_accuracy(coordinates.as_ref(), &heldout)?;
+    let train_loss = objective.with_l2(0.0).evaluate(&x, &mut vec![0.0; x.len()]);
+    let heldout = match side(true) {
+        Ok(heldout) => Some(heldout.with_l2(0.0)),
+        Err(Error::TooFew { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let of_side = |of_held_out: bool| {
+        let of_side = comparisons.iter().zip(&held_out).filter(move |(_, held_out)| **held_out == of_held_out);
+        of_side.map(|(comparison, _)| comparison)
+    };
+    let curve = trace.curve(&x, descent.objective, n_concepts, heldout.as_ref(), of_side(true));
+    let train_accuracy = accuracy::accuracy_of(coordinates.as_ref(), of_side(false));
+    let heldout_accuracy = accuracy::accuracy_of(coordinates.as_ref(), of_side(true));
+    let n_heldout = held_out.iter().filter(|held_out| **held_out).count();
     let share = |accuracy: Accuracy| accuracy.share.is_finite().then_some(accuracy.share);
     let mut record = FitRecord {
         loss: settings.loss,
@@ -228,10 +253,10 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
         dims: settings.dims,
         n_concepts,
         n_never_judged: judged.iter().filter(|&&judged| !judged).count(),
-        n_train: train.len(),
-        n_heldout: heldout.len(),
+        n_train: comparisons.len() - n_heldout,
+        n_heldout,
         objective: descent.objective,
-        train_loss: objective.with_l2(0.0).evaluate(&x, &mut vec![0.0; x.len()]),
+        train_loss,
         gradient_norm: descent.gradient_norm,
         n_iterations: descent.n_iterations,
         n_evaluations: descent.n_evaluations,
@@ -255,14 +280,21 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
 /// A triplet is held out when the uniform number of its own random stream is below `holdout`: the side of a triplet
 /// does not depend on what else is in the data, nor on the data's order.
 pub fn split_holdout(comparisons: &[Comparison], holdout: f64, seed: u64) -> (Vec<Comparison>, Vec<Comparison>) {
+    let sides = held_out(comparisons, holdout, seed);
+    let side = |side: bool| comparisons.iter().zip(&sides).filter(move |(_, s)| **s == side).map(|(c, _)| *c).collect();
+    (side(true), side(false))
+}
+
+/// For each comparison, whether [`split_holdout`] holds it out.
+fn held_out(comparisons: &[Comparison], holdout: f64, seed: u64) -> Vec<bool> {
     let is_held_out = holds_out(holdout, seed);
-    comparisons.iter().partition(|c| is_held_out(c.triplet))
+    comparisons.par_iter().with_min_len(1 << 12).map(|c| is_held_out(c.triplet)).collect()
 }
 
 /// Whether [`split_holdout`] holds out the triplet of an id, asked or not yet.
 pub fn holds_out(holdout: f64, seed: u64) -> impl Fn(i64) -> bool + Sync {
     let streams = Streams::new(seed, "holdout");
-    move |triplet| streams.rng(triplet.cast_unsigned()).random::<f64>() < holdout
+    move |triplet| holdout > 0.0 && streams.rng(triplet.cast_unsigned()).random::<f64>() < holdout
 }
 
 /// A fit has arrived when iterations lower its objective by no more than this share. Ten times less changes alignments
@@ -270,29 +302,31 @@ pub fn holds_out(holdout: f64, seed: u64) -> impl Fn(i64) -> bool + Sync {
 /// the evaluations.
 const RELATIVE_DECREASE: f64 = 1e-7;
 
-/// One descent from the random start with the given number: standard normal coordinates, concepts never judged at zero.
-/// `saw` is told every evaluation.
-fn search(
-    mut objective: Objective,
-    settings: &FitSettings,
-    start: u64,
-    relative_decrease: f64,
-    mut saw: impl FnMut(&[f64], f64),
-) -> (Vec<f64>, Descent) {
+/// Standard normal coordinates of the start with the given number; concepts never judged are at zero.
+fn random_start(judged: &[bool], settings: &FitSettings, start: u64) -> Vec<f64> {
     let mut rng = Streams::new(settings.seed, "restart").rng(start);
-    let judged = objective.judged();
-    let mut coordinate = |i: usize| {
+    let coordinate = |i: usize| {
         let draw = standard_normal(&mut rng);
         if judged[i % judged.len()] { draw } else { 0.0 }
     };
-    let x = (0..judged.len() * settings.dims).map(&mut coordinate).collect();
+    (0..judged.len() * settings.dims).map(coordinate).collect()
+}
+
+/// One descent; `saw` is told every evaluation.
+fn search(
+    objective: &mut Objective,
+    from: Vec<f64>,
+    settings: &FitSettings,
+    relative_decrease: f64,
+    mut saw: impl FnMut(&[f64], f64),
+) -> (Vec<f64>, Descent) {
     let limits = Limits { max_evaluations: settings.max_evaluations, relative_decrease, ..Limits::default() };
     let evaluate = |x: &[f64], gradient: &mut [f64]| {
         let value = objective.evaluate(x, gradient);
         saw(x, value);
         value
     };
-    minimize(evaluate, x, &limits)
+    minimize(evaluate, from, &limits)
 }
 
 /// The coordinates with the mean of the judged rows at zero, and the other rows there.
@@ -321,6 +355,14 @@ fn notes(record: &FitRecord, holdout: f64) -> Vec<String> {
     }
     if !record.converged {
         notes.push(format!("the fit did not converge ({:?} after {} evaluations)", record.stop, record.n_evaluations));
+    }
+    if record.train_accuracy.is_none() {
+        notes.push("no training comparison has a side (every target is one half): positions mean nothing".to_owned());
+    }
+    if record.l2 == 0.0 && record.train_accuracy == Some(1.0) {
+        notes.push(
+            "every training comparison is reproduced and there is no penalty: nothing bounds the coordinates, whose scale is where the search stopped".to_owned(),
+        );
     }
     if holdout > 0.0 && record.heldout_accuracy.is_none() {
         notes.push("no comparison with a side was held out: there is no held-out accuracy".to_owned());

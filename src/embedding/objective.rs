@@ -1,50 +1,84 @@
 //! The objective of a fit: the mean loss over comparisons, and its gradient in `[n_concepts, dims]` coordinates.
 //!
-//! All pairs of concepts go through u once per evaluation (a dense Gram matrix), the triplets only look their two values
-//! up, and the gradient is one matrix product: cheap while n² is not far above the number of triplets.
+//! An evaluation goes twice over blocks of concepts. The first pass takes the squared distances from each anchor to the
+//! options in its list through u, lets the anchor's terms look their two values up, and leaves dℓ/d(dist2) in a
+//! coefficient for each entry of the list. The second gathers what the coefficients make of each concept's gradient. What
+//! the lists are, all concepts or only those that a term names, is the layout's choice and nothing to the terms.
+//!
+//! Blocks depend on the data alone and are summed in order, so the numbers are the same on any number of threads. A small
+//! set is one block and stays on its thread.
+
+mod dense;
+mod pairs;
+mod terms;
+
+use std::ops::Range;
+use std::sync::Arc;
 
 use faer::traits::pulp::{Arch, Simd, WithSimd};
-use faer::{Mat, MatMut, MatRef};
+use rayon::prelude::*;
 
-use super::dissimilarity::{Dissimilarity, Euclidean, Logarithm, Squared, StudentLogarithm};
-use super::link::{Hinge, LinkSum, Logistic, SquaredHinge};
+use super::dissimilarity::Dissimilarity;
+use super::link::{CHUNK, Link};
+use super::loss::WithLoss;
 use super::{Comparison, Loss};
 use crate::error::{Error, Result};
-use crate::linalg::{dot, product_into};
-
-/// All answers to one unordered triplet, brought to the order first < second.
-#[derive(Debug, Clone, Copy)]
-struct Term {
-    first: u32,
-    second: u32,
-    p_first: f64,
-    weight: f64,
-}
+use crate::linalg::dot;
+use pairs::{Pairs, Rows};
+use terms::Terms;
 
 /// The mean loss over weighted comparisons plus an L2 penalty, as a function of the coordinates.
 ///
 /// f(X) = Σ w (p ℓ(z) + (1 − p) ℓ(−z)) / Σ w + (l2 / n) Σ_i ‖x_i‖²,  z = u(anchor, first) − u(anchor, second)
 ///
-/// Comparisons of one triplet (both orders, repeats) are merged, which leaves f unchanged because it is linear in p, and
-/// terms are sorted, so that f does not depend on the order of the input. Scratch matrices live inside: one objective
-/// serves one fit at a time.
+/// Copies share the terms; scratch memory lives in each of them, so that one objective serves one fit at a time.
 #[derive(Debug, Clone)]
 pub struct Objective {
     loss: Loss,
     l2: f64,
     n_dims: usize,
-    /// Sorted by anchor, first, second.
-    terms: Vec<Term>,
-    /// The terms of anchor a are `terms[starts[a]..starts[a + 1]]`.
-    starts: Vec<usize>,
-    total_weight: f64,
-    /// dist2 at first, then u, `[n, n]`.
-    dissimilarity: Mat<f64>,
-    /// du/d(dist2), `[n, n]`.
-    slope: Mat<f64>,
-    /// Column a holds dℓ/du(a, ·), then dℓ/d(dist2), then both directions summed, `[n, n]`.
-    coefficient: Mat<f64>,
+    data: Arc<Data>,
+    /// dℓ/d(dist2) for each entry of the lists, anchor by anchor.
+    coefficients: Vec<f64>,
 }
+
+/// What evaluations read.
+#[derive(Debug)]
+struct Data {
+    terms: Terms,
+    lists: Lists,
+    /// Concepts in consecutive blocks of about the same work.
+    blocks: Vec<Range<usize>>,
+}
+
+/// Which options an anchor has a distance to.
+#[derive(Debug)]
+enum Lists {
+    /// All concepts, in order.
+    Dense,
+    /// Those that a term names.
+    Pairs(Pairs),
+}
+
+/// How an objective keeps its pairs. Both layouts give the same numbers, up to rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// All pairs of concepts, by products of matrices.
+    Dense,
+    /// The pairs of anchor and option that occur.
+    Pairs,
+}
+
+/// All pairs are cheaper than those that occur while they are at most this many times as many: products of matrices take
+/// a pair that much faster than gathered rows do. In 30 dimensions dense is 2.6 times as fast at a ratio of 3 (1,854
+/// concepts, 800,000 triplets) and half as fast at 18 (100,000 triplets); `cargo bench --bench mathematics` has both.
+const PAIRS_CROSSOVER: usize = 8;
+
+/// So many pairs take less time than to find out which of them occur.
+const FEW_PAIRS: usize = 1 << 15;
+
+/// Entries and terms of a block: some hundred microseconds, and an anchor's part of the matrices stays in the cache.
+const BLOCK_WORK: usize = 1 << 17;
 
 impl Objective {
     /// The objective of a set of comparisons, whose ids must be below `n_concepts`.
@@ -55,24 +89,49 @@ impl Objective {
     pub fn new(loss: Loss, l2: f64, n_concepts: usize, n_dims: usize, comparisons: &[Comparison]) -> Result<Self> {
         loss.check()?;
         super::check_comparisons(n_concepts, comparisons)?;
-        let merged = merge(comparisons);
-        let total_weight: f64 = merged.iter().map(|(_, term)| term.weight).sum();
-        if merged.is_empty() {
+        Self::weighted(loss, l2, n_concepts, n_dims, comparisons, |place| comparisons[place].weight)
+    }
+
+    /// The objective of comparisons that were checked, with other weights: `weight` of the place of each. A weight of 0
+    /// leaves a comparison out, which takes no copy of the others.
+    ///
+    /// # Errors
+    /// [`Error::TooFew`] when the weights sum to nothing
+    pub(super) fn weighted(
+        loss: Loss,
+        l2: f64,
+        n_concepts: usize,
+        n_dims: usize,
+        comparisons: &[Comparison],
+        weight: impl Fn(usize) -> f64,
+    ) -> Result<Self> {
+        let mut terms = Terms::new(n_concepts, comparisons, weight);
+        if terms.len() == 0 {
             return Err(Error::TooFew { what: "comparisons with a weight".to_owned(), found: 0, needed: 1 });
         }
-        let starts = (0..=n_concepts).map(|a| merged.partition_point(|(anchor, _)| (*anchor as usize) < a)).collect();
-        let square = || Mat::zeros(n_concepts, n_concepts);
-        Ok(Self {
-            loss,
-            l2,
-            n_dims,
-            terms: merged.into_iter().map(|(_, term)| term).collect(),
-            starts,
-            total_weight,
-            dissimilarity: square(),
-            slope: square(),
-            coefficient: square(),
-        })
+        let n_all = n_concepts.saturating_mul(n_concepts);
+        let lists = if n_all <= FEW_PAIRS {
+            Lists::Dense
+        } else {
+            let pairs = Pairs::of(&terms);
+            let dense = n_all <= PAIRS_CROSSOVER * pairs.len();
+            if dense { Lists::Dense } else { Lists::Pairs(pairs.number(&mut terms)) }
+        };
+        Ok(Self { loss, l2, n_dims, data: Arc::new(Data::new(terms, lists)), coefficients: vec![] })
+    }
+
+    /// The same objective in a layout that was not chosen by its size.
+    #[must_use]
+    pub fn with_layout(self, layout: Layout) -> Self {
+        let mut terms = self.data.terms.clone();
+        if let Lists::Pairs(pairs) = &self.data.lists {
+            pairs.name(&mut terms);
+        }
+        let lists = match layout {
+            Layout::Dense => Lists::Dense,
+            Layout::Pairs => Lists::Pairs(Pairs::of(&terms).number(&mut terms)),
+        };
+        Self { data: Arc::new(Data::new(terms, lists)), coefficients: vec![], ..self }
     }
 
     /// The same objective with another penalty.
@@ -81,163 +140,231 @@ impl Objective {
         Self { l2, ..self }
     }
 
+    /// The layout in use: by its numbers, the one that costs less.
+    pub fn layout(&self) -> Layout {
+        match self.data.lists {
+            Lists::Dense => Layout::Dense,
+            Lists::Pairs(_) => Layout::Pairs,
+        }
+    }
+
     /// Σ w over the comparisons.
     pub fn total_weight(&self) -> f64 {
-        self.total_weight
+        self.data.terms.total_weight
     }
 
     /// For each concept, whether a comparison with a weight names it; `[n_concepts]`.
-    pub fn judged(&self) -> Vec<bool> {
-        let mut judged: Vec<bool> = self.starts.windows(2).map(|w| w[0] < w[1]).collect();
-        for term in &self.terms {
-            judged[term.first as usize] = true;
-            judged[term.second as usize] = true;
-        }
-        judged
+    pub fn judged(&self) -> &[bool] {
+        &self.data.terms.judged
     }
 
     /// Value at `x`, in the unit of [`Loss`]; fills in the gradient.
     ///
-    /// dist2 = diag(G)1ᵀ + 1diag(G)ᵀ − 2G with G = X Xᵀ; with S = C + Cᵀ for C the coefficients dℓ/d(dist2),
-    /// gradient = 2 (diag(S1) − S) X / Σw + (2 l2 / n) X.
+    /// gradient_i = 2 Σ_j (c_ij + c_ji) (x_i − x_j) / Σw + (2 l2 / n) x_i for the coefficients c = dℓ/d(dist2). Both are
+    /// NaN where squares of the coordinates would leave the range of numbers.
     ///
     /// # Shapes
     /// `x`, `gradient`: `[n_concepts, dims]`, column by column
     pub fn evaluate(&mut self, x: &[f64], gradient: &mut [f64]) -> f64 {
-        match self.loss {
-            Loss::CrowdKernel { mu } => self.dispatch(Logarithm { mu }, Logistic::new(), x, gradient),
-            Loss::Ste => self.dispatch(Squared, Logistic::new(), x, gradient),
-            Loss::TSte { alpha } => self.dispatch(StudentLogarithm { alpha }, Logistic::new(), x, gradient),
-            Loss::Soe { margin } => self.dispatch(Euclidean, SquaredHinge::new(margin), x, gradient),
-            Loss::Gnmds { margin } => self.dispatch(Squared, Hinge::new(margin), x, gradient),
-            Loss::LogisticDistance => self.dispatch(Euclidean, Logistic::new(), x, gradient),
-        }
+        self.loss.visit(Evaluation { objective: self, x, gradient: Some(gradient) })
     }
 
-    fn dispatch(&mut self, u: impl Dissimilarity, no_terms: impl LinkSum, x: &[f64], gradient: &mut [f64]) -> f64 {
-        Arch::new().dispatch(Evaluate { objective: self, u, no_terms, x, gradient })
-    }
-
-    #[inline(always)]
-    fn evaluate_here(&mut self, u: impl Dissimilarity, no_terms: impl LinkSum, x: &[f64], gradient: &mut [f64]) -> f64 {
-        let n = self.slope.nrows();
-        let coordinates = MatRef::from_column_major_slice(x, n, self.n_dims);
-        self.fill_dissimilarities(u, coordinates);
-        let loss = self.add_up_terms(no_terms);
-        self.fill_laplacian();
-        let into = MatMut::from_column_major_slice_mut(&mut *gradient, n, self.n_dims);
-        product_into(into, self.coefficient.as_ref(), coordinates);
-        let (scale, ridge) = (1.0 / self.total_weight, self.l2 / n as f64);
-        gradient.iter_mut().zip(x).for_each(|(g, x)| *g = 2.0 * (scale * *g + ridge * x));
-        scale * loss + ridge * dot(x, x)
-    }
-
-    #[inline(always)]
-    fn fill_dissimilarities(&mut self, u: impl Dissimilarity, x: MatRef<'_, f64>) {
-        product_into(self.dissimilarity.as_mut(), x, x.transpose());
-        let n = self.slope.nrows();
-        let squared_norms: Vec<f64> = (0..n).map(|i| self.dissimilarity[(i, i)]).collect();
-        for j in 0..n {
-            let (column, slopes) = (self.dissimilarity.col_as_slice_mut(j), self.slope.col_as_slice_mut(j));
-            for (value, squared_norm) in column.iter_mut().zip(&squared_norms) {
-                // Rounding can take the distance of coincident points below zero.
-                *value = (squared_norm + squared_norms[j] - 2.0 * *value).max(0.0);
-            }
-            for (value, slope) in column.iter_mut().zip(slopes) {
-                (*value, *slope) = u.at(*value);
-            }
-        }
-    }
-
-    /// Σ w (p ℓ(z) + (1 − p) ℓ(−z)); leaves its derivatives by u in the coefficients.
-    #[inline(always)]
-    fn add_up_terms(&mut self, no_terms: impl LinkSum) -> f64 {
-        let mut total = 0.0;
-        for anchor in 0..self.slope.nrows() {
-            let u = self.dissimilarity.col_as_slice(anchor);
-            let coefficients = self.coefficient.col_as_slice_mut(anchor);
-            coefficients.fill(0.0);
-            let mut sum = no_terms;
-            for term in &self.terms[self.starts[anchor]..self.starts[anchor + 1]] {
-                let (first, second) = (term.first as usize, term.second as usize);
-                let derivative = term.weight * sum.add(u[first] - u[second], term.p_first, term.weight);
-                coefficients[first] += derivative;
-                coefficients[second] -= derivative;
-            }
-            total += sum.total();
-        }
-        total
-    }
-
-    /// From dℓ/du per (option, anchor) to diag(S1) − S.
-    #[inline(always)]
-    fn fill_laplacian(&mut self) {
-        let n = self.slope.nrows();
-        for j in 0..n {
-            let slopes = self.slope.col_as_slice(j);
-            self.coefficient.col_as_slice_mut(j).iter_mut().zip(slopes).for_each(|(c, slope)| *c *= slope);
-        }
-        for j in 0..n {
-            for i in 0..j {
-                let both = -(self.coefficient[(i, j)] + self.coefficient[(j, i)]);
-                self.coefficient[(i, j)] = both;
-                self.coefficient[(j, i)] = both;
-            }
-        }
-        for j in 0..n {
-            let column = self.coefficient.col_as_slice_mut(j);
-            column[j] = 0.0;
-            column[j] = -column.iter().sum::<f64>();
-        }
+    /// Value at `x` alone, for half the work.
+    pub(super) fn value(&mut self, x: &[f64]) -> f64 {
+        self.loss.visit(Evaluation { objective: self, x, gradient: None })
     }
 }
 
-/// [`Objective::evaluate`], compiled for each loss, so that no term asks which it is, and for each vector extension that
-/// faer's products may use.
-///
-/// The latter is about speed alone, by a factor of three. The kernels of those products leave the upper halves of the vector
-/// registers in use, and while they are, every call of `ln` or `exp` costs 50 ns more. A loop over the product's
-/// result, compiled for the same extension, ends by clearing them; so one follows each product.
-struct Evaluate<'a, U, L> {
+/// [`Objective::evaluate`], compiled for each loss.
+struct Evaluation<'a> {
     objective: &'a mut Objective,
-    u: U,
-    no_terms: L,
     x: &'a [f64],
-    gradient: &'a mut [f64],
+    gradient: Option<&'a mut [f64]>,
 }
 
-impl<U: Dissimilarity, L: LinkSum> WithSimd for Evaluate<'_, U, L> {
+impl WithLoss for Evaluation<'_> {
+    type Output = f64;
+
+    fn with<U: Dissimilarity, L: Link>(self, u: U, link: L) -> f64 {
+        let Self { objective, x, gradient } = self;
+        let data = &*objective.data;
+        let n = data.n_concepts();
+        assert_eq!(x.len(), n * objective.n_dims, "coordinates have the objective's shape");
+        let squares = dot(x, x);
+        if !squares.is_finite() || squares > LARGEST_SQUARES {
+            gradient.into_iter().flatten().for_each(|g| *g = f64::NAN);
+            return f64::NAN;
+        }
+        objective.coefficients.resize(data.list(0..n).len(), 0.0); // by the first evaluation alone
+        let points = Points::new(&data.lists, x, n);
+
+        let mut rest = &mut objective.coefficients[..];
+        let blocks = data.blocks.iter().map(|block| {
+            let (coefficients, after) = std::mem::take(&mut rest).split_at_mut(data.list(block.clone()).len());
+            rest = after;
+            (block.clone(), coefficients)
+        });
+        let losses = in_order(blocks.collect(), |(block, coefficients)| {
+            Arch::new().dispatch(Losses { data, points: &points, u, link, block, coefficients })
+        });
+        let (scale, ridge) = (1.0 / data.terms.total_weight, objective.l2 / n as f64);
+        if let Some(gradient) = gradient {
+            let coefficients = &objective.coefficients[..];
+            let pulls = in_order(data.blocks.clone(), |block| {
+                Arch::new().dispatch(Pulls { points: &points, coefficients, block })
+            });
+            for (block, pulls) in data.blocks.iter().zip(&pulls) {
+                for (k, pulls) in pulls.chunks_exact(block.len()).enumerate() {
+                    let place = k * n + block.start..k * n + block.end;
+                    for ((g, x), pull) in gradient[place.clone()].iter_mut().zip(&x[place]).zip(pulls) {
+                        *g = 2.0 * (scale * pull + ridge * x);
+                    }
+                }
+            }
+        }
+        scale * losses.iter().sum::<f64>() + ridge * squares
+    }
+}
+
+/// Squared distances stay far below what a logarithm or a square of them can take.
+const LARGEST_SQUARES: f64 = 1e140;
+
+/// The results of jobs in their order, by all threads when there are several jobs.
+fn in_order<J: Send, T: Send>(mut jobs: Vec<J>, work: impl Fn(J) -> T + Send + Sync) -> Vec<T> {
+    match jobs.len() {
+        1 => jobs.drain(..).map(work).collect(), // nothing to share: no other thread is woken
+        _ => jobs.into_par_iter().map(work).collect(),
+    }
+}
+
+impl Data {
+    fn new(terms: Terms, lists: Lists) -> Self {
+        let n = terms.n_concepts();
+        let mut data = Self { terms, lists, blocks: vec![] };
+        let work = data.list(0..n).len() + data.terms.len();
+        let size = n.div_ceil((work / BLOCK_WORK).max(1));
+        data.blocks = (0..n).step_by(size).map(|start| start..(start + size).min(n)).collect();
+        data
+    }
+
+    fn n_concepts(&self) -> usize {
+        self.terms.n_concepts()
+    }
+
+    /// The entries of some anchors' lists.
+    #[inline(always)]
+    fn list(&self, anchors: Range<usize>) -> Range<usize> {
+        match &self.lists {
+            Lists::Dense => anchors.start * self.n_concepts()..anchors.end * self.n_concepts(),
+            Lists::Pairs(pairs) => pairs.starts[anchors.start]..pairs.starts[anchors.end],
+        }
+    }
+}
+
+/// The lists, and the coordinates as they want them.
+enum Points<'a> {
+    Dense { points: Vec<f64>, squared_norms: Vec<f64> },
+    Pairs(&'a Pairs, Rows),
+}
+
+impl<'a> Points<'a> {
+    fn new(lists: &'a Lists, x: &[f64], n: usize) -> Self {
+        match lists {
+            Lists::Dense => {
+                let mut squared_norms = vec![0.0; n];
+                for column in x.chunks_exact(n) {
+                    squared_norms.iter_mut().zip(column).for_each(|(sum, x)| *sum += x * x);
+                }
+                Self::Dense { points: dense::points(x, n), squared_norms }
+            }
+            Lists::Pairs(pairs) => Self::Pairs(pairs, Rows::new(x, n)),
+        }
+    }
+}
+
+/// The losses of a block of anchors; fills in their coefficients.
+///
+/// Compiled for each loss, so that no term asks which it is, and for each vector extension.
+struct Losses<'a, U, L> {
+    data: &'a Data,
+    points: &'a Points<'a>,
+    u: U,
+    link: L,
+    block: Range<usize>,
+    coefficients: &'a mut [f64],
+}
+
+impl<U: Dissimilarity, L: Link> WithSimd for Losses<'_, U, L> {
     type Output = f64;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> f64 {
-        self.objective.evaluate_here(self.u, self.no_terms, self.x, self.gradient)
+        let Self { data, points, u, link, block, coefficients } = self;
+        match points {
+            Points::Dense { points, squared_norms } => {
+                dense::dist2(points, squared_norms, block.clone(), coefficients);
+            }
+            Points::Pairs(pairs, rows) => pairs.dist2(rows, block.clone(), coefficients),
+        }
+        let longest = block.clone().map(|anchor| data.list(anchor..anchor + 1).len()).max().unwrap_or(0);
+        let (mut values, mut slopes) = (vec![0.0; longest], vec![0.0; longest]);
+        let (mut total, mut done) = (0.0, 0);
+        for anchor in block {
+            let n_entries = data.list(anchor..anchor + 1).len();
+            let entries = &mut coefficients[done..done + n_entries];
+            done += n_entries;
+            for ((entry, value), slope) in entries.iter_mut().zip(&mut values).zip(&mut slopes) {
+                (*value, *slope) = u.at::<S>(*entry);
+                *entry = 0.0;
+            }
+            total += add_up_terms::<S>(&data.terms, anchor, link, &values[..n_entries], entries);
+            entries.iter_mut().zip(&slopes).for_each(|(entry, slope)| *entry *= slope);
+        }
+        total
     }
 }
 
-/// Comparisons with a weight as (anchor, term), sorted, one for each unordered triplet.
-fn merge(comparisons: &[Comparison]) -> Vec<(u32, Term)> {
-    let ordered = |c: &Comparison| {
-        let (first, second, p_first) =
-            if c.first < c.second { (c.first, c.second, c.p_first) } else { (c.second, c.first, 1.0 - c.p_first) };
-        (c.anchor, Term { first, second, p_first, weight: c.weight })
-    };
-    let mut terms: Vec<(u32, Term)> = comparisons.iter().filter(|c| c.weight > 0.0).map(ordered).collect();
-    let key = |(anchor, term): &(u32, Term)| (*anchor, term.first, term.second);
-    terms.sort_unstable_by(|a, b| {
-        let answers = a.1.p_first.total_cmp(&b.1.p_first).then(a.1.weight.total_cmp(&b.1.weight));
-        key(a).cmp(&key(b)).then(answers)
-    });
-    let sum = |answers: &[(u32, Term)]| {
-        let (anchor, term) = answers[0];
-        if answers.len() == 1 {
-            return (anchor, term);
+/// Σ w (p ℓ(z) + (1 − p) ℓ(−z)) over the terms of an anchor; adds their derivatives by u to the coefficients.
+#[inline(always)]
+fn add_up_terms<S: Simd>(terms: &Terms, anchor: usize, link: impl Link, u: &[f64], coefficients: &mut [f64]) -> f64 {
+    let (mut z, mut p_first, mut weight) = ([0.0; CHUNK], [0.0; CHUNK], [0.0; CHUNK]);
+    let mut total = 0.0;
+    let all = terms.of(anchor);
+    for start in all.clone().step_by(CHUNK) {
+        let chunk = start..(start + CHUNK).min(all.end);
+        let options = || terms.first[chunk.clone()].iter().zip(&terms.second[chunk.clone()]);
+        let (z, p_first, weight) = (&mut z[..chunk.len()], &mut p_first[..chunk.len()], &mut weight[..chunk.len()]);
+        for (z, (first, second)) in z.iter_mut().zip(options()) {
+            *z = u[*first as usize] - u[*second as usize];
         }
-        let weight: f64 = answers.iter().map(|(_, t)| t.weight).sum();
-        let p_first = answers.iter().map(|(_, t)| t.weight * t.p_first).sum::<f64>() / weight;
-        (anchor, Term { p_first, weight, ..term })
-    };
-    terms.chunk_by(|a, b| key(a) == key(b)).map(sum).collect()
+        terms.p_first.copy(chunk.clone(), p_first);
+        terms.weight.copy(chunk.clone(), weight);
+        total += link.cost::<S>(z, p_first, weight);
+        for (derivative, (first, second)) in z.iter().zip(options()) {
+            coefficients[*first as usize] += derivative;
+            coefficients[*second as usize] -= derivative;
+        }
+    }
+    total
+}
+
+/// What the coefficients make of the gradients of a block of concepts, before scaling; `[block, dims]`, column by column.
+struct Pulls<'a> {
+    points: &'a Points<'a>,
+    coefficients: &'a [f64],
+    block: Range<usize>,
+}
+
+impl WithSimd for Pulls<'_> {
+    type Output = Vec<f64>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<f64> {
+        match self.points {
+            Points::Dense { points, .. } => dense::pull(points, self.coefficients, self.block),
+            Points::Pairs(pairs, rows) => pairs.pull(rows, self.coefficients, self.block),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -306,6 +433,49 @@ mod tests {
                 let value = objective.evaluate(&x, &mut gradient);
                 assert!(value.is_finite() && gradient.iter().all(|g| g.is_finite()), "{loss:?} at {x:?}");
             }
+        }
+    }
+
+    #[test]
+    fn both_layouts_give_the_same_numbers() {
+        let losses = [
+            Loss::CrowdKernel { mu: 0.05 },
+            Loss::Ste,
+            Loss::TSte { alpha: 3.0 },
+            Loss::Soe { margin: 0.1 },
+            Loss::Gnmds { margin: 1.0 },
+            Loss::LogisticDistance,
+        ];
+        let (n, n_dims) = (40, 11);
+        let mut state = 1_u64;
+        let mut draw = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let mut answers = vec![];
+        while answers.len() < 300 {
+            let [anchor, first, second] = [(); 3].map(|()| draw(n as u64 - 1)).map(|id| u32::try_from(id).unwrap()); // one is never judged
+            if anchor != first && anchor != second && first != second {
+                let (p_first, weight) = (draw(101) as f64 / 100.0, 1.0 + draw(3) as f64);
+                answers.push(Comparison { weight, ..comparison(anchor, first, second, p_first) });
+            }
+        }
+        let x: Vec<f64> = (0..n * n_dims).map(|_| draw(1000) as f64 / 500.0 - 1.0).collect();
+        for loss in losses {
+            let objective = Objective::new(loss, 0.01, n, n_dims, &answers).unwrap();
+            assert_eq!(objective.layout(), Layout::Dense);
+            let layouts = [objective.clone(), objective.with_layout(Layout::Pairs)];
+            let back = layouts[1].clone().with_layout(Layout::Dense);
+            let [dense, pairs, back] = [layouts[0].clone(), layouts[1].clone(), back].map(|mut objective| {
+                let mut gradient = vec![0.0; x.len()];
+                (objective.evaluate(&x, &mut gradient), gradient)
+            });
+            assert!((dense.0 / pairs.0 - 1.0).abs() < 1e-12, "{loss:?}: {} and {}", dense.0, pairs.0);
+            let largest = dense.1.iter().fold(0.0_f64, |m, g| m.max(g.abs()));
+            for (a, b) in dense.1.iter().zip(&pairs.1) {
+                assert!((a - b).abs() < 1e-12 * largest, "{loss:?}: {a} and {b}");
+            }
+            assert_eq!(dense, back);
         }
     }
 

@@ -1,14 +1,19 @@
-//! Answered triplets from any source, as an embedding needs them.
+//! Answered triplets from any source, as an embedding needs them: row by row, so that memory holds the answers and no
+//! table of names.
 
-use std::path::{Path, PathBuf};
+mod rows;
+mod triplet_text;
 
-use crate::concepts::{Concepts, csv_error};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::concepts::Concepts;
 use crate::embedding::{Answered, Comparison, OddOneOutAnswer};
 use crate::error::{Error, Result};
 use crate::odd_one_out::OddOneOut;
 use crate::presentations::{self, Presentation, Task};
 use crate::store::judgments::parquet_files;
-use crate::store::table::Table;
+use rows::{Cells, Source};
 
 /// Answered triplets and the concepts they are about.
 #[derive(Debug, Clone)]
@@ -21,24 +26,19 @@ pub struct Choices {
     pub n_unanswered: usize,
 }
 
-/// Columns of one file.
-struct Columns {
-    path: PathBuf,
-    task: Task,
-    names: [Vec<String>; 3],
-    chosen: Vec<Option<String>>,
-    /// Name and values.
-    soft: Option<(String, Vec<Option<f64>>)>,
-    weight: Option<Vec<Option<f64>>>,
-}
-
 /// Reads `anchor, first, second, chosen`, or `a, b, c, odd` for odd-one-out triplets (and optionally `weight`) from a CSV
-/// file, a Parquet file, or a folder of Parquet files. With `soft_column`, that column (probability of the first option) is
-/// the target instead of the choice. Without `concepts` they are the names in the files.
+/// file, a Parquet file, or a folder of Parquet files; or odd-one-out answers from a `.txt` file of three numbers a line,
+/// the odd one last, which count the entries of `concepts` as they were listed, from 0. With `soft_column`, that column
+/// (probability of the first option) is the target instead of the choice. Without `concepts` they are the names in the
+/// files.
 ///
 /// # Errors
-/// Names the file, row and column of what is missing or wrong; [`Error::Setting`] for a soft column of odd-one-out answers.
+/// Names the file, row and column of what is missing or wrong; [`Error::Setting`] for a soft column of odd-one-out answers
+/// and for numbers without a list of concepts.
 pub fn read(path: &Path, concepts: Option<Concepts>, soft_column: Option<&str>) -> Result<Choices> {
+    if path.is_file() && path.extension().is_some_and(|e| e == "txt") {
+        return triplet_text::read(path, concepts, soft_column);
+    }
     let files = if path.is_dir() { parquet_files(path)? } else { vec![path.to_owned()] };
     if files.is_empty() {
         return Err(Error::Missing {
@@ -49,37 +49,55 @@ pub fn read(path: &Path, concepts: Option<Concepts>, soft_column: Option<&str>) 
                 .into(),
         });
     }
-    let tables: Vec<Columns> = files.iter().map(|file| columns(file, soft_column)).collect::<Result<_>>()?;
-    let task = tables[0].task;
-    if let Some(other) = tables.iter().find(|table| table.task != task) {
+    let sources: Vec<Source> = files.iter().map(|file| Source::open(file, soft_column)).collect::<Result<_>>()?;
+    let task = sources[0].task;
+    if let Some(other) = sources.iter().find(|source| source.task != task) {
         return Err(Error::Format {
             path: other.path.clone(),
             found: format!("{} answers", other.task.name()),
-            expected: format!("{} ones, as in {}", task.name(), tables[0].path.display()),
+            expected: format!("{} ones, as in {}", task.name(), sources[0].path.display()),
         });
     }
     let concepts = match concepts {
         Some(concepts) => concepts,
-        None => {
-            let mut names: Vec<&String> = tables.iter().flat_map(|t| t.names.iter().flatten()).collect();
-            names.sort();
-            names.dedup();
-            Concepts::from_names(names)?
-        }
+        None => Concepts::from_names(names(&sources)?)?,
     };
-    let rows: Vec<Row> = tables.iter().map(|table| rows(table, &concepts)).collect::<Result<Vec<_>>>()?.concat();
-    let n_rows: usize = tables.iter().map(|table| table.chosen.len()).sum();
-    let n_unanswered = n_rows - rows.len();
-    let answered = match task {
-        Task::Anchored => Answered::Anchored(rows.iter().map(|row| row.comparison(&concepts)).collect()),
-        Task::OddOneOut => Answered::OddOneOut(rows.iter().map(|row| row.odd_one_out(&concepts)).collect()),
+    let mut answered = match task {
+        Task::Anchored => Answered::Anchored(Vec::new()),
+        Task::OddOneOut => Answered::OddOneOut(Vec::new()),
     };
+    let mut n_unanswered = 0;
+    for source in &sources {
+        source.each(|cells| {
+            match answer(source, &cells, &concepts)? {
+                None => n_unanswered += 1,
+                Some(answer) => answer.add_to(&mut answered, &concepts),
+            }
+            Ok(())
+        })?;
+    }
     Ok(Choices { concepts, answered, n_unanswered })
+}
+
+/// The names of all concepts in the files.
+fn names(sources: &[Source]) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for source in sources {
+        source.each(|cells| {
+            for name in cells.names {
+                if !names.contains(name) {
+                    names.insert(name.to_owned());
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(names)
 }
 
 /// One row with an answer.
 #[derive(Debug, Clone, Copy)]
-struct Row {
+struct Answer {
     shown: Presentation,
     /// The place of the answer among the options.
     chosen: usize,
@@ -87,65 +105,62 @@ struct Row {
     weight: f64,
 }
 
-impl Row {
-    fn comparison(&self, concepts: &Concepts) -> Comparison {
-        let [anchor, first, second] = self.shown.concepts();
-        let p_first = self.soft.unwrap_or(if self.chosen == 0 { 1.0 } else { 0.0 });
-        Comparison { triplet: self.shown.id(concepts.len()), anchor, first, second, p_first, weight: self.weight }
-    }
-
-    fn odd_one_out(&self, concepts: &Concepts) -> OddOneOutAnswer {
+impl Answer {
+    fn add_to(self, answered: &mut Answered, concepts: &Concepts) {
+        let (triplet, weight) = (self.shown.id(concepts.len()), self.weight);
         let [a, b, c] = self.shown.concepts();
-        let shown = OddOneOut { a, b, c };
-        OddOneOutAnswer { triplet: shown.id(concepts.len()), shown, odd: self.chosen, weight: self.weight }
+        match answered {
+            Answered::Anchored(comparisons) => {
+                let p_first = self.soft.unwrap_or(if self.chosen == 0 { 1.0 } else { 0.0 });
+                comparisons.push(Comparison { triplet, anchor: a, first: b, second: c, p_first, weight });
+            }
+            Answered::OddOneOut(answers) => {
+                answers.push(OddOneOutAnswer { triplet, shown: OddOneOut { a, b, c }, odd: self.chosen, weight });
+            }
+        }
     }
 }
 
-/// The rows of a file that have an answer.
-fn rows(table: &Columns, concepts: &Concepts) -> Result<Vec<Row>> {
-    let mut rows = Vec::with_capacity(table.chosen.len());
-    let columns = table.task.concepts();
-    for row in 0..table.chosen.len() {
-        let fault = |column: &str, found: String, expected: &str| Error::Cell {
-            path: table.path.clone(),
-            row: row + 1,
-            column: column.into(),
-            found,
-            expected: expected.into(),
-        };
-        let mut ids = [0; 3];
-        for ((id, names), column) in ids.iter_mut().zip(&table.names).zip(columns) {
-            let name = &names[row];
-            *id = concepts.id(name).ok_or_else(|| fault(column, format!("{name:?}"), "a concept of the study"))?;
-        }
-        let [one, two, three] = ids;
-        if one == two || one == three || two == three {
-            return Err(fault(columns[2], concepts.name(three).into(), "three different concepts"));
-        }
-        let Some(chosen) = &table.chosen[row] else { continue };
-        let shown = Presentation::new(table.task, ids);
-        let place = concepts.id(chosen).and_then(|id| shown.options().iter().position(|option| *option == id));
-        let expected = match table.task {
-            Task::Anchored => "the first or the second option",
-            Task::OddOneOut => "one of the three concepts",
-        };
-        let chosen = place.ok_or_else(|| fault(table.task.answer(), format!("{chosen:?}"), expected))?;
-        let soft = match &table.soft {
-            None => None,
-            Some((name, values)) => {
-                let value = values[row].ok_or_else(|| fault(name, "nothing".into(), "a probability"))?;
-                if !(0.0..=1.0).contains(&value) {
-                    return Err(fault(name, value.to_string(), "a probability, 0 to 1"));
-                }
-                Some(value)
-            }
-        };
-        let weight = table.weight.as_ref().map_or(Some(1.0), |w| w[row]).filter(|w| w.is_finite() && *w >= 0.0);
-        let weight =
-            weight.ok_or_else(|| fault("weight", "nothing or a negative number".into(), "a weight, 0 or more"))?;
-        rows.push(Row { shown, chosen, soft, weight });
+/// What a row says; nothing where it has no answer.
+fn answer(source: &Source, cells: &Cells<'_>, concepts: &Concepts) -> Result<Option<Answer>> {
+    let fault = |column: &str, found: String, expected: &str| Error::Cell {
+        path: source.path.clone(),
+        row: cells.row,
+        column: column.into(),
+        found,
+        expected: expected.into(),
+    };
+    let columns = source.task.concepts();
+    let mut ids = [0; 3];
+    for ((id, name), column) in ids.iter_mut().zip(cells.names).zip(columns) {
+        *id = concepts.id(name).ok_or_else(|| fault(column, format!("{name:?}"), "a concept of the study"))?;
     }
-    Ok(rows)
+    let [one, two, three] = ids;
+    if one == two || one == three || two == three {
+        return Err(fault(columns[2], concepts.name(three).into(), "three different concepts"));
+    }
+    let Some(chosen) = cells.chosen else { return Ok(None) };
+    let shown = Presentation::new(source.task, ids);
+    let place = concepts.id(chosen).and_then(|id| shown.options().iter().position(|option| *option == id));
+    let expected = match source.task {
+        Task::Anchored => "the first or the second option",
+        Task::OddOneOut => "one of the three concepts",
+    };
+    let chosen = place.ok_or_else(|| fault(source.task.answer(), format!("{chosen:?}"), expected))?;
+    let soft = match &source.soft_column {
+        None => None,
+        Some(name) => {
+            let value = cells.soft.ok_or_else(|| fault(name, "nothing".into(), "a probability"))?;
+            if !(0.0..=1.0).contains(&value) {
+                return Err(fault(name, value.to_string(), "a probability, 0 to 1"));
+            }
+            Some(value)
+        }
+    };
+    let weight = if source.has_weights { cells.weight } else { Some(1.0) };
+    let weight = weight.filter(|w| w.is_finite() && *w >= 0.0);
+    let weight = weight.ok_or_else(|| fault("weight", "nothing or a negative number".into(), "a weight, 0 or more"))?;
+    Ok(Some(Answer { shown, chosen, soft, weight }))
 }
 
 /// What a table with these columns holds, if it has all that are needed.
@@ -168,66 +183,6 @@ fn task_of(path: &Path, columns: &[String], soft_column: Option<&str>) -> Result
         }),
         _ => Ok(task),
     }
-}
-
-fn columns(path: &Path, soft_column: Option<&str>) -> Result<Columns> {
-    if path.extension().is_some_and(|e| e == "parquet") {
-        let table = Table::read(path)?;
-        let task = task_of(path, &table.columns(), soft_column)?;
-        let [one, two, three] = task.concepts();
-        let has = |name: &str| table.columns().iter().any(|c| c == name);
-        return Ok(Columns {
-            task,
-            names: [table.names(one)?, table.names(two)?, table.names(three)?],
-            chosen: table.text(task.answer())?,
-            soft: soft_column.map(|name| Ok::<_, Error>((name.to_owned(), table.numbers(name)?))).transpose()?,
-            weight: has("weight").then(|| table.numbers("weight")).transpose()?,
-            path: path.into(),
-        });
-    }
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(fs_err::File::open(path)?);
-    let header: Vec<String> = reader.headers().map_err(|e| csv_error(path, &e))?.iter().map(str::to_owned).collect();
-    let task = task_of(path, &header, soft_column)?;
-    let at = |name: &str| header.iter().position(|h| h == name);
-    let place = |name: &str| at(name).expect("the task has its columns");
-    let [one, two, three] = task.concepts();
-    let (places, chosen_at) = ([place(one), place(two), place(three)], place(task.answer()));
-    let (soft_at, weight_at) = (soft_column.map(place), at("weight"));
-    let mut columns = Columns {
-        path: path.into(),
-        task,
-        names: Default::default(),
-        chosen: Vec::new(),
-        soft: soft_column.map(|name| (name.to_owned(), Vec::new())),
-        weight: weight_at.map(|_| Vec::new()),
-    };
-    for (row, record) in reader.records().enumerate() {
-        let record = record.map_err(|e| csv_error(path, &e))?;
-        let number = |at: usize| -> Result<Option<f64>> {
-            let cell = &record[at];
-            if cell.is_empty() {
-                return Ok(None);
-            }
-            cell.parse().map(Some).map_err(|_| Error::Cell {
-                path: path.into(),
-                row: row + 2,
-                column: header[at].clone(),
-                found: cell.into(),
-                expected: "a number".into(),
-            })
-        };
-        for (names, at) in columns.names.iter_mut().zip(places) {
-            names.push(record[at].to_owned());
-        }
-        columns.chosen.push(Some(record[chosen_at].to_owned()).filter(|c| !c.is_empty()));
-        if let Some(((_, values), at)) = columns.soft.as_mut().zip(soft_at) {
-            values.push(number(at)?);
-        }
-        if let Some((values, at)) = columns.weight.as_mut().zip(weight_at) {
-            values.push(number(at)?);
-        }
-    }
-    Ok(columns)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod folder;
 pub mod judgments;
 pub mod manifest;
 pub mod npy;
+pub mod refits;
 pub mod requests;
 pub mod results;
 pub mod scores;

@@ -5,11 +5,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchReader};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::WriterProperties;
@@ -19,6 +19,9 @@ use crate::error::{Error, Result};
 /// Rows in a row group: DuckDB's own size, over which it parallelises.
 const ROW_GROUP_ROWS: usize = 122_880;
 
+/// Rows that are in memory at once where a file is read in parts.
+const BATCH_ROWS: usize = 1 << 14;
+
 /// A table that was read, with its file for error messages.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -26,7 +29,59 @@ pub struct Table {
     pub path: PathBuf,
     /// Key-value metadata.
     pub metadata: BTreeMap<String, String>,
+    /// Rows of the file before the table's first.
+    pub(crate) first_row: usize,
     batch: RecordBatch,
+}
+
+/// A Parquet file as a succession of tables, so that memory does not grow with the file.
+pub(crate) struct Batches {
+    path: PathBuf,
+    metadata: BTreeMap<String, String>,
+    reader: ParquetRecordBatchReader,
+    n_read: usize,
+}
+
+impl Batches {
+    /// Opens a file, for all of its columns or for some.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a truncated or damaged file.
+    pub(crate) fn open(path: &Path, columns: Option<&[&str]>) -> Result<Self> {
+        let file = fs_err::File::open(path)?.into_parts().0;
+        let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| damaged(path, &e))?;
+        let entries = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
+        let metadata = entries.into_iter().filter_map(|entry| Some((entry.key, entry.value?))).collect();
+        if let Some(columns) = columns {
+            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+            builder = builder.with_projection(mask);
+        }
+        let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|e| damaged(path, &e))?;
+        Ok(Self { path: path.into(), metadata, reader, n_read: 0 })
+    }
+
+    /// Names of the columns.
+    pub(crate) fn columns(&self) -> Vec<String> {
+        self.reader.schema().fields().iter().map(|f| f.name().clone()).collect()
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<Table>;
+
+    fn next(&mut self) -> Option<Result<Table>> {
+        let batch = match self.reader.next()? {
+            Ok(batch) => batch,
+            Err(error) => return Some(Err(damaged(&self.path, &error))),
+        };
+        let first_row = self.n_read;
+        self.n_read += batch.num_rows();
+        Some(Ok(Table { path: self.path.clone(), metadata: self.metadata.clone(), first_row, batch }))
+    }
+}
+
+fn damaged(path: &Path, error: &dyn std::error::Error) -> Error {
+    Error::Format { path: path.into(), found: error.to_string(), expected: "a whole Parquet file".into() }
 }
 
 impl Table {
@@ -35,17 +90,11 @@ impl Table {
     /// # Errors
     /// [`Error::Format`] for a truncated or damaged file.
     pub fn read(path: &Path) -> Result<Self> {
-        let damaged =
-            |found: String| Error::Format { path: path.into(), found, expected: "a whole Parquet file".into() };
-        let file = fs_err::File::open(path)?.into_parts().0;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| damaged(e.to_string()))?;
-        let entries = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
-        let metadata = entries.into_iter().filter_map(|entry| Some((entry.key, entry.value?))).collect();
-        let schema = builder.schema().clone();
-        let reader = builder.with_batch_size(ROW_GROUP_ROWS).build().map_err(|e| damaged(e.to_string()))?;
-        let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>().map_err(|e| damaged(e.to_string()))?;
-        let batch = concat_batches(&schema, &batches).map_err(|e| damaged(e.to_string()))?;
-        Ok(Self { path: path.into(), metadata, batch })
+        let batches = Batches::open(path, None)?;
+        let (schema, metadata) = (batches.reader.schema(), batches.metadata.clone());
+        let parts: Vec<RecordBatch> = batches.map(|table| Ok(table?.batch)).collect::<Result<_>>()?;
+        let batch = concat_batches(&schema, &parts).map_err(|e| damaged(path, &e))?;
+        Ok(Self { path: path.into(), metadata, batch, first_row: 0 })
     }
 
     /// Number of rows.
@@ -108,7 +157,7 @@ impl Table {
     pub(crate) fn whole<T>(&self, name: &str, values: Vec<Option<T>>) -> Result<Vec<T>> {
         let row_of = |row: usize| Error::Cell {
             path: self.path.clone(),
-            row: row + 1,
+            row: self.first_row + row + 1,
             column: name.into(),
             found: "nothing".into(),
             expected: "a value".into(),

@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 use alike::alignment::Measure;
-use alike::embedding::{Comparison, FitSettings, L2, Loss, fit, objective::Objective, split_holdout, triplet_accuracy};
+use alike::embedding::bootstrap::{Bootstrap, Refit};
+use alike::embedding::objective::{Layout, Objective};
+use alike::embedding::{Comparison, Fit, FitSettings, L2, Loss, fit, split_holdout, triplet_accuracy};
 use alike::optimize::{Limits, minimize};
 use alike::respondents::{ResponseModel, tau_for_agreement};
 use faer::{Mat, MatRef};
 use proptest::prelude::*;
+use rayon::prelude::*;
 
 use crate::support::{answered, cloud, comparisons, flat, golden, matrix, on_threads};
 
@@ -180,8 +183,28 @@ fn a_fit_has_the_same_bits_on_any_number_of_threads_and_in_any_order() {
     };
     let once = run(&answers, 1);
     assert_eq!(once, run(&answers, 2));
+    assert_eq!(once, run(&answers, 8));
     answers.reverse();
     assert_eq!(once, run(&answers, 1));
+}
+
+/// Sets that one evaluation shares among threads, in both layouts.
+#[test]
+fn large_sets_have_the_same_bits_on_any_number_of_threads() {
+    for (n, n_triplets, layout) in [(600, 40_000, Layout::Dense), (2_000, 120_000, Layout::Pairs)] {
+        let answers = answered(cloud(n, 4, 5).as_ref(), ResponseModel::NoiseFree, n_triplets, 5);
+        let objective = Objective::new(Loss::LogisticDistance, 1e-3, n, 4, &answers).unwrap();
+        assert_eq!(objective.layout(), layout);
+        let run = |n_threads| {
+            let (mut objective, limits) = (objective.clone(), Limits { max_evaluations: 6, ..Limits::default() });
+            let from = flat(cloud(n, 4, 6).as_ref());
+            on_threads(n_threads, || minimize(|x, gradient| objective.evaluate(x, gradient), from, &limits))
+        };
+        let once = run(1);
+        assert_eq!(once.1.n_evaluations, 6);
+        assert_eq!(once, run(2));
+        assert_eq!(once, run(8));
+    }
 }
 
 #[test]
@@ -257,6 +280,74 @@ fn the_curve_of_a_fit_ends_with_its_numbers() {
     let alone = fit(24, &kept, &FitSettings { holdout: 0.0, ..settings }).unwrap();
     assert_eq!(flat(alone.coordinates.as_ref()), x);
     assert!(alone.record.curve.iter().all(|point| point.heldout_loss.is_none() && point.heldout_accuracy.is_none()));
+}
+
+#[test]
+fn answers_that_say_nothing_or_too_much_are_noted() {
+    let (_, answers) = planted();
+    let said = |fit: &Fit, words: &str| fit.record.notes.iter().any(|note| note.contains(words));
+    let paper = FitSettings::paper(3, 1);
+    // Each answer and its contrary are a tie.
+    let contrary = |c: &Comparison| [*c, Comparison { p_first: 1.0 - c.p_first, ..*c }];
+    let contradictory: Vec<Comparison> = answers.iter().flat_map(contrary).collect();
+    let ties: Vec<Comparison> = answers.iter().map(|c| Comparison { p_first: 0.5, ..*c }).collect();
+    assert_close(
+        &evaluate(Loss::LogisticDistance, &cloud(24, 3, 1), &contradictory),
+        evaluate(Loss::LogisticDistance, &cloud(24, 3, 1), &ties),
+        "contradictions",
+    );
+    let tied = fit(24, &ties, &paper).unwrap();
+    assert!(said(&tied, "every target is one half"), "{:?}", tied.record.notes);
+    // A respondent who always names the first option answers by coin, as the order is.
+    let always: Vec<Comparison> = answers.iter().map(|c| Comparison { p_first: 1.0, ..*c }).collect();
+    let coin = fit(24, &always, &FitSettings::robust(3, 1)).unwrap().record;
+    assert!((0.35..0.65).contains(&coin.heldout_accuracy.unwrap()), "{coin:?}"); // half, three standard errors of 0.04
+    // Six answers that any scale reproduces, the larger the better.
+    let few = FitSettings { holdout: 0.0, loss: Loss::Ste, ..paper };
+    let unbounded = fit(24, &answers[..6], &few).unwrap();
+    assert!(said(&unbounded, "nothing bounds the coordinates"), "{:?}", unbounded.record);
+    // Weights whose sum is no number: no fit is returned.
+    let heavy: Vec<Comparison> = answers.iter().map(|c| Comparison { weight: f64::MAX, ..*c }).collect();
+    let error = fit(24, &heavy, &FitSettings::paper(3, 1)).unwrap_err().to_string();
+    assert!(error.contains("the objective after 1 evaluations"), "{error}");
+}
+
+#[test]
+fn refits_are_of_draws_from_the_training_side() {
+    let (truth, answers) = planted();
+    let settings = FitSettings::robust(3, 1).with_l2(1e-3);
+    let fitted = fit(24, &answers, &settings).unwrap();
+    let of = |answers: &[Comparison], n_threads| {
+        on_threads(n_threads, || {
+            let draws = Bootstrap::new(answers, &settings, fitted.coordinates.as_ref()).unwrap();
+            (0..8_u64).into_par_iter().map(|draw| draws.refit(draw).unwrap()).collect::<Vec<_>>()
+        })
+    };
+    let flat_of = |refits: &[Refit]| refits.iter().map(|r| flat(r.coordinates.as_ref())).collect::<Vec<_>>();
+    let once = of(&answers, 1);
+    assert_eq!(flat_of(&once), flat_of(&of(&answers, 8)));
+    let held_out = split_holdout(&answers, settings.holdout, settings.seed).0;
+    let changed: Vec<Comparison> = answers
+        .iter()
+        .map(|c| if held_out.contains(c) { Comparison { p_first: 1.0 - c.p_first, ..*c } } else { *c })
+        .collect();
+    assert_eq!(flat_of(&once), flat_of(&of(&changed, 2)), "held-out answers are never drawn");
+    let r2 = |x: MatRef<'_, f64>, y: MatRef<'_, f64>| Measure::ProcrustesR2.value(x, y).unwrap();
+    for refit in &once {
+        assert!(refit.record.stop.converged() && refit.judged.iter().all(|judged| *judged), "{:?}", refit.record);
+        // Some 63 % of the triplets: near the fit and the truth, and never the fit itself.
+        let near = r2(fitted.coordinates.as_ref(), refit.coordinates.as_ref());
+        assert!((0.9..0.9999).contains(&near), "{near}");
+        assert!(r2(truth.as_ref(), refit.coordinates.as_ref()) > 0.85);
+    }
+    // One triplet, drawn once: the fit again.
+    let one = [Comparison { triplet: 5, ..answers[0] }];
+    let alone = FitSettings { holdout: 0.0, ..settings.clone() };
+    let start = fit(24, &one, &alone).unwrap();
+    let refit = Bootstrap::new(&one, &alone, start.coordinates.as_ref()).unwrap().refit(0).unwrap();
+    assert!((refit.record.objective / start.record.objective - 1.0).abs() < 1e-4, "{:?}", refit.record); // both stop when flat
+    assert_eq!(refit.judged.iter().filter(|judged| **judged).count(), 3);
+    assert!(Bootstrap::new(&answers, &FitSettings::robust(3, 1), fitted.coordinates.as_ref()).is_err());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use alike::concepts::Concepts;
 use alike::engine::{LanguageModel, evaluate};
 use alike::odd_one_out::OddOneOut;
 use alike::presentations::Task;
@@ -328,6 +329,33 @@ fn stages_one_by_one_with_files_from_elsewhere() {
     let again = at("again.parquet");
     succeed(&["embed", &at("answers.csv"), "--dims", "3", "--out", &again, "--concepts", &concepts]);
     assert_eq!(std::fs::read(&again).unwrap(), std::fs::read(&embedding).unwrap());
+
+    // So do its numbers in a file of triplets, the odd one last.
+    let listed = Concepts::read_csv(Path::new(&concepts)).unwrap();
+    let place = |name: &str| listed.as_listed().iter().position(|id| Some(*id) == listed.id(name)).unwrap();
+    let numbers = |row: usize| {
+        let odd = &columns[3][row];
+        let left: Vec<&String> = columns[..3].iter().map(|column| &column[row]).filter(|name| *name != odd).collect();
+        format!("{} {} {}", place(left[0]), place(left[1]), place(odd))
+    };
+    let lines: Vec<String> = (0..table.len()).map(numbers).collect();
+    std::fs::write(at("answers.txt"), lines.join("\n")).unwrap();
+    let (from_text, refits) = (at("from_text.parquet"), at("from_text.bootstrap.parquet"));
+    let embed = ["embed", &at("answers.txt"), "--dims", "3", "--out", &from_text, "--concepts", &concepts];
+    let embed = |more: &[&str]| succeed(&[&embed[..], more].concat());
+    embed(&["--bootstrap", "3"]);
+    let read = |path: &str| alike::store::embedding::read(Path::new(path)).unwrap().coordinates;
+    assert_eq!(read(&from_text), read(&embedding));
+
+    // Refits lie beside the embedding, are kept with it, and are made again when more are asked for.
+    let (names, draws) = alike::store::refits::read(Path::new(&refits)).unwrap();
+    assert_eq!((names.len(), draws.len(), draws[0].shape()), (listed.len(), 3, (listed.len(), 3)));
+    assert!(draws.iter().all(|x| *x != draws[0] || std::ptr::eq(x, &draws[0])), "draws differ");
+    let bytes = std::fs::read(&refits).unwrap();
+    embed(&["--bootstrap", "3", "--resume"]);
+    assert_eq!(std::fs::read(&refits).unwrap(), bytes);
+    embed(&["--bootstrap", "4", "--resume"]);
+    assert_eq!(alike::store::refits::read(Path::new(&refits)).unwrap().1[..3], draws);
 
     // A CSV of triplets is asked in the orders it shows, and answers to both tasks are never one data set.
     std::fs::write(at("asked.csv"), "c,a,b,who\nbear,cat,hammer,x\nbread,bear,cat,x\n").unwrap();
