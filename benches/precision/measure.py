@@ -1,10 +1,11 @@
 """Fewer bits on the CPU: size, memory, speed and agreement of variants of a model, against the model itself.
 
-    python benches/precision/measure.py --model models/smollm2-135m-instruct [--variants int8-per-token ...] [--seconds 120]
+    python benches/precision/measure.py --model models/smollm2-135m-instruct [--variants int8-per-token ...] [--also fp16=DIR]
+        [--seconds 120] [--triplets 2000]
 
 Needs export/requirements-torch.txt (for onnx-ir), pyarrow and target/release/alike. The model is in scoring layout and float32. Speed is
 of passes that alternate between the variants, so that ratios hold on a noisy machine; agreement is of what `alike judge` writes for the
-presentations of tests/it/golden/smollm2.
+presentations of tests/it/golden/smollm2, and with --triplets also of embeddings (8 dimensions) of so many random triplets' answers.
 """
 
 import argparse
@@ -76,6 +77,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--also", nargs="*", default=[], metavar="NAME=DIR", help="exports of the same model")
+    parser.add_argument("--triplets", type=int, default=0, metavar="N")
     parser.add_argument("--seconds", type=float, default=120, help="of alternating passes")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -85,11 +88,14 @@ def main() -> None:
         for name in options.variants:
             folders[name] = copy_of(options.model, Path(scratch) / name)
             VARIANTS[name](folders[name] / "model.onnx")
+        folders |= {name: Path(folder) for name, folder in (also.split("=", 1) for also in options.also)}
         rss = {name: in_own_process(peak_rss, folder, options.threads) for name, folder in folders.items()}
         seconds = alternate({name: Model(folder, options.threads) for name, folder in folders.items()}, options.seconds)
         judged = {name: judge(folder, Path(scratch), name, options.threads) for name, folder in folders.items()}
         for name, folder in folders.items():
             report(name, folder, rss[name], seconds, judged)
+        if options.triplets:
+            embeddings(folders, Path(scratch), options.triplets, options.threads)
 
 
 def heads(model: onnx.ModelProto) -> list[str]:
@@ -170,6 +176,32 @@ def judge(folder: Path, scratch: Path, name: str, threads: int) -> np.ndarray:
             for row in pyarrow.parquet.read_table(part, partitioning=None).to_pylist()]
     rows.sort(key=lambda row: (row["triplet_id"], row["order"], row["anchor"], row["first"], row["second"]))
     return np.array([(row["log_prob_first"], row["log_prob_second"]) for row in rows], np.float64)
+
+
+def embeddings(folders: dict[str, Path], scratch: Path, n_triplets: int, threads: int) -> None:
+    """Choices that differ from float32's, and what each embedding shares with float32's (Procrustes R²)."""
+    import pyarrow.parquet
+
+    def alike(*words):
+        said = subprocess.run([ALIKE, *words, "--threads", str(threads), "--json"], check=True, capture_output=True, text=True)
+        return json.loads(said.stdout)
+
+    triplets, concepts = scratch / "random.parquet", ROOT / "data/concepts/things128.csv"
+    subprocess.run([ALIKE, "sample", "--concepts", concepts, "--n", str(n_triplets), "--out", triplets, "--quiet"], check=True)
+    chosen, fits = {}, {}
+    for name, folder in folders.items():
+        out = scratch / "embedded"
+        summary = alike("judge", "--model", folder, "--triplets", triplets, "--concepts", concepts, "--style", "chat",
+                        "--self-test", "0", "--label", name, "--out", out, "--quiet")
+        rows = [row for part in sorted((out / f"respondent={name}").glob("*.parquet"))
+                for row in pyarrow.parquet.read_table(part, columns=["triplet_id", "chosen"]).to_pylist()]
+        chosen[name] = {row["triplet_id"]: row["chosen"] for row in rows}
+        fits[name] = scratch / f"{name}.parquet"
+        alike("embed", out / f"respondent={name}", "--concepts", concepts, "--dims", "8", "--out", fits[name])
+        aligned = alike("align", fits[name], "--concepts", concepts, "--reference", fits["fp32"], "--permutations", "0")
+        flips = sum(chosen[name][key] != choice for key, choice in chosen["fp32"].items())
+        print(json.dumps({"variant": name, "triplets_per_second": summary["triplets_per_second"], "flips": flips,
+                          "of": len(chosen[name]), "alignment": aligned}), flush=True)
 
 
 def report(name, folder, rss, seconds, judged) -> None:
