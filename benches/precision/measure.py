@@ -61,6 +61,52 @@ def per_tensor(path: Path) -> None:
     result.rename(path)
 
 
+def exact_4_bits(path: Path) -> None:
+    """Matrices whose blocks of 32 weights in a row have 16 evenly spaced values at most, as Q4_1's have, keep them exactly; others
+    stay in float32."""
+    model = onnx.load(path)
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+    kept_out, n_exact = set(heads(model)), 0
+    for node in model.graph.node:
+        if node.op_type != "MatMul" or node.name in kept_out or node.input[1] not in initializers:
+            continue
+        weight = onnx.numpy_helper.to_array(initializers[node.input[1]])
+        blocks = levels(np.ascontiguousarray(weight.T).reshape(weight.shape[1], -1, 32))
+        if blocks is None:
+            continue
+        name, (lowest, step, level) = node.input[1], blocks
+        packed = (level[..., 0::2] | level[..., 1::2] << 4).astype(np.uint8)
+        parts = {"": packed, ".scale": step.astype(np.float32).ravel(), ".zero": (-lowest / step).astype(np.float32).ravel()}
+        model.graph.initializer.remove(initializers.pop(name))
+        model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name + end) for end, value in parts.items())
+        rows, columns = weight.shape
+        quantised = onnx.helper.make_node("MatMulNBits", [node.input[0], *(name + end for end in parts)], node.output, node.name,
+                                          domain="com.microsoft", K=rows, N=columns, bits=4, block_size=32)
+        node.CopyFrom(quantised)
+        n_exact += 1
+    print(f"{n_exact} matrices in 4 bits exactly", file=sys.stderr)
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    data = path.with_name(path.name + ".data")
+    data.unlink()
+    onnx.save(model, path, save_as_external_data=True, location=data.name)
+
+
+def levels(blocks: np.ndarray):
+    """Lowest value, step and levels 0 to 15 of every block `[rows, blocks, 32]`; None if some block has no such steps."""
+    lowest = blocks.min(-1).astype(np.float64)
+    above = blocks.astype(np.float64) - lowest[..., None]
+    largest = above.max(-1)
+    noise = 1e-6 * np.maximum(np.abs(blocks).max(-1), 1e-30)
+    step = np.where(largest > noise, largest, 1.0)
+    found = largest <= noise
+    for top in range(1, 16):  # the largest is this many steps up
+        trial = np.where(found, step, largest / top)
+        off = np.abs(above - np.round(above / trial[..., None]) * trial[..., None]).max(-1)
+        fits = ~found & (off <= noise)
+        step, found = np.where(fits, largest / top, step), found | fits
+    return (lowest, step, np.round(above / step[..., None]).astype(np.uint8)) if found.all() else None
+
+
 VARIANTS = {
     "int8-per-token": quantise_per_token,
     "int8-per-token-unrotated": lambda path: quantise_per_token(path, rotated=False),
@@ -70,6 +116,7 @@ VARIANTS = {
     "w8-block128-acc4": weight_only(8, 128, 4),
     "w4-block32-acc4": weight_only(4, 32, 4),
     "w4-block32-acc0": weight_only(4, 32, 0),
+    "w4-exact": exact_4_bits,
 }
 
 
