@@ -191,7 +191,7 @@ fn print_forms(model: &mut OnnxModel, tokenizer: &PromptTokenizer, text: &str, o
     let forms: Vec<&str> = forms.iter().map(String::as_str).collect();
     let question = tokenizer.question(text, &forms, Close::Never)?;
     let info = model.info();
-    let plan = Plan::new(&[question], Reuse::Trie, info.strategy, info.budget(1024));
+    let plan = Plan::new(&[question], Reuse::Trie, info.strategy, info.budget(ExecutionProvider::Cpu.batch_tokens()));
     let evaluation = evaluate(model, &plan, |_| {})?;
     let log_probs: Vec<f64> = plan.slots[0]
         .iter()

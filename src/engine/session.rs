@@ -110,8 +110,13 @@ impl OnnxModel {
         })
     }
 
-    /// Keys in front of each row that nothing sees, so that there are as many as the provider likes.
+    /// Keys in front of each row that nothing sees, so that there are as many as the provider likes; none where the graph
+    /// would take them for something.
     fn unseen(&self, pass: &Pass) -> usize {
+        let Signature { past, mask, counts_places, .. } = &self.signature;
+        if *past != Some(PastInput::Slots) || *mask != MaskInput::Seen || *counts_places {
+            return 0;
+        }
         let total_len = pass.past_len + pass.new_len;
         match total_len.next_multiple_of(self.key_multiple) - total_len {
             // TensorRT takes no empty tensor.
@@ -142,9 +147,7 @@ impl LanguageModel for OnnxModel {
 
     fn run(&mut self, pass: &Pass) -> Result<PassOutput> {
         let signature = &self.signature;
-        let padded =
-            signature.past == Some(PastInput::Slots) && signature.mask == MaskInput::Seen && !signature.counts_places;
-        let unseen = if padded { self.unseen(pass) } else { 0 };
+        let unseen = self.unseen(pass);
         let (n_rows, past_len, source_len) = (pass.n_rows(), pass.past_len + unseen, pass.source_len);
         let total_len = past_len + pass.new_len;
         let by_token = |values: Vec<i64>| {

@@ -34,3 +34,9 @@ impl Closeness {
 pub(super) fn of_pairs(close: &Mat<f64>, pairs: &[[u32; 2]]) -> Vec<f64> {
     pairs.iter().map(|[i, j]| close[(*i as usize, *j as usize)]).collect()
 }
+
+/// For tests: points 0, 1, 3 and −1 on a line.
+#[cfg(test)]
+pub(super) fn line() -> Mat<f64> {
+    Mat::from_fn(4, 1, |i, _| [0.0, 1.0, 3.0, -1.0][i])
+}

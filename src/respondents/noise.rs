@@ -123,16 +123,10 @@ fn check_ids(reference: MatRef<'_, f64>, asked: &[Presentation]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use faer::Mat;
-
     use super::*;
+    use crate::respondents::closeness::line;
     use crate::respondents::{ResponseModel, SimulatedSubject};
     use crate::stats::sigmoid;
-
-    /// Points 0, 1, 3 and −1 on a line.
-    fn line() -> Mat<f64> {
-        Mat::from_fn(4, 1, |i, _| [0.0, 1.0, 3.0, -1.0][i])
-    }
 
     #[test]
     fn tau_gives_the_agreement_asked_for() {

@@ -200,12 +200,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::odd_one_out::OddOneOut;
+    use crate::respondents::closeness::line;
     use crate::stats::sigmoid;
-
-    /// Points 0, 1, 3 and −1 on a line.
-    fn line() -> Mat<f64> {
-        Mat::from_fn(4, 1, |i, _| [0.0, 1.0, 3.0, -1.0][i])
-    }
 
     #[test]
     fn probabilities_follow_the_model() {
