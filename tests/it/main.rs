@@ -12,6 +12,7 @@ mod encoder;
 mod export;
 mod found_folders;
 mod human;
+mod ingredients;
 mod learning_curve;
 mod models;
 mod odd_one_out;
