@@ -3,7 +3,8 @@
 use faer::Mat;
 
 use super::super::design::Design;
-use super::super::tails::{chi_squared, student_quantile};
+use super::super::estimate::quantile;
+use super::super::tails::chi_squared;
 use super::Fit;
 use crate::linalg::product;
 use crate::stats::mean;
@@ -64,11 +65,6 @@ pub fn residual_checks(design: &Design, fit: &Fit) -> ResidualChecks {
         jarque_bera_p: chi_squared(jarque_bera, 2.0),
         breusch_pagan,
         breusch_pagan_p: if p > 1 { chi_squared(breusch_pagan, p as f64 - 1.0) } else { f64::NAN },
-        quantiles: sorted.iter().enumerate().map(|(i, e)| (normal_quantile(place(i)), *e)).collect(),
+        quantiles: sorted.iter().enumerate().map(|(i, e)| (quantile(place(i), None), *e)).collect(),
     }
-}
-
-fn normal_quantile(p: f64) -> f64 {
-    let tail = student_quantile(2.0 * p.min(1.0 - p), f64::INFINITY);
-    if p < 0.5 { -tail } else { tail }
 }

@@ -3,7 +3,8 @@
 use faer::{Mat, Side};
 
 use super::super::design::Design;
-use super::super::tails::{fisher, student};
+use super::super::estimate::two_sided;
+use super::super::tails::fisher;
 use super::deviance::Problem;
 use super::{Fit, derivatives, symmetric_jacobian};
 use crate::error::{Error, Result};
@@ -138,8 +139,8 @@ pub fn coefficient_tests(design: &Design, fit: &Fit) -> Result<Vec<CoefficientTe
             standard_error: fit.standard_errors[k],
             df,
             t,
-            p: student(t, df),
-            p_normal: student(t, f64::INFINITY),
+            p: two_sided(t, Some(df)),
+            p_normal: two_sided(t, None),
         }
     };
     Ok((0..p).map(test).collect())
