@@ -25,6 +25,7 @@ mod run;
 mod sample;
 mod score;
 mod simulate;
+mod streamed;
 mod suite;
 mod tables;
 
