@@ -50,13 +50,17 @@ impl Layout {
 
     fn n_parts(&self, n_answers: u64) -> usize {
         let per_part = (self.part_bytes / size_of::<Spooled>() as u64).max(1);
-        usize::try_from(n_answers.div_ceil(per_part).max(1)).expect("a part for many answers")
+        usize::try_from(n_answers.div_ceil(per_part).clamp(1, MOST_PARTS)).expect("at most 256")
     }
 
     fn width(&self) -> usize {
         if self.plain { 12 } else { 28 }
     }
 }
+
+/// All parts are open while answers come, and systems allow a process about a thousand files: from 500 million answers on,
+/// parts of the usual size grow instead.
+const MOST_PARTS: u64 = 256;
 
 /// One file of answers.
 #[derive(Debug)]
