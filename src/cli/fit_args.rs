@@ -53,6 +53,7 @@ impl FitArgs {
             alpha: self.alpha,
             margin: self.margin,
             lambda: None,
+            l2: None,
             dims,
             holdout: self.holdout,
             restarts: self.restarts,

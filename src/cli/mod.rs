@@ -26,6 +26,7 @@ mod run;
 mod sample;
 mod score;
 mod simulate;
+mod streamed;
 mod suite;
 mod tables;
 

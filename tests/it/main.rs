@@ -22,6 +22,7 @@ mod simulate;
 mod sources;
 mod sparse;
 mod states_and_encoders;
+mod streamed;
 mod study;
 mod suite;
 mod support;

@@ -13,7 +13,7 @@ pub const EMPTY: f64 = 0.1;
 ///
 /// # Shapes
 /// `w`: `[n_concepts, n_dims]`, row by row; returns `[n_concepts, n_kept]`, or one column of zeros when none is kept
-pub(super) fn ordered(w: &[f64], n_dims: usize, mut kept: Vec<usize>) -> Mat<f64> {
+pub(in crate::embedding) fn ordered(w: &[f64], n_dims: usize, mut kept: Vec<usize>) -> Mat<f64> {
     let sum = |dim: usize| w.iter().skip(dim).step_by(n_dims).sum::<f64>();
     kept.sort_by(|&a, &b| sum(b).total_cmp(&sum(a)).then(a.cmp(&b)));
     let at = |row: usize, dim: usize| kept.get(dim).map_or(0.0, |k| w[row * n_dims + k]);
@@ -21,7 +21,7 @@ pub(super) fn ordered(w: &[f64], n_dims: usize, mut kept: Vec<usize>) -> Mat<f64
 }
 
 /// The dimensions that are not [`EMPTY`].
-pub(super) fn not_empty(w: &[f64], n_dims: usize) -> Vec<usize> {
+pub(in crate::embedding) fn not_empty(w: &[f64], n_dims: usize) -> Vec<usize> {
     (0..n_dims).filter(|dim| w.iter().skip(*dim).step_by(n_dims).any(|w| *w > EMPTY)).collect()
 }
 

@@ -17,17 +17,23 @@ use rayon::prelude::*;
 
 pub use dimensions::{EMPTY, best_matches, reproducibility};
 pub use lambda::LambdaScore;
-pub use record::{SparseRecord, SparseStop};
+pub use record::SparseRecord;
 pub use repeats::Repeats;
 pub use settings::{Lambda, Optimiser, SparseLoss, SparseSettings, Vice};
 
-use super::CurvePoint;
 use super::odd_one_out::OddOneOutAnswer;
+use super::{CurvePoint, FitStop};
 use crate::error::{Error, Result};
 use crate::optimize::Limits;
 use curve::Curve;
+pub(super) use dimensions::{not_empty, ordered};
+pub(super) use lambda::best as best_lambda;
 use likelihood::Likelihood;
+pub(super) use likelihood::{Score, credit, softmax};
+pub(super) use record::Made;
+pub(super) use spose::start;
 use terms::Term;
+pub(super) use terms::check as check_answers;
 
 /// A fitted sparse embedding.
 #[derive(Debug, Clone)]
@@ -88,8 +94,12 @@ pub fn fit(n_concepts: usize, answers: &[OddOneOutAnswer], settings: &SparseSett
         n_train: answers.len() - n_heldout,
         n_heldout,
         repeats,
+        minibatches: None,
     };
-    let record = made.record(likelihood.terms(), &heldout, settings);
+    let w = crate::linalg::to_rows(embedding.as_ref()).concat();
+    let score = |terms: &[Term]| likelihood::score(&w, embedding.ncols(), terms);
+    let train = score(likelihood.terms()).expect("a fit has training answers");
+    let record = made.record(train, score(&heldout), settings);
     Ok(SparseFit { coordinates: embedding, record })
 }
 
@@ -110,15 +120,15 @@ pub fn spose_objective(w: MatRef<'_, f64>, answers: &[OddOneOutAnswer], lambda: 
 
 /// What one start ended in.
 #[derive(Debug, Clone)]
-struct Run {
+pub(super) struct Run {
     /// `[n_concepts, n_dims]`, row by row.
-    w: Vec<f64>,
-    objective: f64,
-    gradient_norm: Option<f64>,
-    n_iterations: usize,
-    n_evaluations: usize,
-    stop: SparseStop,
-    curve: Vec<CurvePoint>,
+    pub(super) w: Vec<f64>,
+    pub(super) objective: f64,
+    pub(super) gradient_norm: Option<f64>,
+    pub(super) n_iterations: usize,
+    pub(super) n_evaluations: usize,
+    pub(super) stop: FitStop,
+    pub(super) curve: Vec<CurvePoint>,
 }
 
 /// λ and the table it was chosen from; VICE has none.
