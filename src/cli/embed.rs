@@ -122,7 +122,7 @@ pub(crate) fn fingerprint(choices: &Choices, settings: &Fitting) -> Fingerprint 
 }
 
 /// Raised whenever the same answers would give other coordinates.
-const FIT_VERSION: u32 = 2;
+const FIT_VERSION: u32 = 3;
 
 fn embed(choices: &Choices, settings: &Fitting, out: &Path, fingerprint: &Fingerprint) -> alike::Result<(Record, f64)> {
     let started = Instant::now();

@@ -20,6 +20,7 @@ mod score;
 mod simulate;
 mod sources;
 mod sparse;
+mod sparse_studies;
 mod states_and_encoders;
 mod study;
 mod suite;

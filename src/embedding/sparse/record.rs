@@ -108,7 +108,6 @@ pub struct SparseRecord {
 pub(super) struct Made<'a> {
     pub(super) coordinates: MatRef<'a, f64>,
     pub(super) run: &'a Run,
-    pub(super) n_kept: usize,
     pub(super) starts: Vec<f64>,
     pub(super) reproducibility: Vec<f64>,
     pub(super) lambda: Option<f64>,
@@ -128,7 +127,7 @@ impl Made<'_> {
             loss: settings.loss.key(),
             lambda: self.lambda,
             start_dims: settings.dims,
-            dims: self.n_kept,
+            dims: self.run.kept.len(),
             n_concepts: self.coordinates.nrows(),
             n_never_judged: self.n_never_judged,
             n_train: self.n_train,
