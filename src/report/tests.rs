@@ -286,7 +286,7 @@ fn csv_files_hold_the_numbers_as_drawn() {
     assert_eq!(ranking.len(), 5);
     assert!(ranking[1].ends_with(",0.47,0.522,-0.014,0.131"), "{}", ranking[1]);
     let page = file(&files, "report.html");
-    assert!(page.contains("0.500 (0.47 to 0.52)") && page.contains("0.120 (−0.01 to 0.13)"), "{page}");
+    assert!(page.contains("0.500 (0.47…0.52)") && page.contains("0.120 (−0.01…0.13)"), "{page}");
     assert!(ranking[1].starts_with("crowd-kernel,human-like,simulated,people,procrustes_r2,,0.45,,,0.5,0.12,"));
     assert!(ranking[4].starts_with("logistic-distance,model-00,model,people,procrustes_r2,,0.1,,,0.5,0.12,"));
     let maps: Vec<&str> = file(&files, "figures/maps.csv").lines().collect();
