@@ -2,8 +2,9 @@
 //! from a planted geometry at 88 % agreement; and evaluations at other sizes beside their arithmetic. Prints the median and
 //! the fastest of some runs.
 //!
-//! `cargo bench --bench mathematics -- file TRIPLETS DIMS MU THREADS` fits crowd-kernel to lines of `anchor near far` and
-//! prints a row for `benches/peers/ordinal/compare.py`; `-- sizes` is the evaluations alone.
+//! `cargo bench --bench mathematics -- file TRIPLETS DIMS MU THREADS LOSS...` fits crowd-kernel to lines of `anchor near far`,
+//! then goes down to each mean loss named, with a row for each for `benches/peers/ordinal/compare.py`; `-- sizes` is the
+//! evaluations alone.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 use std::time::Instant;
@@ -24,8 +25,8 @@ const CONCEPTS: usize = 128;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["file", path, dims, mu, threads] => {
-            file(path, dims.parse().unwrap(), mu.parse().unwrap(), threads.parse().unwrap());
+        ["file", path, dims, mu, threads, ref targets @ ..] => {
+            file(path, dims.parse().unwrap(), mu.parse().unwrap(), threads.parse().unwrap(), targets);
         }
         ["sizes"] => sizes(),
         _ => {
@@ -114,8 +115,8 @@ fn sizes() {
     }
 }
 
-/// Crowd-kernel without a held-out side on triplets from a file.
-fn file(path: &str, dims: usize, mu: f64, threads: usize) {
+/// Crowd-kernel without a held-out side on triplets from a file: as `fit` does it, then down to each of some mean losses.
+fn file(path: &str, dims: usize, mu: f64, threads: usize, targets: &[&str]) {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().unwrap();
     let text = std::fs::read_to_string(path).unwrap();
     let ids: Vec<u32> = text.split_whitespace().map(|id| id.parse().unwrap()).collect();
@@ -127,29 +128,45 @@ fn file(path: &str, dims: usize, mu: f64, threads: usize) {
     let n = *ids.iter().max().unwrap() as usize + 1;
     let settings = FitSettings { loss: Loss::CrowdKernel { mu }, holdout: 0.0, ..FitSettings::paper(dims, 1) };
     let runs = if answers.len() < 100_000 { 20 } else { 2 };
-    let (mut best, cpu) = (f64::INFINITY, cpu_seconds());
-    let mut record = None;
-    for _ in 0..runs {
-        let start = Instant::now();
-        record = Some(fit(n, &answers, &settings).unwrap().record);
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    let (record, cpu) = (record.unwrap(), (cpu_seconds() - cpu) / f64::from(runs));
-    let row = |seconds: f64, cpu: f64, objective: f64, evaluations: usize| {
-        let rss = peak_megabytes();
-        serde_json::json!({ "seconds": seconds, "cpu": cpu, "objective": objective, "evaluations": evaluations, "rss": rss })
+    let timed = |work: &dyn Fn() -> (f64, usize)| {
+        let (mut best, cpu, mut end) = (f64::INFINITY, cpu_seconds(), (f64::NAN, 0));
+        for _ in 0..runs {
+            let start = Instant::now();
+            end = work();
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        let (cpu, rss) = ((cpu_seconds() - cpu) / f64::from(runs), peak_megabytes());
+        let row =
+            serde_json::json!({ "seconds": best, "cpu": cpu, "objective": end.0, "evaluations": end.1, "rss": rss });
+        println!("{row}");
     };
-    println!("{}", row(best, cpu, record.train_loss, record.n_evaluations));
-
-    // Further down than a fit goes, for peers who do.
-    let mut rng = Streams::new(3, "bench start").rng(0);
-    let from: Vec<f64> = (0..n * dims).map(|_| standard_normal(&mut rng)).collect();
-    let limits = Limits { relative_decrease: 1e-9, max_evaluations: 2_000, ..Limits::default() };
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    let mut objective = Objective::new(settings.loss, 0.0, n, dims, &answers).unwrap();
-    let (_, descent) = minimize(|x, gradient| objective.evaluate(x, gradient), from, &limits);
-    let row = row(start.elapsed().as_secs_f64(), cpu_seconds() - cpu, descent.objective, descent.n_evaluations);
-    println!("{row}");
+    timed(&|| {
+        let record = fit(n, &answers, &settings).unwrap().record;
+        (record.train_loss, record.n_evaluations)
+    });
+    for target in targets {
+        let target: f64 = target.parse().unwrap();
+        // The search is the same each time, so how long it takes to get there is known from the first.
+        let search = |max_evaluations: usize, below: &mut dyn FnMut(f64)| {
+            let mut rng = Streams::new(3, "bench start").rng(0);
+            let from: Vec<f64> = (0..n * dims).map(|_| standard_normal(&mut rng)).collect();
+            let limits = Limits { relative_decrease: 0.0, max_evaluations, ..Limits::default() };
+            let mut objective = Objective::new(settings.loss, 0.0, n, dims, &answers).unwrap();
+            let evaluate = |x: &[f64], gradient: &mut [f64]| {
+                let value = objective.evaluate(x, gradient);
+                below(value);
+                value
+            };
+            minimize(evaluate, from, &limits).1.objective
+        };
+        let (mut evaluation, mut reached) = (0, None);
+        search(5_000, &mut |value| {
+            evaluation += 1;
+            reached = reached.or((value <= target).then_some(evaluation));
+        });
+        let needed = reached.unwrap_or_else(|| panic!("{target} was not reached in {evaluation} evaluations"));
+        timed(&|| (search(needed, &mut |_| ()), needed));
+    }
 }
 
 /// User and system time of this process, in steps of a hundredth of a second.

@@ -17,7 +17,7 @@ pub(super) struct Logarithm {
 }
 
 /// Smallest argument of a logarithm of squared distances.
-const LOG_FLOOR: f64 = 1e-12;
+pub(super) const LOG_FLOOR: f64 = 1e-12;
 
 impl Dissimilarity for Logarithm {
     #[inline(always)]

@@ -78,6 +78,34 @@ pub(super) fn ln<S: Simd>(x: f64) -> f64 {
     s * (half_square + series * s2) + k * LN_2[1] - half_square + f + k * LN_2[0]
 }
 
+/// Σ ln x for finite normal x above 0, at most 8,000 of them: mantissas are multiplied, exponents added up, and one logarithm
+/// is taken. The error is about that of adding up as many logarithms.
+#[inline(always)]
+pub(super) fn sum_of_ln<S: Simd>(xs: &[f64]) -> f64 {
+    const MANTISSA: u64 = 0x000f_ffff_ffff_ffff;
+    // A loop for each, and at the end ones, whose exponent is 1023 too, so that both are compiled to vector instructions.
+    let chunks = xs.chunks_exact(8);
+    let mut last = [1.0; 8];
+    last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
+    let (mut products, mut exponents) = ([1.0; 8], [0_u64; 8]);
+    for chunk in chunks.clone().chain([&last[..]]) {
+        for (product, x) in products.iter_mut().zip(chunk) {
+            *product *= f64::from_bits(x.to_bits() & MANTISSA | 1.0_f64.to_bits()); // at most 2^1,001 together
+        }
+    }
+    for chunk in chunks.chain([&last[..]]) {
+        for (exponent, x) in exponents.iter_mut().zip(chunk) {
+            *exponent = exponent.wrapping_add(x.to_bits() >> 52); // a check for overflow would keep it from vectors
+        }
+    }
+    let exponent = exponents.iter().sum::<u64>() as f64 - 1023.0 * (xs.len() / 8 * 8 + 8) as f64;
+    let mut sum = 0.0;
+    for product in products {
+        sum += ln::<S>(product);
+    }
+    sum + exponent * LN_2[1] + exponent * LN_2[0]
+}
+
 /// ln(1 + x) for finite x of 0 or more, also where 1 + x rounds to 1.
 #[inline(always)]
 pub(super) fn ln_1p<S: Simd>(x: f64) -> f64 {
@@ -104,6 +132,12 @@ mod tests {
             }
             let x = f64::from(k) * 3e-7;
             assert!((ln_1p::<Scalar>(x) - x.ln_1p()).abs() <= 5e-16 * x.ln_1p(), "ln_1p {x}");
+        }
+        let (mut xs, mut sum) = (vec![], 0.0);
+        for k in 0..1_003 {
+            let x = f64::from(k - 500).exp2() * (1.0 + f64::from(k) / 1_003.0);
+            (xs, sum) = ([xs, vec![x]].concat(), sum + x.ln());
+            assert!((sum_of_ln::<Scalar>(&xs) - sum).abs() < 1e-15 * f64::from(k + 1) * sum.abs().max(700.0), "{k}");
         }
         assert_eq!((exp_of_negative::<Scalar>(0.0), ln::<Scalar>(1.0), ln_1p::<Scalar>(1e-20)), (1.0, 0.0, 1e-20));
         assert!(exp_of_negative::<Scalar>(f64::NEG_INFINITY) < 1e-300 && exp_of_negative::<Scalar>(f64::NAN).is_nan());

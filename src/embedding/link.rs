@@ -34,7 +34,7 @@ impl Link for Logistic {
             *z = weight * (p_second - off);
         }
         // Σ w ln(1 + small) is w ln Π(1 + small) where the weights are equal: one logarithm for all of them.
-        let logarithms = if weight.iter().all(|w| *w == weight[0]) {
+        let logarithms = if all_equal(weight) {
             weight.first().map_or(0.0, |w| w * ln::<S>(product(factors)))
         } else {
             factors.iter_mut().for_each(|factor| *factor = ln::<S>(*factor));
@@ -42,6 +42,12 @@ impl Link for Logistic {
         };
         dot(weight, linear) + logarithms
     }
+}
+
+/// Whether all are the same; without a way out before the end, so that it is compiled to vector instructions.
+#[inline(always)]
+pub(super) fn all_equal(numbers: &[f64]) -> bool {
+    numbers.iter().fold(true, |so_far, number| so_far & (*number == numbers[0]))
 }
 
 /// The product of at most [`CHUNK`] factors between 1 and 2, which is at most 2^[`CHUNK`].

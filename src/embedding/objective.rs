@@ -10,6 +10,7 @@
 
 mod dense;
 mod pairs;
+mod ratio;
 mod terms;
 
 use std::ops::Range;
@@ -25,6 +26,7 @@ use super::{Comparison, Loss};
 use crate::error::{Error, Result};
 use crate::linalg::dot;
 use pairs::{Pairs, Rows};
+use ratio::Ratio;
 use terms::Terms;
 
 /// The mean loss over weighted comparisons plus an L2 penalty, as a function of the coordinates.
@@ -47,6 +49,8 @@ pub struct Objective {
 struct Data {
     terms: Terms,
     lists: Lists,
+    /// Weight of the answers against each entry of the lists; empty for losses that do not ask.
+    against: Vec<f64>,
     /// Concepts in consecutive blocks of about the same work.
     blocks: Vec<Range<usize>>,
 }
@@ -117,7 +121,7 @@ impl Objective {
             let dense = n_all <= PAIRS_CROSSOVER * pairs.len();
             if dense { Lists::Dense } else { Lists::Pairs(pairs.number(&mut terms)) }
         };
-        Ok(Self { loss, l2, n_dims, data: Arc::new(Data::new(terms, lists)), coefficients: vec![] })
+        Ok(Self { loss, l2, n_dims, data: Arc::new(Data::new(loss, terms, lists)), coefficients: vec![] })
     }
 
     /// The same objective in a layout that was not chosen by its size.
@@ -131,7 +135,7 @@ impl Objective {
             Layout::Dense => Lists::Dense,
             Layout::Pairs => Lists::Pairs(Pairs::of(&terms).number(&mut terms)),
         };
-        Self { data: Arc::new(Data::new(terms, lists)), coefficients: vec![], ..self }
+        Self { data: Arc::new(Data::new(self.loss, terms, lists)), coefficients: vec![], ..self }
     }
 
     /// The same objective with another penalty.
@@ -166,12 +170,21 @@ impl Objective {
     /// # Shapes
     /// `x`, `gradient`: `[n_concepts, dims]`, column by column
     pub fn evaluate(&mut self, x: &[f64], gradient: &mut [f64]) -> f64 {
-        self.loss.visit(Evaluation { objective: self, x, gradient: Some(gradient) })
+        self.run(x, Some(gradient))
     }
 
     /// Value at `x` alone, for half the work.
     pub(super) fn value(&mut self, x: &[f64]) -> f64 {
-        self.loss.visit(Evaluation { objective: self, x, gradient: None })
+        self.run(x, None)
+    }
+
+    fn run(&mut self, x: &[f64], gradient: Option<&mut [f64]>) -> f64 {
+        let loss = self.loss;
+        let evaluation = Evaluation { objective: self, x, gradient };
+        match loss {
+            Loss::CrowdKernel { mu } => evaluation.run(Ratio { mu }),
+            loss => loss.visit(evaluation),
+        }
     }
 }
 
@@ -186,6 +199,12 @@ impl WithLoss for Evaluation<'_> {
     type Output = f64;
 
     fn with<U: Dissimilarity, L: Link>(self, u: U, link: L) -> f64 {
+        self.run(Difference { u, link })
+    }
+}
+
+impl Evaluation<'_> {
+    fn run(self, form: impl Form) -> f64 {
         let Self { objective, x, gradient } = self;
         let data = &*objective.data;
         let n = data.n_concepts();
@@ -205,7 +224,7 @@ impl WithLoss for Evaluation<'_> {
             (block.clone(), coefficients)
         });
         let losses = in_order(blocks.collect(), |(block, coefficients)| {
-            Arch::new().dispatch(Losses { data, points: &points, u, link, block, coefficients })
+            Arch::new().dispatch(Losses { data, points: &points, form, block, coefficients })
         });
         let (scale, ridge) = (1.0 / data.terms.total_weight, objective.l2 / n as f64);
         if let Some(gradient) = gradient {
@@ -238,9 +257,12 @@ fn in_order<J: Send, T: Send>(mut jobs: Vec<J>, work: impl Fn(J) -> T + Send + S
 }
 
 impl Data {
-    fn new(terms: Terms, lists: Lists) -> Self {
+    fn new(loss: Loss, terms: Terms, lists: Lists) -> Self {
         let n = terms.n_concepts();
-        let mut data = Self { terms, lists, blocks: vec![] };
+        let mut data = Self { terms, lists, against: vec![], blocks: vec![] };
+        if let Loss::CrowdKernel { .. } = loss {
+            data.against = ratio::against(&data);
+        }
         let work = data.list(0..n).len() + data.terms.len();
         let size = n.div_ceil((work / BLOCK_WORK).max(1));
         data.blocks = (0..n).step_by(size).map(|start| start..(start + size).min(n)).collect();
@@ -285,21 +307,20 @@ impl<'a> Points<'a> {
 /// The losses of a block of anchors; fills in their coefficients.
 ///
 /// Compiled for each loss, so that no term asks which it is, and for each vector extension.
-struct Losses<'a, U, L> {
+struct Losses<'a, F> {
     data: &'a Data,
     points: &'a Points<'a>,
-    u: U,
-    link: L,
+    form: F,
     block: Range<usize>,
     coefficients: &'a mut [f64],
 }
 
-impl<U: Dissimilarity, L: Link> WithSimd for Losses<'_, U, L> {
+impl<F: Form> WithSimd for Losses<'_, F> {
     type Output = f64;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> f64 {
-        let Self { data, points, u, link, block, coefficients } = self;
+        let Self { data, points, form, block, coefficients } = self;
         match points {
             Points::Dense { points, squared_norms } => {
                 dense::dist2(points, squared_norms, block.clone(), coefficients);
@@ -307,19 +328,41 @@ impl<U: Dissimilarity, L: Link> WithSimd for Losses<'_, U, L> {
             Points::Pairs(pairs, rows) => pairs.dist2(rows, block.clone(), coefficients),
         }
         let longest = block.clone().map(|anchor| data.list(anchor..anchor + 1).len()).max().unwrap_or(0);
-        let (mut values, mut slopes) = (vec![0.0; longest], vec![0.0; longest]);
+        let mut scratch = [vec![0.0; longest], vec![0.0; longest]];
         let (mut total, mut done) = (0.0, 0);
         for anchor in block {
-            let n_entries = data.list(anchor..anchor + 1).len();
-            let entries = &mut coefficients[done..done + n_entries];
-            done += n_entries;
-            for ((entry, value), slope) in entries.iter_mut().zip(&mut values).zip(&mut slopes) {
-                (*value, *slope) = u.at::<S>(*entry);
-                *entry = 0.0;
-            }
-            total += add_up_terms::<S>(&data.terms, anchor, link, &values[..n_entries], entries);
-            entries.iter_mut().zip(&slopes).for_each(|(entry, slope)| *entry *= slope);
+            let list = data.list(anchor..anchor + 1);
+            let entries = &mut coefficients[done..done + list.len()];
+            done += list.len();
+            total += form.cost::<S>(data, anchor, entries, scratch.each_mut().map(|s| &mut s[..list.len()]));
         }
+        total
+    }
+}
+
+/// What the terms of an anchor cost, given its squared distances.
+trait Form: Copy + Send + Sync {
+    /// The anchor's loss; takes dist2 from the entries of its list and leaves dℓ/d(dist2) there. `scratch` is two slices of
+    /// the same length, holding anything.
+    fn cost<S: Simd>(self, data: &Data, anchor: usize, entries: &mut [f64], scratch: [&mut [f64]; 2]) -> f64;
+}
+
+/// A link of a difference of dissimilarities.
+#[derive(Clone, Copy)]
+struct Difference<U, L> {
+    u: U,
+    link: L,
+}
+
+impl<U: Dissimilarity, L: Link> Form for Difference<U, L> {
+    #[inline(always)]
+    fn cost<S: Simd>(self, data: &Data, anchor: usize, entries: &mut [f64], [values, slopes]: [&mut [f64]; 2]) -> f64 {
+        for ((entry, value), slope) in entries.iter_mut().zip(values.iter_mut()).zip(slopes.iter_mut()) {
+            (*value, *slope) = self.u.at::<S>(*entry);
+            *entry = 0.0;
+        }
+        let total = add_up_terms::<S>(&data.terms, anchor, self.link, values, entries);
+        entries.iter_mut().zip(slopes).for_each(|(entry, slope)| *entry *= *slope);
         total
     }
 }

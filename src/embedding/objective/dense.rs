@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use faer::linalg::matmul::matmul;
+use faer::reborrow::ReborrowMut;
 use faer::{Accum, MatMut, MatRef, Par};
 
 /// The coordinates with a column of ones after them, so that products with coefficients bring their sums along:
@@ -40,11 +41,17 @@ pub(super) fn pull(points: &[f64], coefficients: &[f64], block: Range<usize>) ->
     let n = coefficients.len().isqrt();
     let n_columns = points.len() / n;
     let x = MatRef::from_column_major_slice(points, n, n_columns);
-    let c = MatRef::from_column_major_slice(coefficients, n, n);
     let mut sums = vec![0.0; block.len() * n_columns];
     let mut into = MatMut::from_column_major_slice_mut(&mut sums, block.len(), n_columns);
-    matmul(into.as_mut(), Accum::Replace, c.subcols(block.start, block.len()).transpose(), x, 1.0, Par::Seq);
-    matmul(into, Accum::Add, c.subrows(block.start, block.len()), x, 1.0, Par::Seq);
+    let mut both = vec![0.0; n * STRIP.min(block.len())];
+    for start in block.clone().step_by(STRIP) {
+        let strip = start..(start + STRIP).min(block.end);
+        let both = &mut both[..n * strip.len()];
+        both_ways(coefficients, strip.clone(), both);
+        let c = MatRef::from_column_major_slice(both, n, strip.len());
+        let rows = into.rb_mut().subrows_mut(start - block.start, strip.len());
+        matmul(rows, Accum::Replace, c.transpose(), x, 1.0, Par::Seq);
+    }
     // The last column is what the ones collected: the degree of each concept of the block.
     let degrees = sums.split_off(block.len() * (n_columns - 1));
     for (column, x) in sums.chunks_exact_mut(block.len()).zip(points.chunks_exact(n)) {
@@ -53,4 +60,25 @@ pub(super) fn pull(points: &[f64], coefficients: &[f64], block: Range<usize>) ->
         }
     }
     sums
+}
+
+/// Concepts whose coefficients are added up both ways at once: few enough to stay in the cache until they are multiplied.
+const STRIP: usize = 64;
+
+/// c_ij + c_ji for all j and the i of a strip, tile by tile: cheaper than a second product of matrices.
+#[inline(always)]
+fn both_ways(coefficients: &[f64], strip: Range<usize>, both: &mut [f64]) {
+    const TILE: usize = 16;
+    let n = both.len() / strip.len();
+    both.copy_from_slice(&coefficients[strip.start * n..strip.end * n]);
+    for from in (0..n).step_by(TILE) {
+        for start in strip.clone().step_by(TILE) {
+            let end = (start + TILE).min(strip.end);
+            for j in from..(from + TILE).min(n) {
+                for (i, c) in (start - strip.start..).zip(&coefficients[j * n + start..j * n + end]) {
+                    both[i * n + j] += c;
+                }
+            }
+        }
+    }
 }
