@@ -21,6 +21,7 @@ mod score;
 mod simulate;
 mod sources;
 mod sparse;
+mod sparse_studies;
 mod states_and_encoders;
 mod streamed;
 mod study;
