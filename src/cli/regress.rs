@@ -32,7 +32,7 @@ const AS_GIVEN: &str = "as given";
 
 /// A claim, asked of one variant.
 #[derive(Debug, Serialize)]
-struct Line {
+pub(crate) struct Line {
     claim: String,
     says: String,
     source: String,
@@ -49,35 +49,40 @@ struct Line {
 }
 
 pub(crate) fn run(args: &RegressArgs, common: &Common) -> anyhow::Result<()> {
-    let file = RegressFile::read(&args.study)?;
-    let table = file.section.table()?;
-    let lines = lines(&file.section, &table, args)?;
-    let path = file.out.join("ingredients.parquet");
-    let whole = args.claim.is_none() && args.variant.is_none();
-    if whole {
-        fs_err::create_dir_all(&file.out)?;
-        results::write(&path, &columns(&lines), &Fingerprint::default())?;
-    }
+    let RegressFile { out, section } = RegressFile::read(&args.study)?;
+    let lines = if args.claim.is_none() && args.variant.is_none() {
+        answer(&section, &args.study, &out)?
+    } else {
+        lines(&section, args)?
+    };
     if common.json {
         println!("{}", serde_json::to_string(&lines)?);
         return Ok(());
     }
     println!("{}\n\n{}", claims_table(&lines), glossary(&lines));
-    if whole {
-        println!("{} answers about {} models → {}", lines.len(), table.len(), path.display());
-    }
     Ok(())
 }
 
+/// All answers to a section, which are written to a folder too.
+pub(crate) fn answer(section: &RegressSection, study: &Path, out: &Path) -> anyhow::Result<Vec<Line>> {
+    let lines = lines(section, &RegressArgs { study: study.to_owned(), claim: None, variant: None })?;
+    fs_err::create_dir_all(out)?;
+    let path = out.join("ingredients.parquet");
+    results::write(&path, &columns(&lines), &Fingerprint::default())?;
+    tracing::info!("{} answers about ingredients → {}", lines.len(), path.display());
+    Ok(lines)
+}
+
 /// Every claim of every variant that was asked for.
-fn lines(section: &RegressSection, table: &Table, args: &RegressArgs) -> anyhow::Result<Vec<Line>> {
+fn lines(section: &RegressSection, args: &RegressArgs) -> anyhow::Result<Vec<Line>> {
+    let table = section.table()?;
     let as_given = Variant { name: AS_GIVEN.into(), ..Variant::default() };
     let variants: Vec<&Variant> = [&as_given].into_iter().chain(&section.variants).collect();
     let variants = chosen("variant", &variants, args.variant.as_deref(), |variant| &variant.name)?;
     let claims: Vec<&Claim> = section.claims.iter().collect();
     let claims = chosen("claim", &claims, args.claim.as_deref(), |claim| &claim.key)?;
     let tables: Vec<(&Variant, Table)> =
-        variants.into_iter().map(|variant| Ok((variant, variant.of(table)?))).collect::<alike::Result<_>>()?;
+        variants.into_iter().map(|variant| Ok((variant, variant.of(&table)?))).collect::<alike::Result<_>>()?;
     let mut lines = vec![];
     for claim in claims {
         for (variant, table) in &tables {

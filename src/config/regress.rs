@@ -74,8 +74,6 @@ pub struct Claim {
 /// A file with `[regress]`: a study, or that section alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RegressFile {
-    /// Name of the study.
-    pub name: String,
     /// Where its output goes.
     pub out: PathBuf,
     /// The section.
@@ -86,31 +84,33 @@ impl RegressFile {
     /// Reads the sections `[study]` and `[regress]`; others are of no concern here.
     ///
     /// # Errors
-    /// [`Error::Format`] with the line, [`Error::Setting`] for a claim or variant named twice
+    /// [`Error::Missing`], [`Error::UnknownKey`], [`Error::Format`] with the line, [`Error::Setting`] for a claim or variant
+    /// named twice
     pub fn read(path: &Path) -> Result<Self> {
         #[derive(Deserialize)]
         struct Sections {
             study: super::General,
             regress: RegressSection,
         }
-        let text = fs_err::read_to_string(path)?;
-        let sections: Sections = toml::from_str(&text).map_err(|error| Error::Format {
-            path: path.into(),
-            found: error.to_string(),
-            expected: "a file with `[study]` and `[regress]`".into(),
-        })?;
+        let text = super::read_text(path)?;
+        let sections: Sections =
+            toml::from_str(&text).map_err(|e| super::toml_error(path, &text, &e, "`[study]` and `[regress]`"))?;
         let Sections { study, regress: mut section } = sections;
+        let out = study.folder();
+        section.fill_in(path.parent().unwrap_or(Path::new("")), &out);
         section.check()?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let relative = |path: &mut PathBuf| *path = crate::tidy(&folder.join(&path));
-        section.scores.iter_mut().chain(&mut section.tables).for_each(relative);
-        let out = if study.out.as_os_str().is_empty() { Path::new("out").join(&study.name) } else { study.out };
-        section.scores.get_or_insert_with(|| StudyFolder::new(&out).alignment());
-        Ok(Self { name: study.name, out, section })
+        Ok(Self { out, section })
     }
 }
 
 impl RegressSection {
+    /// Makes paths relative to where alike runs, and takes the study's own alignments where no scores are named.
+    pub(super) fn fill_in(&mut self, folder: &Path, out: &Path) {
+        let resolve = |path: &mut PathBuf| *path = crate::tidy(&folder.join(&*path));
+        self.scores.iter_mut().chain(&mut self.tables).for_each(resolve);
+        self.scores.get_or_insert_with(|| StudyFolder::new(out).alignment());
+    }
+
     /// Refuses names that stand twice.
     ///
     /// # Errors
