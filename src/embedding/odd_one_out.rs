@@ -146,6 +146,27 @@ impl Answered {
         }
     }
 
+    /// Ids of the unordered triplets asked, answer by answer.
+    pub fn triplets(&self) -> Vec<i64> {
+        match self {
+            Self::Anchored(comparisons) => comparisons.iter().map(|c| c.triplet).collect(),
+            Self::OddOneOut(answers) => answers.iter().map(|a| a.triplet).collect(),
+        }
+    }
+
+    /// The answers to the triplets whose ids are wanted.
+    #[must_use]
+    pub fn of_triplets(&self, wanted: impl Fn(i64) -> bool) -> Self {
+        match self {
+            Self::Anchored(comparisons) => {
+                Self::Anchored(comparisons.iter().filter(|c| wanted(c.triplet)).copied().collect())
+            }
+            Self::OddOneOut(answers) => {
+                Self::OddOneOut(answers.iter().filter(|a| wanted(a.triplet)).copied().collect())
+            }
+        }
+    }
+
     /// Variance of the share of `n` comparisons that an embedding reproduces of a coin's answers.
     ///
     /// Anchored answers are independent: 1 / (4 n). The two comparisons of an odd-one-out answer are both right, one, or

@@ -73,7 +73,6 @@ pub struct SparseRecord {
 pub(in crate::embedding) struct Made<'a> {
     pub(in crate::embedding) coordinates: MatRef<'a, f64>,
     pub(in crate::embedding) run: &'a Run,
-    pub(in crate::embedding) n_kept: usize,
     pub(in crate::embedding) starts: Vec<f64>,
     pub(in crate::embedding) reproducibility: Vec<f64>,
     pub(in crate::embedding) lambda: Option<f64>,
@@ -96,7 +95,7 @@ impl Made<'_> {
             loss: settings.loss.key(),
             lambda: self.lambda,
             start_dims: settings.dims,
-            dims: self.n_kept,
+            dims: self.run.kept.len(),
             n_concepts: self.coordinates.nrows(),
             n_never_judged: self.n_never_judged,
             n_train: self.n_train,

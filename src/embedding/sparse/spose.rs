@@ -4,6 +4,7 @@ use rand::seq::SliceRandom;
 
 use super::Run;
 use super::curve::Curve;
+use super::dimensions::not_empty;
 use super::likelihood::{Likelihood, add_direct};
 use crate::embedding::FitStop;
 use crate::optimize::adam::{Adam, Rates};
@@ -46,6 +47,8 @@ pub(super) fn quasi_newton(
         |iteration, evaluation, w, value| curve.offer(iteration, evaluation, w, value),
     );
     Run {
+        kept: not_empty(&w, likelihood.n_dims()),
+        posterior: None,
         w,
         objective: descent.objective,
         gradient_norm: Some(descent.gradient_norm),
@@ -112,7 +115,17 @@ pub(super) fn adam(
         }
     };
     let (objective, w, _) = best;
-    Run { w, objective, gradient_norm: None, n_iterations: epoch, n_evaluations: n_steps, stop, curve: curve.points }
+    Run {
+        kept: not_empty(&w, d),
+        posterior: None,
+        w,
+        objective,
+        gradient_norm: None,
+        n_iterations: epoch,
+        n_evaluations: n_steps,
+        stop,
+        curve: curve.points,
+    }
 }
 
 /// The mean weight of a term, by which the gradient of a batch is that of the mean loss.

@@ -9,7 +9,7 @@ use super::passes::{gradient_norm, tally};
 use super::spool::{Spool, weight};
 use super::{MinibatchRecord, penalty};
 use crate::embedding::sparse::{
-    self, Lambda, LambdaScore, Made, Score, SparseLoss, SparseSettings, best_lambda, not_empty, ordered,
+    self, Lambda, LambdaScore, Made, Score, SparseLoss, SparseSettings, best_lambda, columns, not_empty,
 };
 use crate::embedding::{
     FitRecord, FitSettings, L2, L2Score, Record, centred_on_judged, cross_validation, dimension, fitting, notes,
@@ -99,8 +99,8 @@ pub(super) fn dot_products(spool: &Spool, settings: &SparseSettings, how: Miniba
     let model = model.with_penalty(lambda);
     let runs = runs(spool, model, how, settings.restarts, start)?;
     let best = best(&runs);
-    let embeddings: Vec<(Mat<f64>, usize)> = runs.iter().map(|run| embedding(&run.x)).collect();
-    let (coordinates, n_kept) = &embeddings[best];
+    let embeddings: Vec<(Mat<f64>, Vec<usize>)> = runs.iter().map(|run| embedding(&run.x)).collect();
+    let (coordinates, kept_dims) = &embeddings[best];
     let others: Vec<Mat<f64>> = (0..runs.len()).filter(|&k| k != best).map(|k| embeddings[k].0.clone()).collect();
     let reproducibility = sparse::reproducibility(coordinates.as_ref(), &others)?;
 
@@ -113,6 +113,8 @@ pub(super) fn dot_products(spool: &Spool, settings: &SparseSettings, how: Miniba
         coordinates: coordinates.as_ref(),
         run: &sparse::Run {
             w: to_rows(run.x.to_mat().as_ref()).concat(),
+            kept: kept_dims.clone(),
+            posterior: None,
             objective: run.objective,
             gradient_norm: Some(gradient_norm(spool, &spool.training(true), model, &run.x, train.weight)?),
             n_iterations: run.n_epochs,
@@ -120,7 +122,6 @@ pub(super) fn dot_products(spool: &Spool, settings: &SparseSettings, how: Miniba
             stop: run.stop,
             curve: run.curve.clone(),
         },
-        n_kept: *n_kept,
         starts: runs.iter().map(|run| run.objective).collect(),
         reproducibility,
         lambda: Some(lambda),
@@ -156,11 +157,11 @@ fn best(runs: &[Run]) -> usize {
     lowest.expect("settings were checked to ask for a start")
 }
 
-/// The dimensions that are not empty, ordered, and their number.
-fn embedding(x: &Coordinates) -> (Mat<f64>, usize) {
+/// The dimensions that are not empty, ordered, and which they were.
+fn embedding(x: &Coordinates) -> (Mat<f64>, Vec<usize>) {
     let w = to_rows(x.to_mat().as_ref()).concat();
     let kept = not_empty(&w, x.n_dims());
-    (ordered(&w, x.n_dims(), kept.clone()), kept.len())
+    (columns(&w, x.n_dims(), &kept), kept)
 }
 
 /// All training answers and all held-out ones at some coordinates.
