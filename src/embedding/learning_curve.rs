@@ -40,7 +40,7 @@ pub fn default_sizes(n_available: usize) -> Vec<usize> {
 
 /// Fits with each of the settings to the first `sizes` unordered triplets of the training side, in `repeats` random orders.
 ///
-/// The held-out side is that of [`split_holdout`] and never changes. A penalty that is cross-validated is chosen anew inside
+/// The held-out side is that of [`super::split_holdout`] and never changes. A penalty that is cross-validated is chosen anew inside
 /// each part, as somebody would who had no more. Fits by distances and by dot products share the held-out triplets, not what
 /// accuracy means: see [`Fitting::coin_accuracy`]. All there are is the same in every order, and fitted once. Fits run in
 /// parallel; they come in the order of settings, sizes and repeats.
