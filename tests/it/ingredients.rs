@@ -8,6 +8,8 @@ use alike::ingredients::{Estimate, Found, Question, Table};
 use alike::store::models;
 use serde_json::Value;
 
+use crate::support::{fail, path, succeed};
+
 /// The paper's scores, properties, pairs, stages and benchmarks.
 fn paper() -> Table {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/paper");
@@ -112,4 +114,50 @@ fn dependent_correlations_are_compared_as_in_the_sources() {
         let asked = effect(&format!("test = 'correlations'\nof = '{of}'\na = '{a}'\nb = '{b}'"));
         assert_eq!(asked, found.difference);
     }
+}
+
+#[test]
+fn the_papers_claims_are_asked_in_one_command() {
+    let study = path("data/studies/paper.toml");
+    let run = |more: &[&str]| succeed(&[&["regress", study.to_str().unwrap(), "--json"], more].concat());
+    let lines: Vec<Value> = serde_json::from_str(&run(&["--variant", "as given"])).unwrap();
+    let line = |key: &str| lines.iter().find(|line| line["claim"] == key).unwrap();
+    assert_eq!((&line("tuned")["verdict"], &line("tuned")["n"]), (&"agrees".into(), &75.into()));
+    assert_eq!(line("size")["verdict"], "not-on-these-data");
+    assert_eq!(line("multimodal")["verdict"], "undecided");
+    assert_eq!(line("attention-width")["left_out"].as_array().unwrap().len(), 3, "three Mambas");
+    // Every line has its command.
+    let relabelled = run(&["--claim", "base-to-sft", "--variant", "stages relabelled"]);
+    let relabelled: Vec<Value> = serde_json::from_str(&relabelled).unwrap();
+    assert_eq!((relabelled.len(), &relabelled[0]["n"]), (1, &3.into()));
+    let unknown = fail(&["regress", study.to_str().unwrap(), "--claim", "nobody"]);
+    assert!(unknown.contains("tuned-pairs"), "{unknown}");
+}
+
+#[test]
+fn a_study_asks_its_own_alignments() {
+    let folder = tempfile::tempdir().unwrap();
+    let subjects = [("a", 0.95), ("b", 0.9), ("c", 0.8), ("d", 0.7)];
+    let subjects: String = subjects
+        .map(|(label, agreement)| {
+            format!("[[simulated]]\nlabel = '{label}'\nresponse = 'logistic'\nagreement = {agreement}\n")
+        })
+        .concat();
+    let text = format!(
+        "[study]\nname = 'own'\nout = '{out}'\n[concepts]\npath = '{concepts}'\n[triplets]\nn = 2000\n\
+         [embed]\nloss = ['logistic-distance']\ndims = 4\nholdout = 0.0\n[align]\npermutations = 9\n{subjects}\
+         [regress]\nfit = 'logistic-distance'\ntables = ['models.csv']\n\
+         [[regress.claim]]\nkey = 'noise'\nsays = 'Noise hurts'\nexpect = 'negative'\n\
+         ask = {{ test = 'correlation', with = 'noise' }}\n",
+        out = folder.path().join("out").display(),
+        concepts = path("data/concepts/things128.csv").display(),
+    );
+    let study = folder.path().join("own.toml");
+    std::fs::write(&study, text).unwrap();
+    std::fs::write(folder.path().join("models.csv"), "model,noise\na,0.05\nb,0.1\nc,0.2\nd,0.3\n").unwrap();
+    succeed(&["run", study.to_str().unwrap()]);
+    assert!(folder.path().join("out/ingredients.parquet").is_file());
+    let lines: Vec<Value> = serde_json::from_str(&succeed(&["regress", study.to_str().unwrap(), "--json"])).unwrap();
+    assert_eq!((lines.len(), &lines[0]["n"]), (1, &4.into()));
+    assert!(lines[0]["value"].as_f64().unwrap() < -0.8, "{lines:?}");
 }
