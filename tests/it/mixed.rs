@@ -140,9 +140,7 @@ fn degrees_of_freedom_are_those_of_lmertest() {
 fn profiles_are_those_of_lme4() {
     let (golden, table) = (golden("lme4.json"), paper());
     let mut n_compared = 0;
-    for (name, formula) in
-        models_of_lme4().into_iter().filter(|(name, _)| matches!(*name, "paper" | "slope" | "crossed"))
-    {
+    for (name, formula) in models_of_lme4().into_iter().filter(|(name, _)| matches!(*name, "paper" | "crossed")) {
         let design = design(&formula, &table);
         let found = profile(&design, 0.95).unwrap();
         let expected = &golden[name]["profile"];
@@ -154,31 +152,32 @@ fn profiles_are_those_of_lme4() {
                 .replace("multimodalyes", "multimodal[yes]");
             let ours = match theirs.split_once('_') {
                 Some(("sd", rest)) => format!("sd({})", rest.replace('|', " | ")),
-                Some(("cor", _)) => "cor((Intercept), instruct[yes] | family)".to_owned(),
                 _ => theirs.clone(),
             };
             let interval = found.iter().find(|interval| interval.name == ours).unwrap();
             let of = |end: &str| expected[end][at].as_f64();
             // lme4 interpolates its profile; ours is solved for.
             for (found, expected) in [(interval.low, of("low")), (interval.high, of("high"))] {
-                let Some(expected) = expected else { continue };
                 n_compared += 1;
-                // There lme4 interpolates between points that its search did not reach; mixed.json has the direct search.
-                let is_off = ours == "sd(instruct[yes] | family)" && expected > 0.3;
-                let width = interval.high - interval.low;
-                let is_close = (found - expected).abs() < 2e-3 * width;
-                assert!(is_close || is_off, "{name} {ours}: {interval:?}, expected {expected}");
-            }
-        }
-        if name == "slope" {
-            for (name, ends) in self::golden("mixed.json")["slope_profile"].as_object().unwrap() {
-                let interval = found.iter().find(|interval| interval.name == *name).unwrap();
-                // Nested searches by values alone, to 1e-9 of the parameters and 1e-11 of the deviance.
-                close(name, &[interval.low, interval.high], ends, 1e-5, 1e-7);
+                let (expected, width) = (expected.unwrap(), interval.high - interval.low);
+                assert!((found - expected).abs() < 2e-3 * width, "{name} {ours}: {interval:?}, expected {expected}");
             }
         }
     }
-    assert_eq!(n_compared, 50);
+    assert_eq!(n_compared, 28);
+}
+
+/// Where the deviance has several minima the lowest counts.
+#[test]
+fn profiles_with_a_random_slope_are_those_of_direct_searches() {
+    let found = profile(&design(&models_of_lme4()[1].1, &paper()), 0.95).unwrap();
+    for (name, ends) in golden("mixed.json")["slope_profile"].as_object().unwrap() {
+        let interval = found.iter().find(|interval| interval.name == *name).unwrap();
+        // Nested searches by values alone, to 1e-9 of the parameters and 1e-11 of the deviance.
+        close(name, &[interval.low, interval.high], ends, 1e-5, 1e-7);
+    }
+    let correlation = found.iter().find(|interval| interval.name.starts_with("cor(")).unwrap();
+    assert_eq!((correlation.low, correlation.high), (-1.0, 1.0));
 }
 
 #[test]
@@ -235,7 +234,7 @@ fn fits_are_those_of_statsmodels() {
         let design = design(&format!("{formula} + (1 | family)"), table);
         let fit = fit(&design, method).unwrap();
         let expected = &golden[key];
-        assert_eq!(design.rows.len(), expected["n"].as_u64().unwrap() as usize);
+        assert_eq!(design.rows.len() as f64, numbers(&expected["n"])[0]);
         assert_eq!(design.rows.len() + design.dropped.len(), table.len());
         // statsmodels puts factors first.
         let names = expected["names"].as_array().unwrap();
@@ -365,11 +364,11 @@ fn designs_that_cannot_be_fitted_say_why() {
         ("r2 ~ hidden", "one of rank, r2"),
         ("instruct ~ hidden_size", "a factor, expected numbers"),
         ("r2 ~ log(instruct)", "numbers, for Log"),
-        ("r2 ~ instruct + stage", "instruct[yes] is a combination of"),
+        ("r2 ~ instruct + stage", "stage[sft] is a combination of instruct[yes], stage[dpo]"),
         ("r2 ~ z(layers) + layers", "layers is a combination of (Intercept), z(layers)"),
         ("r2 ~ multimodal*z(log2(max_context))", "is a combination of"),
         ("r2 ~ layers + (1 | hf_id)", "fewer random effects than rows"),
-        ("r2 ~ log2(rank - 1)", "character 16"),
+        ("r2 ~ log2(rank - 1)", "character 16 of"),
         ("r2 ~ C(rank)", "rows for"),
         ("r2 ~ 0", "without fixed effects"),
     ] {

@@ -74,14 +74,18 @@ def slope_profile(table):
     model = smf.ols("r2 ~ " + PAPER, table)
     x, y, groups = model.exog, model.endog, table["family"].to_numpy()
     same = (groups[:, None] == groups[None, :]).astype(float)
+    instruct = model.exog_names.index("instruct[T.yes]")
     effects = np.column_stack([np.ones(len(y)), table["instruct"] == "yes"])
 
-    def deviance(s1, s2, r, sigma):
+    def deviance(s1, s2, r, sigma, given=None):
         covariance = np.array([[s1 * s1, r * s1 * s2], [r * s1 * s2, s2 * s2]])
         v = sigma**2 * np.eye(len(y)) + same * (effects @ covariance @ effects.T)
-        solved = np.linalg.solve(v, np.column_stack([x, y]))
-        beta = np.linalg.solve(x.T @ solved[:, :-1], x.T @ solved[:, -1])
-        e = y - x @ beta
+        # The coefficient of instruct may be given.
+        free = np.arange(x.shape[1]) != (instruct if given is not None else -1)
+        left = y - (given * x[:, instruct] if given is not None else 0.0)
+        solved = np.linalg.solve(v, np.column_stack([x[:, free], left]))
+        beta = np.linalg.solve(x[:, free].T @ solved[:, :-1], x[:, free].T @ solved[:, -1])
+        e = left - x[:, free] @ beta
         return np.linalg.slogdet(v)[1] + e @ np.linalg.solve(v, e) + len(y) * np.log(2 * np.pi)
 
     def lowest(f, *starts):
@@ -97,6 +101,11 @@ def slope_profile(table):
         "s1": lambda s: lowest(lambda p: deviance(s, exp(p[0]), tanh(p[1]), exp(p[2])), *both_signs) - limit,
         "s2": lambda s: lowest(lambda p: deviance(exp(p[0]), s, tanh(p[1]), exp(p[2])), *both_signs) - limit,
         "sigma": lambda s: lowest(lambda p: deviance(exp(p[0]), exp(p[1]), tanh(p[2]), s), [-2.5, -3.2, -1.3]) - limit,
+        "instruct": lambda b: lowest(
+            lambda p: deviance(exp(p[0]), exp(p[1]), tanh(p[2]), exp(p[3]), b),
+            *([-2.5, s2, r, -2.6] for s2 in (-3.2, -2.0) for r in (-1.3, 0.5)),
+        )
+        - limit,
     }
     # Neither standard deviation can be told from zero.
     assert above["s1"](1e-9) < 0 and above["s2"](1e-9) < 0
@@ -104,6 +113,7 @@ def slope_profile(table):
     return {
         "sd((Intercept) | family)": [0.0, end("s1", 0.08, 0.5)],
         "sd(instruct[yes] | family)": [0.0, end("s2", 0.05, 0.5)],
+        "instruct[yes]": [end("instruct", 0.0, 0.13), end("instruct", 0.15, 0.4)],
         "sigma": [end("sigma", 0.04, 0.0715), end("sigma", 0.0716, 0.15)],
     }
 
