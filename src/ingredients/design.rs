@@ -120,7 +120,16 @@ impl Design {
             return Err(Error::TooFew { what, found: n, needed: p + n_covariances + 1 });
         }
         full_rank(x.as_ref(), &names)?;
-        Ok(Self { formula: formula.clone(), rows: table.rows().to_vec(), dropped, y, x, columns: names, term_of, random })
+        Ok(Self {
+            formula: formula.clone(),
+            rows: table.rows().to_vec(),
+            dropped,
+            y,
+            x,
+            columns: names,
+            term_of,
+            random,
+        })
     }
 
     /// The design without some of its rows. Values of z() and the coding stay as they are.
@@ -263,7 +272,9 @@ fn coded(intercept: bool, terms: &[Term], table: &Table) -> Result<Vec<Column>> 
                 Values::Levels { names, of } => {
                     let indicator = |level| of.iter().map(|&of| f64::from(u8::from(of == level))).collect();
                     let first = usize::from(margin);
-                    (first..names.len()).map(|level| (format!("{variable}[{}]", names[level]), indicator(level))).collect()
+                    (first..names.len())
+                        .map(|level| (format!("{variable}[{}]", names[level]), indicator(level)))
+                        .collect()
                 }
             };
             product = factor

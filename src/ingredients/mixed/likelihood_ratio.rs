@@ -45,7 +45,7 @@ pub fn likelihood_ratio(small: (&Design, &Fit), large: (&Design, &Fit)) -> Resul
     let df = (large.n_parameters - small.n_parameters) as f64;
     let p = chi_squared(chi2, df);
     let one_variance = large.n_parameters == small.n_parameters + 1 && small_design.x.ncols() == large_design.x.ncols();
-    let p_variance = one_variance.then(|| if chi2 == 0.0 { 1.0 } else { 0.5 * p });
+    let p_variance = one_variance.then_some(if chi2 == 0.0 { 1.0 } else { 0.5 * p });
     Ok(LikelihoodRatio { chi2, df, p, p_variance })
 }
 

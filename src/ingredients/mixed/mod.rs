@@ -94,7 +94,8 @@ impl Fit {
             for (i, column) in columns.iter().enumerate() {
                 parameters.push((format!("sd({column} | {group})"), component.sds[i]));
                 for j in 0..i {
-                    parameters.push((format!("cor({}, {column} | {group})", columns[j]), component.correlations[(i, j)]));
+                    parameters
+                        .push((format!("cor({}, {column} | {group})", columns[j]), component.correlations[(i, j)]));
                 }
             }
         }
@@ -357,7 +358,9 @@ fn on_the_edge(component: &Component, scales: &[f64], sigma: f64) -> Vec<String>
     let mut said = vec![];
     for (i, name) in component.columns.iter().enumerate() {
         if component.sds[i] * scales[i] < ZERO * sigma {
-            said.push(format!("{name} does not differ between the groups of {group}: its variance is estimated as zero"));
+            said.push(format!(
+                "{name} does not differ between the groups of {group}: its variance is estimated as zero"
+            ));
         }
         for j in 0..i {
             if component.correlations[(i, j)].abs() > 1.0 - ZERO {

@@ -83,7 +83,11 @@ pub fn profile(design: &Design, level: f64) -> Result<Vec<Interval>> {
                         root(above, r, inside, TOLERANCE)
                     }
                 };
-                intervals.push(interval(format!("cor({}, {column} | {group})", columns[0]), r, (side(-1.0), side(1.0))));
+                intervals.push(interval(
+                    format!("cor({}, {column} | {group})", columns[0]),
+                    r,
+                    (side(-1.0), side(1.0)),
+                ));
             }
         }
     }

@@ -93,9 +93,9 @@ impl Satterthwaite {
         phi[fit.theta.len()] = 1.0;
         let hessian = symmetric_jacobian(gradient, &phi);
         let slopes = derivatives(covariance, &phi);
-        let eigen = hessian.self_adjoint_eigen(Side::Lower).map_err(|_| Error::NotFinite {
-            what: format!("the Hessian of the deviance of {}", design.formula),
-        })?;
+        let eigen = hessian
+            .self_adjoint_eigen(Side::Lower)
+            .map_err(|_| Error::NotFinite { what: format!("the Hessian of the deviance of {}", design.formula) })?;
         let (vectors, values) = (eigen.U(), eigen.S());
         let cov_phi = Mat::from_fn(phi.len(), phi.len(), |i, j| {
             let share = |k: usize| 2.0 * vectors[(i, k)] * vectors[(j, k)] / values[k];
