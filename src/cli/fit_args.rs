@@ -57,6 +57,7 @@ impl FitArgs {
             alpha: self.alpha,
             margin: self.margin,
             lambda: self.lambda,
+            l2: None,
             dims,
             holdout: self.holdout,
             restarts: self.restarts,

@@ -2,6 +2,7 @@
 
 mod embed;
 mod judge;
+mod regress;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::store::folder::StudyFolder;
 
 pub use embed::{EmbedSection, FitName, LossName, SparseName};
 pub use judge::JudgeSection;
+pub use regress::{Claim, RegressFile, RegressSection};
 
 /// A study, every default filled in. Paths in the file are relative to the file; `out` is relative to where alike runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

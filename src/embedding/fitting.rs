@@ -82,10 +82,7 @@ impl Fitting {
             Self::Distances(settings) => {
                 let mut fit = super::fit(n_concepts, &answered.comparisons(), settings)?;
                 if let Answered::OddOneOut(answers) = answered {
-                    fit.record.notes.push(format!(
-                        "{} odd-one-out answers were taken as two anchored judgments each, (i: j over k) and (j: i over k) of odd k: an assumption, and the two are not independent",
-                        answers.len()
-                    ));
+                    fit.record.notes.push(taken_as_two(answers.len() as u64));
                 }
                 Ok((fit.coordinates, Record::Distances(fit.record)))
             }
@@ -209,11 +206,7 @@ impl Fitting {
 fn odd_ones<'a>(settings: &SparseSettings, answered: &'a Answered) -> Result<&'a [OddOneOutAnswer]> {
     match answered {
         Answered::OddOneOut(answers) => Ok(answers),
-        Answered::Anchored(_) => Err(Error::Setting {
-            field: "loss".to_owned(),
-            found: format!("{} for anchored judgments", settings.loss.key()),
-            expected: "odd-one-out answers (columns `a, b, c, odd`), or a loss on distances".to_owned(),
-        }),
+        Answered::Anchored(_) => Err(anchored_answers(settings)),
     }
 }
 
@@ -294,5 +287,21 @@ impl Record {
             Self::Distances(record) => format!("{:?}", record.stop),
             Self::DotProducts(record) => format!("{:?}", record.stop),
         }
+    }
+}
+
+/// What a reader of a fit by distances to odd-one-out answers should know.
+pub(super) fn taken_as_two(n_answers: u64) -> String {
+    format!(
+        "{n_answers} odd-one-out answers were taken as two anchored judgments each, (i: j over k) and (j: i over k) of odd k: an assumption, and the two are not independent"
+    )
+}
+
+/// A fit by dot products has no use for anchored answers.
+pub(super) fn anchored_answers(settings: &SparseSettings) -> Error {
+    Error::Setting {
+        field: "loss".to_owned(),
+        found: format!("{} for anchored judgments", settings.loss.key()),
+        expected: "odd-one-out answers (columns `a, b, c, odd`), or a loss on distances".to_owned(),
     }
 }

@@ -20,13 +20,13 @@ pub(super) fn ordered(w: &[f64], n_dims: usize, mut kept: Vec<usize>) -> Vec<usi
 ///
 /// # Shapes
 /// `w`: `[n_concepts, n_dims]`, row by row; returns `[n_concepts, n_kept]`, or one column of zeros when none is kept
-pub(super) fn columns(w: &[f64], n_dims: usize, kept: &[usize]) -> Mat<f64> {
+pub(in crate::embedding) fn columns(w: &[f64], n_dims: usize, kept: &[usize]) -> Mat<f64> {
     let at = |row: usize, dim: usize| kept.get(dim).map_or(0.0, |k| w[row * n_dims + k]);
     Mat::from_fn(w.len() / n_dims, kept.len().max(1), at)
 }
 
 /// The dimensions that are not [`EMPTY`], ordered by their sums.
-pub(super) fn not_empty(w: &[f64], n_dims: usize) -> Vec<usize> {
+pub(in crate::embedding) fn not_empty(w: &[f64], n_dims: usize) -> Vec<usize> {
     let kept = (0..n_dims).filter(|dim| w.iter().skip(*dim).step_by(n_dims).any(|w| *w > EMPTY)).collect();
     ordered(w, n_dims, kept)
 }

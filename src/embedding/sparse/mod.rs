@@ -19,18 +19,24 @@ use rayon::prelude::*;
 pub use dimensions::{EMPTY, best_matches, reproducibility};
 pub use lambda::LambdaScore;
 pub use members::members;
-pub use record::{SparseRecord, SparseStop};
+pub use record::SparseRecord;
 pub use repeats::Repeats;
 pub use settings::{Lambda, Optimiser, SparseLoss, SparseSettings, Vice};
 pub use vice::Posterior;
 
-use super::CurvePoint;
 use super::odd_one_out::OddOneOutAnswer;
+use super::{CurvePoint, FitStop};
 use crate::error::{Error, Result};
 use crate::optimize::Limits;
 use curve::Curve;
+pub(super) use dimensions::{columns, not_empty};
+pub(super) use lambda::best as best_lambda;
 use likelihood::Likelihood;
+pub(super) use likelihood::{Score, credit, softmax};
+pub(super) use record::Made;
+pub(super) use spose::start;
 use terms::Term;
+pub(super) use terms::check as check_answers;
 
 /// A fitted sparse embedding.
 #[derive(Debug, Clone)]
@@ -92,8 +98,12 @@ pub fn fit(n_concepts: usize, answers: &[OddOneOutAnswer], settings: &SparseSett
         n_train: answers.len() - n_heldout,
         n_heldout,
         repeats,
+        minibatches: None,
     };
-    let record = made.record(likelihood.terms(), &heldout, settings);
+    let w = crate::linalg::to_rows(embedding.as_ref()).concat();
+    let score = |terms: &[Term]| likelihood::score(&w, embedding.ncols(), terms);
+    let train = score(likelihood.terms()).expect("a fit has training answers");
+    let record = made.record(train, score(&heldout), settings);
     let posterior = runs.into_iter().nth(best).and_then(|run| run.posterior);
     Ok(SparseFit { coordinates: embedding, posterior, record })
 }
@@ -128,19 +138,19 @@ pub fn spose_objective(w: MatRef<'_, f64>, answers: &[OddOneOutAnswer], lambda: 
 
 /// What one start ended in.
 #[derive(Debug, Clone)]
-struct Run {
+pub(super) struct Run {
     /// `[n_concepts, n_dims]`, row by row.
-    w: Vec<f64>,
+    pub(super) w: Vec<f64>,
     /// The dimensions kept, ordered by their sums.
-    kept: Vec<usize>,
+    pub(super) kept: Vec<usize>,
     /// Of VICE, in those dimensions.
-    posterior: Option<Posterior>,
-    objective: f64,
-    gradient_norm: Option<f64>,
-    n_iterations: usize,
-    n_evaluations: usize,
-    stop: SparseStop,
-    curve: Vec<CurvePoint>,
+    pub(super) posterior: Option<Posterior>,
+    pub(super) objective: f64,
+    pub(super) gradient_norm: Option<f64>,
+    pub(super) n_iterations: usize,
+    pub(super) n_evaluations: usize,
+    pub(super) stop: FitStop,
+    pub(super) curve: Vec<CurvePoint>,
 }
 
 /// λ and the table it was chosen from; VICE has none.

@@ -2,10 +2,11 @@
 
 use rand::seq::SliceRandom;
 
+use super::Run;
 use super::curve::Curve;
 use super::dimensions::not_empty;
 use super::likelihood::{Likelihood, add_direct};
-use super::{Run, SparseStop};
+use crate::embedding::FitStop;
 use crate::optimize::adam::{Adam, Rates};
 use crate::optimize::{Limits, bounded};
 use crate::seed::Streams;
@@ -21,7 +22,7 @@ pub(super) fn evaluate(likelihood: &mut Likelihood, lambda: f64, w: &[f64], grad
 
 /// The random start with the given number: absolute normal draws, scaled so that dot products are about one whatever the
 /// number of dimensions; concepts never judged at zero.
-pub(super) fn start(judged: &[bool], n_dims: usize, seed: u64, number: u64) -> Vec<f64> {
+pub(in crate::embedding) fn start(judged: &[bool], n_dims: usize, seed: u64, number: u64) -> Vec<f64> {
     let mut rng = Streams::new(seed, "sparse restart").rng(number);
     let scale = (1.0 / n_dims as f64).sqrt();
     let mut entry = |row: usize| {
@@ -90,10 +91,10 @@ pub(super) fn adam(
     let mean_weight = mean_weight(likelihood);
     let stop = loop {
         if epoch == how.max_epochs {
-            break SparseStop::MaxEpochs;
+            break FitStop::MaxEpochs;
         }
         if epoch - best.2 == PATIENCE {
-            break SparseStop::ObjectiveFlat;
+            break FitStop::ObjectiveFlat;
         }
         order.shuffle(&mut streams.rng(epoch as u64));
         for batch in order.chunks(how.batch) {

@@ -10,7 +10,8 @@ use super::curve::Curve;
 use super::dimensions::{columns, ordered};
 use super::likelihood::{Likelihood, add_direct};
 use super::spose::mean_weight;
-use super::{Run, SparseStop, Vice};
+use super::{Run, Vice};
+use crate::embedding::FitStop;
 use crate::seed::Streams;
 use block::{Block, Prior, fill_normal};
 
@@ -104,11 +105,11 @@ pub(super) fn search(
     let mut dims_kept: Vec<usize> = vec![];
     let stop = loop {
         if epoch == vice.max_epochs {
-            break SparseStop::MaxEpochs;
+            break FitStop::MaxEpochs;
         }
         let recent = &dims_kept[dims_kept.len().saturating_sub(vice.window)..];
         if epoch >= vice.burn_in && recent.len() == vice.window && recent.iter().all(|k| *k == recent[0] && *k > 0) {
-            break SparseStop::DimensionsStable;
+            break FitStop::DimensionsStable;
         }
         order.shuffle(&mut orders.rng((number << 32) | epoch as u64));
         let (mut sum, n_batches) = (0.0, order.len().div_ceil(vice.batch));
