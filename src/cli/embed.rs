@@ -179,7 +179,7 @@ impl AnswerDigest {
 }
 
 /// Raised whenever the same answers would give other coordinates.
-const FIT_VERSION: u32 = 3;
+const FIT_VERSION: u32 = 4;
 
 fn embed(choices: &Choices, settings: &Fitting, out: &Path, fingerprint: &Fingerprint) -> alike::Result<(Record, f64)> {
     let started = Instant::now();

@@ -1,11 +1,14 @@
 //! `alike regress`: which ingredients go with how human-like models are, and what becomes of the claims about that.
 
+mod model;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use alike::config::{Claim, RegressFile, RegressSection};
 use alike::error::Error;
-use alike::ingredients::{Answer, Expect, Found, Table, Variant, Verdict};
+use alike::ingredients::summary::summary;
+use alike::ingredients::{Answer, Expect, Found, Gain, Method, Summary, Table, Variant, Verdict};
 use alike::store::manifest::Fingerprint;
 use alike::store::results::{self, Column};
 use clap::Args;
@@ -50,39 +53,59 @@ pub(crate) struct Line {
 
 pub(crate) fn run(args: &RegressArgs, common: &Common) -> anyhow::Result<()> {
     let RegressFile { out, section } = RegressFile::read(&args.study)?;
-    let lines = if args.claim.is_none() && args.variant.is_none() {
+    let answers = if args.claim.is_none() && args.variant.is_none() {
         answer(&section, &args.study, &out)?
     } else {
-        lines(&section, args)?
+        Answers { model: None, claims: lines(&section, &section.table()?, args)? }
     };
     if common.json {
-        println!("{}", serde_json::to_string(&lines)?);
+        println!("{}", serde_json::to_string(&answers)?);
         return Ok(());
     }
-    println!("{}\n\n{}", claims_table(&lines), glossary(&lines));
+    if let Some(summary) = &answers.model {
+        println!("{}\n", model::text(summary));
+    }
+    if !answers.claims.is_empty() {
+        println!("{}\n\n{}", claims_table(&answers.claims), glossary(&answers.claims));
+    }
     Ok(())
 }
 
+/// What a section asks for.
+#[derive(Debug, Serialize)]
+pub(crate) struct Answers {
+    /// The mixed model of the tables as they are.
+    model: Option<Summary>,
+    claims: Vec<Line>,
+}
+
 /// All answers to a section, which are written to a folder too.
-pub(crate) fn answer(section: &RegressSection, study: &Path, out: &Path) -> anyhow::Result<Vec<Line>> {
-    let lines = lines(section, &RegressArgs { study: study.to_owned(), claim: None, variant: None })?;
+pub(crate) fn answer(section: &RegressSection, study: &Path, out: &Path) -> anyhow::Result<Answers> {
+    let table = section.table()?;
+    let formula = section.formula.as_deref().map(str::parse).transpose()?;
+    let model = formula.map(|formula| summary(&formula, &table, Method::Reml)).transpose()?;
+    let claims = lines(section, &table, &RegressArgs { study: study.to_owned(), claim: None, variant: None })?;
     fs_err::create_dir_all(out)?;
+    if let Some(model) = &model {
+        let path = out.join("mixed_model.json");
+        crate::cli::write_json(&path, &serde_json::to_value(model)?)?;
+        tracing::info!("the mixed model of {} models → {}", model.n, path.display());
+    }
     let path = out.join("ingredients.parquet");
-    results::write(&path, &columns(&lines), &Fingerprint::default())?;
-    tracing::info!("{} answers about ingredients → {}", lines.len(), path.display());
-    Ok(lines)
+    results::write(&path, &columns(&claims), &Fingerprint::default())?;
+    tracing::info!("{} answers about {} models → {}", claims.len(), table.len(), path.display());
+    Ok(Answers { model, claims })
 }
 
 /// Every claim of every variant that was asked for.
-fn lines(section: &RegressSection, args: &RegressArgs) -> anyhow::Result<Vec<Line>> {
-    let table = section.table()?;
+fn lines(section: &RegressSection, table: &Table, args: &RegressArgs) -> anyhow::Result<Vec<Line>> {
     let as_given = Variant { name: AS_GIVEN.into(), ..Variant::default() };
     let variants: Vec<&Variant> = [&as_given].into_iter().chain(&section.variants).collect();
     let variants = chosen("variant", &variants, args.variant.as_deref(), |variant| &variant.name)?;
     let claims: Vec<&Claim> = section.claims.iter().collect();
     let claims = chosen("claim", &claims, args.claim.as_deref(), |claim| &claim.key)?;
     let tables: Vec<(&Variant, Table)> =
-        variants.into_iter().map(|variant| Ok((variant, variant.of(&table)?))).collect::<alike::Result<_>>()?;
+        variants.into_iter().map(|variant| Ok((variant, variant.of(table)?))).collect::<alike::Result<_>>()?;
     let mut lines = vec![];
     for claim in claims {
         for (variant, table) in &tables {
@@ -118,7 +141,7 @@ fn line(
     study: &Path,
 ) -> alike::Result<Line> {
     // A column that is not there is a fault of the file; too few models for a test is a fact about the variant.
-    let (answer, error) = match claim.ask.ask(table, &section.response) {
+    let (answer, error) = match claim.ask.ask(table, &section.response, section.formula.as_deref()) {
         Ok(answer) => (Some(answer), None),
         Err(error @ Error::TooFew { .. }) => (None, Some(error.to_string())),
         Err(error) => return Err(error),
@@ -161,8 +184,7 @@ fn claims_table(lines: &[Line]) -> comfy_table::Table {
 /// What the claims of the table are, and what their numbers.
 fn glossary(lines: &[Line]) -> String {
     let mut text = String::new();
-    let mut last = "";
-    for line in lines.iter().filter(|line| line.claim != std::mem::replace(&mut last, &line.claim)) {
+    for line in lines.iter().filter(|line| line.variant == lines[0].variant) {
         let source = if line.source.is_empty() { String::new() } else { format!(" ({})", line.source) };
         text += &format!("{}: {}{source}. {}", line.claim, line.says, line.what);
         if let Some(answer) = line.answer.as_ref().filter(|answer| !answer.left_out.is_empty()) {
@@ -174,7 +196,7 @@ fn glossary(lines: &[Line]) -> String {
 }
 
 /// Models that could not be used, by the cell that they lack; many of them as a number.
-fn left_out(rows: &[(String, String)]) -> String {
+pub(super) fn left_out(rows: &[(String, String)]) -> String {
     let mut by_column: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     rows.iter().for_each(|(model, column)| by_column.entry(column).or_default().push(model));
     let named = by_column.into_iter().map(|(column, models)| match models.len() {
@@ -194,10 +216,13 @@ fn numbers(line: &Line) -> [String; 4] {
             let letter = if test.df_error.is_some() { "F" } else { "H" };
             [format!("{letter} = {:.2}", test.statistic), "–".to_owned(), p_value(test.p), test.n.to_string()]
         }
+        Some(Found::Gain(Gain { r2, r2_larger, test })) => {
+            [format!("{r2:.2}, {r2_larger:.2}"), "–".to_owned(), p_value(test.p), test.n.to_string()]
+        }
     }
 }
 
-fn p_value(p: f64) -> String {
+pub(super) fn p_value(p: f64) -> String {
     if p < 0.001 { format!("{p:.0e}") } else { format!("{p:.3}") }
 }
 
@@ -209,7 +234,7 @@ fn columns(lines: &[Line]) -> Vec<(&'static str, Column)> {
     let effect = |of: fn(&alike::ingredients::Estimate) -> Option<f64>| {
         number(&|found| match found {
             Found::Effect(estimate) => of(&estimate),
-            Found::Difference(_) => None,
+            Found::Difference(_) | Found::Gain(_) => None,
         })
     };
     vec![
@@ -226,28 +251,28 @@ fn columns(lines: &[Line]) -> Vec<(&'static str, Column)> {
             "statistic",
             number(&|found| match found {
                 Found::Effect(e) => Some(e.statistic),
-                Found::Difference(test) => Some(test.statistic),
+                Found::Difference(test) | Found::Gain(Gain { test, .. }) => Some(test.statistic),
             }),
         ),
         (
             "df",
             number(&|found| match found {
                 Found::Effect(e) => e.df,
-                Found::Difference(test) => Some(test.df),
+                Found::Difference(test) | Found::Gain(Gain { test, .. }) => Some(test.df),
             }),
         ),
         (
             "p",
             number(&|found| match found {
                 Found::Effect(e) => Some(e.p),
-                Found::Difference(test) => Some(test.p),
+                Found::Difference(test) | Found::Gain(Gain { test, .. }) => Some(test.p),
             }),
         ),
         (
             "n",
             number(&|found| match found {
                 Found::Effect(e) => Some(e.n as f64),
-                Found::Difference(test) => Some(test.n as f64),
+                Found::Difference(test) | Found::Gain(Gain { test, .. }) => Some(test.n as f64),
             }),
         ),
         (
@@ -257,6 +282,8 @@ fn columns(lines: &[Line]) -> Vec<(&'static str, Column)> {
                 rows.iter().map(|(model, column)| format!("{model}: {column}")).collect::<Vec<_>>().join("; ")
             }),
         ),
+        ("r2", number(&|found| if let Found::Gain(gain) = found { Some(gain.r2) } else { None })),
+        ("r2_larger", number(&|found| if let Found::Gain(gain) = found { Some(gain.r2_larger) } else { None })),
         ("verdict", text(&|line| line.verdict.map(Verdict::text).unwrap_or_default().to_owned())),
         ("error", text(&|line| line.error.clone().unwrap_or_default())),
         ("command", text(&|line| line.command.clone())),

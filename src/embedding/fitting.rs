@@ -206,11 +206,7 @@ impl Fitting {
 fn odd_ones<'a>(settings: &SparseSettings, answered: &'a Answered) -> Result<&'a [OddOneOutAnswer]> {
     match answered {
         Answered::OddOneOut(answers) => Ok(answers),
-        Answered::Anchored(_) => Err(Error::Setting {
-            field: "loss".to_owned(),
-            found: format!("{} for anchored judgments", settings.loss.key()),
-            expected: "odd-one-out answers (columns `a, b, c, odd`), or a loss on distances".to_owned(),
-        }),
+        Answered::Anchored(_) => Err(anchored_answers(settings)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Estimate, Found};
+use super::{Estimate, Found, Gain};
 use crate::error::{Error, Result};
 
 /// What a claim expects of its number.
@@ -69,14 +69,14 @@ impl Expect {
                 let margin = margin.filter(|m| m.is_finite() && *m > 0.0);
                 little(e, margin.ok_or_else(|| wrong("a `margin` above 0 beside it"))?)
             }
-            (Self::Different, Found::Difference(test)) => {
+            (Self::Different, Found::Difference(test) | Found::Gain(Gain { test, .. })) => {
                 if test.p < SIGNIFICANT {
                     Verdict::Agrees
                 } else {
                     Verdict::Undecided
                 }
             }
-            (Self::Same, Found::Difference(test)) => {
+            (Self::Same, Found::Difference(test) | Found::Gain(Gain { test, .. })) => {
                 if test.p < SIGNIFICANT {
                     Verdict::NotOnTheseData
                 } else {
@@ -84,7 +84,9 @@ impl Expect {
                 }
             }
             (_, Found::Effect(_)) => return Err(wrong("positive, negative or little, as the test has an effect")),
-            (_, Found::Difference(_)) => return Err(wrong("different or same, as the test has no direction")),
+            (_, Found::Difference(_) | Found::Gain(_)) => {
+                return Err(wrong("different or same, as the test has no direction"));
+            }
         })
     }
 }

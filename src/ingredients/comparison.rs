@@ -1,9 +1,9 @@
 //! Means of groups compared: two groups, pairs, and several groups.
 
 use serde::Serialize;
-use statrs::distribution::{ChiSquared, ContinuousCDF, FisherSnedecor};
 
 use super::Estimate;
+use super::tails::{chi_squared, fisher};
 use crate::error::{Error, Result};
 use crate::stats::{mean, ranks};
 
@@ -79,7 +79,7 @@ pub fn welch_anova(groups: &[Vec<f64>]) -> Result<Omnibus> {
     let lambda: f64 = weights.iter().zip(groups).map(spare).sum();
     let statistic = between / (1.0 + 2.0 * (k - 2.0) / (k * k - 1.0) * lambda);
     let (df, df_error) = (k - 1.0, (k * k - 1.0) / (3.0 * lambda));
-    let p = FisherSnedecor::new(df, df_error).map_or(f64::NAN, |f| f.sf(statistic));
+    let p = fisher(statistic, df, df_error);
     Ok(Omnibus { statistic, df, df_error: Some(df_error), p, n: groups.iter().map(Vec::len).sum() })
 }
 
@@ -108,7 +108,7 @@ pub fn kruskal_wallis(groups: &[Vec<f64>]) -> Result<Omnibus> {
     check_spread(correction)?;
     let statistic = (12.0 / (n * (n + 1.0)) * sum - 3.0 * (n + 1.0)) / correction;
     let df = groups.len() as f64 - 1.0;
-    let p = ChiSquared::new(df).map_or(f64::NAN, |chi2| chi2.sf(statistic));
+    let p = chi_squared(statistic, df);
     Ok(Omnibus { statistic, df, df_error: None, p, n: all.len() })
 }
 

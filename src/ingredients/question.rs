@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::comparison::{kruskal_wallis, paired, welch, welch_anova};
 use super::correlation::{dependent_difference, partial, spearman};
-use super::{Estimate, Omnibus, Table};
+use super::mixed::satterthwaite::coefficient_tests;
+use super::mixed::{self, Method};
+use super::tails::fisher;
+use super::{Design, Estimate, Omnibus, Table};
 use crate::error::{Error, Result};
 use crate::stats::mean;
 
@@ -57,6 +60,21 @@ pub enum Question {
         #[serde(default)]
         given: Vec<String>,
     },
+    /// A coefficient of the mixed model, the others held fixed.
+    Coefficient {
+        /// Its name, such as `instruct[yes]` or `z(layers)`.
+        term: String,
+        /// Another model than that of the section.
+        #[serde(default)]
+        formula: Option<String>,
+    },
+    /// What other terms add to the variance that some explain, by least squares over the models that have all of them.
+    Added {
+        /// The first terms, as in a formula.
+        to: String,
+        /// The others.
+        by: String,
+    },
     /// Of two correlations with one quantity, the first less the second, over the models that have all three.
     Correlations {
         /// The quantity; the response unless named.
@@ -87,14 +105,28 @@ pub enum Found {
     Effect(Estimate),
     /// That anything differs.
     Difference(Omnibus),
+    /// That anything is gained.
+    Gain(Gain),
+}
+
+/// Explained variance of two nested models.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Gain {
+    /// R² of the smaller model,
+    pub r2: f64,
+    /// and of the larger.
+    pub r2_larger: f64,
+    /// That the larger one's other coefficients are zero.
+    #[serde(flatten)]
+    pub test: Omnibus,
 }
 
 impl Question {
-    /// Asks it.
+    /// Asks it; `formula` is the model of [`Question::Coefficient`] unless it has its own.
     ///
     /// # Errors
     /// [`Error::Setting`] for a column that is not there or of the wrong kind; those of the test
-    pub fn ask(&self, table: &Table, response: &str) -> Result<Answer> {
+    pub fn ask(&self, table: &Table, response: &str, formula: Option<&str>) -> Result<Answer> {
         match self {
             Self::Groups { column, level } => {
                 let rows = Rows::of(table, response, &[], &[column])?;
@@ -159,6 +191,8 @@ impl Question {
                 };
                 rows.answer(Found::Effect(found))
             }
+            Self::Coefficient { term, formula: own } => coefficient(table, term, own.as_deref().or(formula)),
+            Self::Added { to, by } => added(table, response, to, by),
             Self::Correlations { of, a, b } => {
                 let of = of.as_deref().unwrap_or(response);
                 let rows = Rows::of(table, of, &[a, b], &[])?;
@@ -180,12 +214,61 @@ impl Question {
                 let given = if given.is_empty() { String::new() } else { format!(", given {}", given.join(", ")) };
                 format!("{} with {with}{given}", if *ranks { "Spearman correlation" } else { "correlation" })
             }
+            Self::Coefficient { term, .. } => format!("coefficient of {term} in the mixed model"),
+            Self::Added { to, by } => format!("R² of {to}, and with {by} too"),
             Self::Correlations { of, a, b } => {
                 let of = of.as_ref().map(|of| format!(" of {of}")).unwrap_or_default();
                 format!("correlation{of} with {a} less that with {b}")
             }
         }
     }
+}
+
+fn coefficient(table: &Table, term: &str, formula: Option<&str>) -> Result<Answer> {
+    let formula = formula.ok_or_else(|| Error::Setting {
+        field: "formula".into(),
+        found: "nothing".into(),
+        expected: "a model such as r2 ~ instruct + (1 | family)".into(),
+    })?;
+    let design = Design::new(&formula.parse()?, table)?;
+    let fit = mixed::fit(&design, Method::Reml)?;
+    let tests = coefficient_tests(&design, &fit)?;
+    let test = tests.iter().find(|test| test.name == term).ok_or_else(|| Error::Setting {
+        field: "term".into(),
+        found: format!("{term:?}"),
+        expected: format!("one of {}", fit.columns.join(", ")),
+    })?;
+    let estimate = Estimate::from_se(test.estimate, test.standard_error, Some(test.df), fit.n);
+    Ok(Answer { found: Found::Effect(estimate), left_out: left_out(&design) })
+}
+
+fn added(table: &Table, response: &str, to: &str, by: &str) -> Result<Answer> {
+    let larger = Design::new(&format!("{response} ~ {to} + {by}").parse()?, table)?;
+    let rows: Vec<usize> = (0..table.len()).filter(|&row| larger.rows.contains(&table.rows()[row])).collect();
+    let smaller = Design::new(&format!("{response} ~ {to}").parse()?, &table.at(&rows))?;
+    if !(larger.random.is_empty() && smaller.random.is_empty()) {
+        return Err(Error::Setting {
+            field: "added".into(),
+            found: format!("{to} + {by}"),
+            expected: "terms without random effects".into(),
+        });
+    }
+    let rss =
+        |design: &Design| -> Result<f64> { Ok(mixed::fit(design, Method::Ml)?.residuals.iter().map(|e| e * e).sum()) };
+    let (centre, n) = (mean(&larger.y), larger.y.len());
+    let total: f64 = larger.y.iter().map(|y| (y - centre).powi(2)).sum();
+    let (few, many) = (rss(&smaller)?, rss(&larger)?);
+    let df = (larger.x.ncols() - smaller.x.ncols()) as f64;
+    let df_error = (n - larger.x.ncols()) as f64;
+    let statistic = (few - many).max(0.0) / df / (many / df_error);
+    let test = Omnibus { statistic, df, df_error: Some(df_error), p: fisher(statistic, df, df_error), n };
+    let gain = Gain { r2: 1.0 - few / total, r2_larger: 1.0 - many / total, test };
+    Ok(Answer { found: Found::Gain(gain), left_out: left_out(&larger) })
+}
+
+/// The rows that a design dropped, with the columns that are empty there.
+pub fn left_out(design: &Design) -> Vec<(String, String)> {
+    design.dropped.iter().map(|dropped| (dropped.row.clone(), dropped.empty.join(", "))).collect()
 }
 
 fn ranks_held_fixed() -> Error {
@@ -273,7 +356,7 @@ mod tests {
     }
 
     fn effect(question: &Question) -> (Estimate, Vec<(String, String)>) {
-        match question.ask(&table(), "r2").unwrap() {
+        match question.ask(&table(), "r2", None).unwrap() {
             Answer { found: Found::Effect(estimate), left_out } => (estimate, left_out),
             other => panic!("{other:?}"),
         }
@@ -297,7 +380,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_asked_is_an_error() {
-        let ask = |question: Question| question.ask(&table(), "r2").unwrap_err().to_string();
+        let ask = |question: Question| question.ask(&table(), "r2", None).unwrap_err().to_string();
         assert!(ask(Question::Pairs { base: "layers".into() }).contains("layers"));
         assert!(ask(Question::Groups { column: "tuned".into(), level: "maybe".into() }).contains("values in a group"));
         let both = Question::Correlation { with: "layers".into(), ranks: true, given: vec!["layers".into()] };

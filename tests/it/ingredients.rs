@@ -26,13 +26,13 @@ fn expected() -> Value {
 
 fn ask(question: &str) -> Found {
     let question: Question = toml::from_str(question).unwrap();
-    question.ask(&paper(), "r2").unwrap().found
+    question.ask(&paper(), "r2", None).unwrap().found
 }
 
 fn effect(question: &str) -> Estimate {
     match ask(question) {
         Found::Effect(estimate) => estimate,
-        found @ Found::Difference(_) => panic!("{found:?}"),
+        found => panic!("{found:?}"),
     }
 }
 
@@ -59,7 +59,7 @@ fn groups_are_those_of_scipy_and_statsmodels() {
         let expected = &expected[factor];
         let test = |ranks: bool| match ask(&format!("test = 'levels'\ncolumn = '{factor}'\nranks = {ranks}")) {
             Found::Difference(test) => test,
-            found @ Found::Effect(_) => panic!("{found:?}"),
+            found => panic!("{found:?}"),
         };
         let (f, h) = (test(false), test(true));
         assert_close(factor, f.statistic, &expected["f"]);
@@ -120,15 +120,18 @@ fn dependent_correlations_are_compared_as_in_the_sources() {
 fn the_papers_claims_are_asked_in_one_command() {
     let study = path("data/studies/paper.toml");
     let run = |more: &[&str]| succeed(&[&["regress", study.to_str().unwrap(), "--json"], more].concat());
-    let lines: Vec<Value> = serde_json::from_str(&run(&["--variant", "as given"])).unwrap();
+    let claims = |more: &[&str]| -> Vec<Value> {
+        let answers: Value = serde_json::from_str(&run(more)).unwrap();
+        serde_json::from_value(answers["claims"].clone()).unwrap()
+    };
+    let lines = claims(&["--variant", "as given"]);
     let line = |key: &str| lines.iter().find(|line| line["claim"] == key).unwrap();
     assert_eq!((&line("tuned")["verdict"], &line("tuned")["n"]), (&"agrees".into(), &75.into()));
     assert_eq!(line("size")["verdict"], "not-on-these-data");
     assert_eq!(line("multimodal")["verdict"], "undecided");
     assert_eq!(line("attention-width")["left_out"].as_array().unwrap().len(), 3, "three Mambas");
     // Every line has its command.
-    let relabelled = run(&["--claim", "base-to-sft", "--variant", "stages relabelled"]);
-    let relabelled: Vec<Value> = serde_json::from_str(&relabelled).unwrap();
+    let relabelled = claims(&["--claim", "base-to-sft", "--variant", "stages relabelled"]);
     assert_eq!((relabelled.len(), &relabelled[0]["n"]), (1, &3.into()));
     let unknown = fail(&["regress", study.to_str().unwrap(), "--claim", "nobody"]);
     assert!(unknown.contains("tuned-pairs"), "{unknown}");
@@ -157,7 +160,8 @@ fn a_study_asks_its_own_alignments() {
     std::fs::write(folder.path().join("models.csv"), "model,noise\na,0.05\nb,0.1\nc,0.2\nd,0.3\n").unwrap();
     succeed(&["run", study.to_str().unwrap()]);
     assert!(folder.path().join("out/ingredients.parquet").is_file());
-    let lines: Vec<Value> = serde_json::from_str(&succeed(&["regress", study.to_str().unwrap(), "--json"])).unwrap();
-    assert_eq!((lines.len(), &lines[0]["n"]), (1, &4.into()));
+    let answers: Value = serde_json::from_str(&succeed(&["regress", study.to_str().unwrap(), "--json"])).unwrap();
+    let lines = answers["claims"].as_array().unwrap();
+    assert_eq!((lines.len(), &lines[0]["n"], &answers["model"]), (1, &4.into(), &Value::Null));
     assert!(lines[0]["value"].as_f64().unwrap() < -0.8, "{lines:?}");
 }

@@ -100,12 +100,12 @@ pub(super) fn dot_products(spool: &Spool, settings: &SparseSettings, how: Miniba
     let runs = runs(spool, model, how, settings.restarts, start)?;
     let best = best(&runs);
     let embeddings: Vec<(Mat<f64>, Vec<usize>)> = runs.iter().map(|run| embedding(&run.x)).collect();
-    let (coordinates, kept_dims) = &embeddings[best];
+    let (coordinates, kept) = &embeddings[best];
     let others: Vec<Mat<f64>> = (0..runs.len()).filter(|&k| k != best).map(|k| embeddings[k].0.clone()).collect();
     let reproducibility = sparse::reproducibility(coordinates.as_ref(), &others)?;
 
-    let kept = Coordinates::from_fn(n, coordinates.ncols(), |i, k| coordinates[(i, k)]);
-    let (train, heldout) = sides(spool, model, &kept)?;
+    let left = Coordinates::from_fn(n, coordinates.ncols(), |i, k| coordinates[(i, k)]);
+    let (train, heldout) = sides(spool, model, &left)?;
     let score = |tally: Tally| tally.accuracy().map(|accuracy| Score { loss: tally.mean_loss(), accuracy });
     let run = &runs[best];
     let n_of = |answers: u64| usize::try_from(answers).expect("answers are counted in 64 bits");
@@ -113,7 +113,7 @@ pub(super) fn dot_products(spool: &Spool, settings: &SparseSettings, how: Miniba
         coordinates: coordinates.as_ref(),
         run: &sparse::Run {
             w: to_rows(run.x.to_mat().as_ref()).concat(),
-            kept: kept_dims.clone(),
+            kept: kept.clone(),
             posterior: None,
             objective: run.objective,
             gradient_norm: Some(gradient_norm(spool, &spool.training(true), model, &run.x, train.weight)?),
@@ -157,7 +157,7 @@ fn best(runs: &[Run]) -> usize {
     lowest.expect("settings were checked to ask for a start")
 }
 
-/// The dimensions that are not empty, ordered, and which they were.
+/// The dimensions that are not empty, ordered, and which they are.
 fn embedding(x: &Coordinates) -> (Mat<f64>, Vec<usize>) {
     let w = to_rows(x.to_mat().as_ref()).concat();
     let kept = not_empty(&w, x.n_dims());

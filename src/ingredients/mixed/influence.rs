@@ -1,5 +1,7 @@
 //! What the estimates would be without one row, or without one group.
 
+use std::fmt;
+
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
 use rayon::prelude::*;
@@ -19,6 +21,16 @@ pub enum Turn {
     NoLongerSignificant(String),
     /// It is significant only without them.
     NowSignificant(String),
+}
+
+impl fmt::Display for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sign(term) => write!(f, "{term} changes its sign"),
+            Self::NoLongerSignificant(term) => write!(f, "{term} is no longer significant"),
+            Self::NowSignificant(term) => write!(f, "{term} becomes significant"),
+        }
+    }
 }
 
 /// Estimates without some rows.
