@@ -6,7 +6,7 @@ use super::super::design::Design;
 use super::deviance::Problem;
 use super::likelihood_ratio::{LikelihoodRatio, likelihood_ratio};
 use super::profile::Interval;
-use super::{Fit, fit_from, off_the_edge};
+use super::{Fit, fit_from, starts_near};
 use crate::error::Result;
 use crate::seed::Streams;
 use crate::stats::{permutation_p, quantile, standard_normal};
@@ -99,8 +99,7 @@ fn drawn(design: &Design, fit: &Fit, streams: &Streams, draw: usize) -> Vec<f64>
 fn refit(design: &Design, fit: &Fit, y: Vec<f64>) -> Result<Fit> {
     let design = Design { y, ..design.clone() };
     let problem = Problem::new(&design);
-    let near = off_the_edge(&problem, &problem.scaled(&fit.theta));
-    let starts = [near, problem.identity(1.0)];
+    let starts = starts_near(&problem, &problem.scaled(&fit.theta));
     fit_from(&design, &problem, fit.method, &starts)
 }
 

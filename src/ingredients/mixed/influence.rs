@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::super::design::Design;
 use super::deviance::Problem;
 use super::satterthwaite::coefficient_tests;
-use super::{Fit, fit_from, off_the_edge};
+use super::{Fit, fit_from, starts_near};
 use crate::error::{Error, Result};
 
 /// Something about a coefficient that stands or falls with the rows left out.
@@ -119,8 +119,8 @@ fn inverse(cov: &Mat<f64>, design: &Design) -> Result<Mat<f64>> {
 fn refit(design: &Design, fit: &Fit, whole: &Whole, rows: &[usize], alpha: f64) -> Result<Refit> {
     let rest = design.without(rows)?;
     let problem = Problem::new(&rest);
-    let near = off_the_edge(&problem, &problem.scaled(&fit.theta));
-    let without = fit_from(&rest, &problem, fit.method, &[near, problem.identity(1.0)])?;
+    let starts = starts_near(&problem, &problem.scaled(&fit.theta));
+    let without = fit_from(&rest, &problem, fit.method, &starts)?;
     let p: Vec<f64> = coefficient_tests(&rest, &without)?.iter().map(|test| test.p).collect();
     let delta: Vec<f64> = without.beta.iter().zip(&fit.beta).map(|(without, with)| without - with).collect();
     let n = delta.len();

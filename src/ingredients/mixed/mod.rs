@@ -135,8 +135,33 @@ impl Fit {
 /// <https://doi.org/10.18637/jss.v067.i01>, equations 30 to 42
 pub fn fit(design: &Design, method: Method) -> Result<Fit> {
     let problem = Problem::new(design);
-    let starts: Vec<Vec<f64>> = [1.0, 0.1, 10.0].iter().map(|size| problem.identity(*size)).collect();
+    let mut starts = [1.0, 0.3, 0.1, 10.0].map(|size| problem.identity(size)).to_vec();
+    starts.extend(correlated_starts(&problem));
     fit_from(design, &problem, method, &starts)
+}
+
+/// Where to begin for data or constraints like those of a fit whose θ is given, in the problem's own scale.
+fn starts_near(problem: &Problem, theta: &[f64]) -> Vec<Vec<f64>> {
+    let mut starts = vec![off_the_edge(problem, theta), problem.identity(1.0), problem.identity(0.3)];
+    starts.extend(correlated_starts(problem));
+    starts
+}
+
+/// Effects that nearly follow from the first of their term, either way, for terms with several: their deviance can have a
+/// minimum at each end of the correlation beside one between.
+fn correlated_starts(problem: &Problem) -> Vec<Vec<f64>> {
+    let start = |sign: f64| {
+        let mut theta = problem.identity(0.5);
+        for block in problem.blocks.iter().filter(|block| block.n_effects > 1) {
+            for i in 1..block.n_effects {
+                theta[block.at(i, 0)] = 0.5 * sign;
+                theta[block.at(i, i)] = 0.1;
+            }
+        }
+        theta
+    };
+    let any = problem.blocks.iter().any(|block| block.n_effects > 1);
+    if any { vec![start(1.0), start(-1.0)] } else { vec![] }
 }
 
 /// [`fit`] by some starts of θ, in the problem's own scale.
@@ -175,7 +200,6 @@ const ZERO: f64 = 1e-4;
 const FLAT: f64 = 1e-7;
 
 fn optimum(problem: &Problem, method: Method, starts: &[Vec<f64>]) -> Optimum {
-    let limits = Limits { gradient_norm: 1e-9, relative_decrease: 1e-14, ..Limits::default() };
     let mut n_evaluations = 0;
     let mut gradient = vec![0.0; problem.n_theta()];
     let mut profiled = |theta: &[f64], gradient: &mut [f64]| {
@@ -184,9 +208,9 @@ fn optimum(problem: &Problem, method: Method, starts: &[Vec<f64>]) -> Optimum {
     };
     let mut best: Option<(f64, Vec<f64>)> = None;
     for start in starts {
-        let (theta, descent) = minimize(&mut profiled, start.clone(), &limits);
-        if best.as_ref().is_none_or(|(lowest, _)| descent.objective < *lowest) {
-            best = Some((descent.objective, theta));
+        let (theta, value) = descended(problem, &mut profiled, start.clone());
+        if best.as_ref().is_none_or(|(lowest, _)| value < *lowest) {
+            best = Some((value, theta));
         }
     }
     let (mut deviance, mut theta) = best.expect("there is at least one start");
@@ -226,6 +250,32 @@ fn optimum(problem: &Problem, method: Method, starts: &[Vec<f64>]) -> Optimum {
 }
 
 const MAX_NEWTON: usize = 5;
+
+/// A minimum near a start, which begins with θ. A search that came to the edge begins again beside it: there the gradient is
+/// zero also where the edge is a ridge.
+fn descended(
+    problem: &Problem,
+    mut objective: impl FnMut(&[f64], &mut [f64]) -> f64,
+    start: Vec<f64>,
+) -> (Vec<f64>, f64) {
+    let limits = Limits { gradient_norm: 1e-9, relative_decrease: 1e-14, ..Limits::default() };
+    let (mut x, descent) = minimize(&mut objective, start, &limits);
+    let mut value = descent.objective;
+    for _ in 0..MAX_RETURNS {
+        let beside = off_the_edge(problem, &x);
+        if beside.iter().zip(&x).all(|(beside, x)| *beside == x.abs() || *beside == *x) {
+            break;
+        }
+        let (other, descent) = minimize(&mut objective, beside, &limits);
+        if descent.objective >= value - 1e-9 * value.abs().max(1.0) {
+            break;
+        }
+        (x, value) = (other, descent.objective);
+    }
+    (x, value)
+}
+
+const MAX_RETURNS: usize = 3;
 
 /// θ from which a search can leave the edge, where the gradient is zero whether or not the edge is a minimum.
 fn off_the_edge(problem: &Problem, theta: &[f64]) -> Vec<f64> {

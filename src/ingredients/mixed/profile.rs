@@ -5,9 +5,8 @@ use super::super::estimate::quantile;
 use super::super::root::root;
 use super::deviance::Problem;
 use super::satterthwaite::coefficient_tests;
-use super::{Fit, Method, Optimum, fit, norm, off_the_edge, optimum};
+use super::{Fit, Method, Optimum, descended, fit, norm, optimum, starts_near};
 use crate::error::Result;
-use crate::optimize::{Limits, minimize};
 
 /// An estimate and where it may be.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,7 +135,7 @@ impl Whole {
     /// The lowest deviance with one coefficient given.
     fn holding(&self, k: usize, value: f64) -> f64 {
         let problem = self.problem.holding(k, value);
-        let Optimum { deviance, .. } = optimum(&problem, Method::Ml, &[off_the_edge(&problem, &self.theta)]);
+        let Optimum { deviance, .. } = optimum(&problem, Method::Ml, &starts_near(&problem, &self.theta));
         deviance
     }
 
@@ -146,9 +145,7 @@ impl Whole {
     /// alone and takes the length sd / σ, for a correlation it keeps its length alone. σ is searched as its logarithm, or is at
     /// its best for a correlation.
     fn with(&self, held: Held, value: f64) -> f64 {
-        let mut start = off_the_edge(&self.problem, &self.theta);
-        let n_theta = start.len();
-        start.push(self.sigma.ln());
+        let n_theta = self.theta.len();
         let objective = |v: &[f64], gradient: &mut [f64]| {
             let mut theta = v[..n_theta].to_vec();
             let mut sigma = v[n_theta].exp();
@@ -193,8 +190,11 @@ impl Whole {
             }
             deviance
         };
-        let limits = Limits { gradient_norm: 1e-8, relative_decrease: 1e-14, ..Limits::default() };
-        minimize(objective, start, &limits).1.objective
+        let lowest = |mut start: Vec<f64>| {
+            start.push(self.sigma.ln());
+            descended(&self.problem, objective, start).1
+        };
+        starts_near(&self.problem, &self.theta).into_iter().map(lowest).fold(f64::INFINITY, f64::min)
     }
 
     /// Where a row of a block's triangle lies in θ.
