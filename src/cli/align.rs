@@ -10,6 +10,7 @@ use alike::concepts::Concepts;
 use alike::config::AlignSection;
 use alike::embedding::Fitting;
 use alike::error::Error;
+use alike::linalg::check_finite;
 use alike::reference::Reference;
 use alike::store::alignment::AlignmentRow;
 use alike::store::choices::Choices;
@@ -78,6 +79,7 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
     let mut reference = args.reference.read(&concepts)?;
     if let Some(dims) = args.reference_dims {
         reference = reference.in_dimensions(dims)?;
+        tracing::info!("{}", reference.treatment);
     }
     let measures: &[Measure] = match (args.all, args.measure.is_empty()) {
         (true, _) => &Measure::ALL,
@@ -104,6 +106,7 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
         return Ok(());
     }
     let rows = rows_of(&embedding, &concepts, &reference.matched, &args.embedding)?;
+    check_finite(rows.as_ref(), &args.embedding.display().to_string())?;
     let stem = args.embedding.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let intervals = Intervals::read(args.interval, &args.embedding, &concepts, &reference, args.seed)?;
     let (human, permutations) = (reference.coordinates.as_ref(), args.permutations);
@@ -138,7 +141,10 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
         table.push(row);
     }
     if args.all {
-        table.extend(silhouette_row(args, &stem, &concepts, &reference, rows.as_ref())?);
+        match silhouette_row(args, &stem, &concepts, &reference, rows.as_ref()) {
+            Ok(row) => table.extend(row),
+            Err(error) => tracing::warn!("category_silhouette is left out: {error}"),
+        }
     }
     if let Some(path) = &args.choices {
         let people = HumanChoices { path, names: args.choice_names.as_deref(), matching: args.reference.matching()? };
@@ -221,6 +227,14 @@ pub(crate) fn rows_of(
 ) -> alike::Result<Mat<f64>> {
     let place: std::collections::HashMap<&str, usize> =
         embedding.names.iter().enumerate().map(|(row, name)| (name.as_str(), row)).collect();
+    if place.len() < embedding.names.len() {
+        let twice = embedding.names.iter().enumerate().find(|(row, name)| place[name.as_str()] != *row);
+        return Err(Error::Format {
+            path: path.into(),
+            found: format!("{:?} more than once", twice.map_or("", |(_, name)| name)),
+            expected: "a row for each concept".into(),
+        });
+    }
     let names: Vec<&str> = concepts.iter().map(|c| c.name.as_str()).collect();
     let rows: Vec<usize> = matched.iter().filter_map(|i| place.get(names[*i]).copied()).collect();
     if rows.len() < matched.len() {
@@ -252,6 +266,7 @@ pub(crate) fn align_fit(
     let embedding = alike::store::embedding::read(fitted.path)?;
     let concepts = &fitted.choices.concepts;
     let rows = rows_of(&embedding, concepts, &reference.matched, fitted.path)?;
+    check_finite(rows.as_ref(), &fitted.path.display().to_string())?;
     let bounds = Bounds::new(fitted, &embedding, reference, seed)?;
     let human = reference.coordinates.as_ref();
     let intervals = Intervals::read(section.intervals, fitted.path, concepts, reference, seed)?;

@@ -159,6 +159,17 @@ fn sides_that_cannot_be_compared_are_refused() {
 }
 
 #[test]
+fn columns_that_do_not_vary_change_nothing() {
+    let (x, y) = (cloud(14, 3, 1), cloud(14, 4, 2));
+    let with_constants = Mat::from_fn(14, 5, |i, k| if k < 3 { x[(i, k)] } else { 7.5 });
+    for measure in Measure::ALL.into_iter().filter(|m| !m.key().contains("rsa_co")) {
+        // Cosines and correlations of rows are taken from an origin, which such a column moves.
+        let value = |x: &Mat<f64>| measure.value(x.as_ref(), y.as_ref()).unwrap();
+        assert!((value(&x) - value(&with_constants)).abs() < 1e-12, "{measure}");
+    }
+}
+
+#[test]
 fn nulls_are_the_same_on_any_number_of_threads() {
     let (x, y) = (cloud(24, 4, 1), cloud(24, 6, 2));
     for measure in Measure::ALL {
