@@ -14,6 +14,7 @@ mod found_folders;
 mod human;
 mod ingredients;
 mod learning_curve;
+mod mixed;
 mod models;
 mod odd_one_out;
 mod plan;
