@@ -148,7 +148,7 @@ impl Bench {
     /// Grows `chosen` to a size, as `alike next` would.
     fn choose(&self, chosen: &mut Vec<Presentation>, size: usize, power: f64) {
         let answers = self.answers(&self.subject, chosen);
-        let ensemble = Ensemble::new(&self.fitted(&answers), &answers, MEMBERS, self.seed).unwrap();
+        let ensemble = Ensemble::of_distances(&self.fitted(&answers), &answers, MEMBERS, self.seed).unwrap();
         let asked: HashSet<i64> = chosen.iter().map(|shown| shown.id(CONCEPTS)).collect();
         let is_held_out = holds_out(HOLDOUT, self.seed);
         let free = |id: &i64| !asked.contains(id) && !is_held_out(*id);

@@ -2,6 +2,7 @@
 //!
 //!     cargo bench --bench sparse                     # 128 concepts, 35,000 answers: SPoSE by both optimisers, VICE
 //!     cargo bench --bench sparse -- things           # 1,854 concepts, 4.7 million answers, 66 dimensions: SPoSE
+//!     cargo bench --bench sparse -- vice 2           # 1,854 concepts, 1 million answers, 66 dimensions: 2 epochs of VICE
 //!
 //! The weights are those of a human embedding where `ALIKE_HUMAN_REFERENCE` names one, planted ones otherwise.
 //! `things 20` spends 20 evaluations only, which is enough to time one.
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use alike::embedding::OddOneOutAnswer;
 use alike::embedding::odd_one_out::answers_by_dot_products;
-use alike::embedding::sparse::{Lambda, Optimiser, SparseLoss, SparseSettings, best_matches, fit};
+use alike::embedding::sparse::{Lambda, Optimiser, SparseLoss, SparseSettings, Vice, best_matches, fit};
 use alike::odd_one_out::random;
 use alike::seed::Streams;
 use faer::Mat;
@@ -24,6 +25,7 @@ const RATE: f64 = 4.0;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     match arguments.first().map(String::as_str) {
+        Some("vice") => vice(arguments.get(1).map_or(2, |n| n.parse().unwrap())),
         Some("things") => things(arguments.get(1).map_or(2_000, |n| n.parse().unwrap())),
         _ => small(),
     }
@@ -52,6 +54,19 @@ fn things(max_evaluations: usize) {
     let answers = answers(&truth, n_answers);
     let settings = spose(66, n, n_answers, Optimiser::QuasiNewton { max_evaluations });
     report("THINGS", &truth, &answers, &settings);
+}
+
+/// Some epochs of VICE at THINGS' size, and one alone, so that setting up can be told apart.
+fn vice(max_epochs: usize) {
+    let (n, n_answers) = (1_854, 1_000_000);
+    let truth = planted(n, 42);
+    let answers = answers(&truth, n_answers);
+    let with = |max_epochs| {
+        let vice = Vice { max_epochs, ..Vice::default() };
+        SparseSettings { loss: SparseLoss::Vice(vice), ..SparseSettings::vice(66, 1) }
+    };
+    report("VICE, one epoch", &truth, &answers, &with(1));
+    report(&format!("VICE, {max_epochs} epochs"), &truth, &answers, &with(max_epochs));
 }
 
 /// A quarter of the weights lie between 0.3 and 1.5, the others are zero.

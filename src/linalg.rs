@@ -170,6 +170,32 @@ pub fn frobenius(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> f64 {
     (0..a.ncols()).map(column).sum()
 }
 
+/// What a least-squares fit of some columns leaves of the values. Columns that others explain are left out.
+///
+/// # Shapes
+/// `columns`: `[n, k]`; `values` and the residuals: `[n]`
+pub(crate) fn residuals(columns: MatRef<'_, f64>, values: &[f64]) -> Vec<f64> {
+    let mut basis: Vec<Vec<f64>> = vec![];
+    // Twice is enough: what rounding leaves after the first time goes with the second.
+    let take_off = |basis: &[Vec<f64>], mut rest: Vec<f64>| {
+        for direction in basis.iter().chain(basis) {
+            let share = dot(direction, &rest);
+            rest.iter_mut().zip(direction).for_each(|(x, d)| *x -= share * d);
+        }
+        rest
+    };
+    for k in 0..columns.ncols() {
+        let column: Vec<f64> = (0..columns.nrows()).map(|i| columns[(i, k)]).collect();
+        let size = dot(&column, &column).sqrt();
+        let rest = take_off(&basis, column);
+        let left = dot(&rest, &rest).sqrt();
+        if left > 1e-10 * size {
+            basis.push(rest.into_iter().map(|x| x / left).collect());
+        }
+    }
+    take_off(&basis, values.to_vec())
+}
+
 /// Singular values, largest first.
 ///
 /// # Shapes

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use alike::config::FitName;
 use alike::embedding::dimension::{PredictionBound, dims_for_variance, participation_ratio, sample_size_bound};
 use alike::embedding::dimension_choice::{DimsChoice, choose_dims};
-use alike::embedding::{FitSettings, split_holdout};
+use alike::embedding::{Fitting, Record};
 use alike::error::Error;
 use alike::reference::Reference;
 use alike::store::manifest::Fingerprint;
@@ -23,7 +24,7 @@ pub(crate) struct DimensionsArgs {
     judgments: Option<PathBuf>,
     #[command(flatten)]
     fit: FitArgs,
-    /// Numbers of dimensions to compare, after commas
+    /// Numbers of dimensions to compare, after commas; of `spose` and `vice` those to begin with
     #[arg(long, value_delimiter = ',', default_value = "1,2,3,5,8,12,20,30", value_name = "D")]
     dims: Vec<usize>,
     /// Parts that the training triplets are cut into
@@ -70,10 +71,10 @@ struct OfAnswers {
 struct Bounds {
     /// n · d · log2 n.
     n_d_log2_n: u64,
-    /// [`PredictionBound::of_rank`] after the training triplets.
-    excess_of_rank: f64,
+    /// [`PredictionBound::of_rank`] after the training triplets; none of a fit by dot products, of which it does not speak.
+    excess_of_rank: Option<f64>,
     /// Triplets that take it to one half.
-    needed_of_rank: u64,
+    needed_of_rank: Option<u64>,
 }
 
 pub(crate) fn run(args: &DimensionsArgs, common: &Common) -> anyhow::Result<()> {
@@ -91,16 +92,17 @@ pub(crate) fn run(args: &DimensionsArgs, common: &Common) -> anyhow::Result<()> 
     let of_reference = of_reference.transpose()?;
     let mut of_answers = vec![];
     if let Some(choices) = &choices {
-        let comparisons = choices.answered.comparisons();
         let mut dims = args.dims.clone();
         dims.sort_unstable();
         dims.dedup();
-        let sections = dims.iter().map(|&dims| args.fit.section(dims)).collect::<alike::Result<Vec<_>>>()?;
-        let n_train = sections.first().map_or(0, |s| split_holdout(&comparisons, s.holdout, args.fit.seed).1.len());
-        for &loss in &args.fit.loss {
-            let candidates: Vec<FitSettings> = sections.iter().map(|s| s.settings(loss, args.fit.seed)).collect();
-            let choice = choose_dims(concepts.len(), &comparisons, &candidates, args.folds)?;
-            let bounds = choice.scores.iter().map(|score| bounds(concepts.len(), score.dims, n_train)).collect();
+        let fittings = dims.iter().map(|&dims| args.fit.fittings(dims)).collect::<alike::Result<Vec<_>>>()?;
+        for (which, loss) in args.fit.loss.iter().enumerate() {
+            let candidates: Vec<Fitting> = fittings.iter().map(|of_losses| of_losses[which].clone()).collect();
+            let choice = choose_dims(concepts.len(), &choices.answered, &candidates, args.folds)?;
+            let n_train = choice.record.summary().n_train;
+            let by_distances = matches!(loss, FitName::Distances(_));
+            let bounds = |dims| bounds(concepts.len(), dims, n_train, by_distances);
+            let bounds = choice.scores.iter().map(|score| bounds(score.dims)).collect();
             of_answers.push(OfAnswers { loss: loss.name(), n_concepts: concepts.len(), n_train, choice, bounds });
         }
     }
@@ -138,12 +140,12 @@ fn of_reference(reference: &Reference, variance: f64) -> alike::Result<OfReferen
     })
 }
 
-fn bounds(n_concepts: usize, dims: usize, n_train: usize) -> Bounds {
-    let bound = PredictionBound::of_rank(n_concepts, dims);
+fn bounds(n_concepts: usize, dims: usize, n_train: usize, by_distances: bool) -> Bounds {
+    let bound = by_distances.then(|| PredictionBound::of_rank(n_concepts, dims));
     Bounds {
         n_d_log2_n: sample_size_bound(n_concepts, dims),
-        excess_of_rank: bound.excess(n_train as u64),
-        needed_of_rank: bound.triplets_for(0.5),
+        excess_of_rank: bound.map(|bound| bound.excess(n_train as u64)),
+        needed_of_rank: bound.map(|bound| bound.triplets_for(0.5)),
     }
 }
 
@@ -158,26 +160,37 @@ fn print(of: &OfAnswers) {
         };
         vec![
             format!("{}{mark}", score.dims),
+            score.dims_left.to_string(),
             format!("{:.4}", score.accuracy),
             format!("{:.4}", score.standard_error),
-            format!("{}", score.l2),
+            score.penalty.map_or("–".to_owned(), |penalty| format!("{penalty:.3e}")),
             format!("{:.1}", score.participation_ratio),
             bounds.n_d_log2_n.to_string(),
-            format!("{:.2}", bounds.excess_of_rank),
+            bounds.excess_of_rank.map_or("–".to_owned(), |excess| format!("{excess:.2}")),
         ]
     };
     let header =
-        ["dimensions", "accuracy", "standard error", "l2", "effective dimensions", "n·d·log2 n", "prediction bound"];
+        ["dimensions", "left", "accuracy", "standard error", "penalty", "effective", "n·d·log2 n", "prediction bound"];
     println!("{}", table(&header, scores.iter().zip(&of.bounds).map(line), 1));
-    let heldout = record.heldout_accuracy.map_or("none".to_owned(), |accuracy| format!("{:.1} %", 100.0 * accuracy));
-    println!(
-        "{}: {one_standard_error} dimensions, the fewest within one standard error of the best ({best}); accuracy by {} folds \
-         inside {} training comparisons; untouched held-out accuracy in {one_standard_error}: {heldout}",
-        of.loss,
-        scores.first().map_or(0, |score| score.folds.len()),
-        of.n_train,
-    );
-    print_theory(of);
+    let chosen = record.summary();
+    let heldout = chosen.heldout_accuracy.map_or("none".to_owned(), |accuracy| format!("{:.1} %", 100.0 * accuracy));
+    let n_folds = scores.first().map_or(0, |score| score.folds.len());
+    match record {
+        Record::Distances(_) => {
+            println!(
+                "{}: {one_standard_error} dimensions, the fewest within one standard error of the best ({best}); accuracy by \
+                 {n_folds} folds inside {} training comparisons; untouched held-out accuracy in {one_standard_error}: {heldout}",
+                of.loss, of.n_train,
+            );
+            print_theory(of);
+        }
+        Record::DotProducts(_) => println!(
+            "{}: {one_standard_error} dimensions to begin with, of which {} survive, the fewest within one standard error of the \
+             best ({best}); accuracy (chance 33.3 %) by {n_folds} folds inside {} odd-one-out answers; untouched held-out \
+             accuracy: {heldout}. The prediction bound is one for distances.",
+            of.loss, chosen.dims, of.n_train,
+        ),
+    }
 }
 
 /// What the bounds can and cannot tell.
@@ -190,7 +203,7 @@ fn print_theory(of: &OfAnswers) {
          trace ≤ √d·n·γ, δ = 0.05) limits how much worse the fit may predict than the best embedding of its kind: above 0.5 it is \
          vacuous."
     );
-    let vacuous = of.bounds.iter().filter(|bounds| bounds.excess_of_rank > 0.5).count();
+    let vacuous = of.bounds.iter().filter(|bounds| bounds.excess_of_rank.is_some_and(|excess| excess > 0.5)).count();
     match (excess > 0.5, vacuous == of.bounds.len()) {
         (true, true) => println!(
             "With {m} comparisons of {n} concepts it tells nothing, in any number of dimensions: for 0.5 it takes {} comparisons \
@@ -214,7 +227,8 @@ fn columns(of: &[OfAnswers]) -> Vec<(&'static str, Column)> {
         ("dims", Column::Integers(rows().map(|(_, score, _)| count(score.dims)).collect())),
         ("accuracy", Column::Numbers(rows().map(|(_, score, _)| Some(score.accuracy)).collect())),
         ("standard_error", Column::Numbers(rows().map(|(_, score, _)| Some(score.standard_error)).collect())),
-        ("l2", Column::Numbers(rows().map(|(_, score, _)| Some(score.l2)).collect())),
+        ("dims_left", Column::Integers(rows().map(|(_, score, _)| count(score.dims_left)).collect())),
+        ("penalty", Column::Numbers(rows().map(|(_, score, _)| score.penalty).collect())),
         ("participation_ratio", Column::Numbers(rows().map(|(_, score, _)| Some(score.participation_ratio)).collect())),
         ("best", Column::Integers(rows().map(|(of, score, _)| flag(score.dims == of.choice.best)).collect())),
         (
@@ -222,6 +236,6 @@ fn columns(of: &[OfAnswers]) -> Vec<(&'static str, Column)> {
             Column::Integers(rows().map(|(of, score, _)| flag(score.dims == of.choice.one_standard_error)).collect()),
         ),
         ("n_d_log2_n", Column::Integers(rows().map(|(.., bounds)| bounds.n_d_log2_n.cast_signed()).collect())),
-        ("prediction_bound", Column::Numbers(rows().map(|(.., bounds)| Some(bounds.excess_of_rank)).collect())),
+        ("prediction_bound", Column::Numbers(rows().map(|(.., bounds)| bounds.excess_of_rank).collect())),
     ]
 }

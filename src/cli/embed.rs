@@ -6,14 +6,16 @@ use std::time::Instant;
 use alike::concepts::Concepts;
 use alike::config::{EmbedSection, FitName, Study};
 use alike::embedding::sparse::SparseRecord;
-use alike::embedding::{Answered, FitRecord, Fitting, Record};
-use alike::store::choices::{self, Choices};
+use alike::embedding::{Comparison, FitRecord, Fitting, Record};
+use alike::presentations::Task;
+use alike::store::choices::{AnswerFiles, Choices};
 use alike::store::manifest::Fingerprint;
 use clap::Args;
+use faer::MatRef;
 use sha2::{Digest, Sha256};
 
 use crate::cli::bootstrap::bootstrap;
-use crate::cli::{Common, Existing, is_current, is_done};
+use crate::cli::{Common, Existing, is_current, is_done, streamed};
 
 #[derive(Debug, Args)]
 pub(crate) struct EmbedArgs {
@@ -22,13 +24,13 @@ pub(crate) struct EmbedArgs {
     /// `a, b, c, odd`: by `spose` and `vice` as they are, by other losses as two anchored judgments each, (i: j over k) and
     /// (j: i over k) of odd k
     #[arg(value_name = "JUDGMENTS")]
-    judgments: PathBuf,
+    pub(super) judgments: PathBuf,
     /// Concept list; the names in the judgments unless given
     #[arg(long, value_name = "FILE")]
-    concepts: Option<PathBuf>,
+    pub(super) concepts: Option<PathBuf>,
     /// The embedding's Parquet file; how the fit went goes to a .json of the same name beside it
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    pub(super) out: PathBuf,
     /// `crowd-kernel` as in the paper, or, with a cross-validated penalty, `logistic-distance`, `ste`, `t-ste`, `soe`, `gnmds`;
     /// of odd-one-out answers also `spose` and `vice`, whose coordinates are non-negative and not centred
     #[arg(long, default_value = "logistic-distance", value_parser = parse_loss, value_name = "NAME")]
@@ -42,6 +44,16 @@ pub(crate) struct EmbedArgs {
     /// Penalty λ of `spose`, in the unit of the published software; chosen by cross-validation unless given
     #[arg(long, value_name = "LAMBDA")]
     lambda: Option<f64>,
+    /// Penalty of losses on distances; chosen by cross-validation unless given, but of `crowd-kernel` none
+    #[arg(long, value_name = "L2")]
+    l2: Option<f64>,
+    /// How the objective is minimised: `quasi-newton` with all answers in memory, or `adam` in minibatches of answers on disk
+    /// (not `vice`), for sets that do not fit
+    #[arg(long, default_value = "quasi-newton", value_name = "NAME")]
+    optimiser: Optimiser,
+    /// Passes over the answers that one search of `adam` may spend
+    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    pub(super) max_epochs: usize,
     /// Dimensions; of `spose` and `vice` those to begin with, of which empty ones are dropped
     #[arg(long, default_value_t = 30, value_name = "D")]
     dims: usize,
@@ -53,16 +65,26 @@ pub(crate) struct EmbedArgs {
     restarts: usize,
     /// Refits of triplets drawn again with replacement, beside the embedding in `X.bootstrap.parquet`
     #[arg(long, default_value_t = 0, value_name = "N")]
-    bootstrap: u32,
+    pub(super) bootstrap: u32,
     /// Column with the probability of the first option, as target instead of the choice
     #[arg(long, value_name = "COLUMN")]
-    soft_column: Option<String>,
+    pub(super) soft_column: Option<String>,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
-    existing: Existing,
+    pub(super) existing: Existing,
 }
+
+/// Optimisers by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Optimiser {
+    QuasiNewton,
+    Adam,
+}
+
+/// From so many answers on, memory is worth a warning.
+const MANY: u64 = 100_000_000;
 
 fn parse_loss(text: &str) -> Result<FitName, String> {
     text.parse().map_err(|e: alike::Error| e.to_string())
@@ -74,6 +96,7 @@ pub(crate) fn run(args: &EmbedArgs, common: &Common) -> anyhow::Result<()> {
         alpha: args.alpha,
         margin: args.margin,
         lambda: args.lambda,
+        l2: args.l2,
         dims: args.dims,
         holdout: args.holdout,
         restarts: args.restarts,
@@ -82,8 +105,17 @@ pub(crate) fn run(args: &EmbedArgs, common: &Common) -> anyhow::Result<()> {
     };
     section.check()?;
     let settings = section.fitting(args.loss, args.seed);
-    let concepts = args.concepts.as_deref().map(Concepts::read_csv).transpose()?;
-    let choices = choices::read(&args.judgments, concepts, args.soft_column.as_deref())?;
+    if args.optimiser == Optimiser::Adam {
+        return streamed::run(args, &settings, common);
+    }
+    let files = args.files()?;
+    if let Some(n @ MANY..) = files.n_rows_told() {
+        tracing::warn!(
+            "{n} answers take {} GB of memory before the fit: `--optimiser adam` keeps them on disk",
+            n * size_of::<Comparison>() as u64 / 1_000_000_000
+        );
+    }
+    let choices = files.read()?;
     let fingerprint = fingerprint(&choices, &settings);
     let refit = || match (&settings, args.bootstrap) {
         (Fitting::Distances(settings), n @ 1..) => {
@@ -100,57 +132,99 @@ pub(crate) fn run(args: &EmbedArgs, common: &Common) -> anyhow::Result<()> {
     if common.json {
         println!("{}", serde_json::to_string(&timed(&record, seconds))?);
     } else {
-        println!("{} in {seconds:.1} s → {}", describe(&record, &choices), args.out.display());
+        println!("{} in {seconds:.1} s → {}", describe(&record, choices.answered.task()), args.out.display());
     }
     Ok(())
 }
 
+impl EmbedArgs {
+    pub(super) fn files(&self) -> alike::Result<AnswerFiles> {
+        let concepts = self.concepts.as_deref().map(Concepts::read_csv).transpose()?;
+        AnswerFiles::open(&self.judgments, concepts, self.soft_column.as_deref())
+    }
+}
+
 /// What an embedding's bytes depend on.
 pub(crate) fn fingerprint(choices: &Choices, settings: &Fitting) -> Fingerprint {
-    let mut answers = Sha256::new();
-    for c in choices.answered.comparisons().iter() {
-        [c.anchor, c.first, c.second].iter().for_each(|id| answers.update(id.to_le_bytes()));
-        [c.p_first, c.weight].iter().for_each(|value| answers.update(value.to_le_bytes()));
-    }
-    let answers: String = answers.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut digest = AnswerDigest::default();
+    choices.answered.comparisons().iter().for_each(|c| digest.add(c));
+    fingerprint_of(choices.answered.task(), &choices.concepts, digest, settings)
+}
+
+/// The same of answers that were digested one by one.
+pub(super) fn fingerprint_of(
+    task: Task,
+    concepts: &Concepts,
+    answers: AnswerDigest,
+    settings: &Fitting,
+) -> Fingerprint {
+    let answers: String = answers.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Fingerprint::default()
-        .with_task(choices.answered.task())
-        .with("concepts", choices.concepts.digest())
+        .with_task(task)
+        .with("concepts", concepts.digest())
         .with("answers", answers)
         .with("fit", serde_json::to_string(settings).expect("settings are JSON"))
         .with("fit_version", FIT_VERSION)
 }
 
+/// A digest of answers in their order.
+#[derive(Default)]
+pub(super) struct AnswerDigest(Sha256);
+
+impl AnswerDigest {
+    pub(super) fn add(&mut self, c: &Comparison) {
+        [c.anchor, c.first, c.second].iter().for_each(|id| self.0.update(id.to_le_bytes()));
+        [c.p_first, c.weight].iter().for_each(|value| self.0.update(value.to_le_bytes()));
+    }
+}
+
 /// Raised whenever the same answers would give other coordinates.
-const FIT_VERSION: u32 = 3;
+const FIT_VERSION: u32 = 4;
 
 fn embed(choices: &Choices, settings: &Fitting, out: &Path, fingerprint: &Fingerprint) -> alike::Result<(Record, f64)> {
     let started = Instant::now();
-    if choices.n_unanswered > 0 {
-        tracing::warn!("{} judgments are without a choice and are left out", choices.n_unanswered);
-    }
+    warn_of_unanswered(choices.n_unanswered);
     let (coordinates, record) = settings.fit(choices.concepts.len(), &choices.answered)?;
+    let seconds = write(out, &choices.concepts, coordinates.as_ref(), &record, fingerprint, started)?;
+    Ok((record, seconds))
+}
+
+pub(super) fn warn_of_unanswered(n_unanswered: usize) {
+    if n_unanswered > 0 {
+        tracing::warn!("{n_unanswered} judgments are without a choice and are left out");
+    }
+}
+
+/// Writes an embedding, and its record beside it with the seconds since `started`, which it returns.
+pub(super) fn write(
+    out: &Path,
+    concepts: &Concepts,
+    coordinates: MatRef<'_, f64>,
+    record: &Record,
+    fingerprint: &Fingerprint,
+    started: Instant,
+) -> alike::Result<f64> {
     record.notes().iter().for_each(|note| tracing::debug!("{}: {note}", out.display()));
     if !record.converged() {
         tracing::warn!("{}: the fit did not converge ({})", out.display(), record.stop());
     }
-    alike::store::embedding::write(out, choices.concepts.iter(), coordinates.as_ref(), Some(&record), fingerprint)?;
+    alike::store::embedding::write(out, concepts.iter(), coordinates, Some(record), fingerprint)?;
     let seconds = started.elapsed().as_secs_f64();
-    crate::cli::write_json(&out.with_extension("json"), &timed(&record, seconds))?;
-    Ok((record, seconds))
+    crate::cli::write_json(&out.with_extension("json"), &timed(record, seconds))?;
+    Ok(seconds)
 }
 
 /// The record of a fit with the time it took, which the embedding itself leaves out: the same fit has the same bytes.
-fn timed(record: &Record, seconds: f64) -> serde_json::Value {
+pub(super) fn timed(record: &Record, seconds: f64) -> serde_json::Value {
     let mut record = serde_json::to_value(record).expect("a record is JSON");
     record["seconds"] = seconds.into();
     record
 }
 
 /// One line about a fit.
-fn describe(record: &Record, choices: &Choices) -> String {
+pub(super) fn describe(record: &Record, task: Task) -> String {
     match record {
-        Record::Distances(record) => describe_distances(record, choices),
+        Record::Distances(record) => describe_distances(record, task),
         Record::DotProducts(record) => describe_dot_products(record),
     }
 }
@@ -172,11 +246,11 @@ fn describe_dot_products(record: &SparseRecord) -> String {
     )
 }
 
-fn describe_distances(record: &FitRecord, choices: &Choices) -> String {
+fn describe_distances(record: &FitRecord, task: Task) -> String {
     let n = record.n_train + record.n_heldout;
-    let answers = match &choices.answered {
-        Answered::Anchored(_) => format!("{n} triplets"),
-        Answered::OddOneOut(answers) => format!("{} odd-one-out answers as {n} anchored judgments", answers.len()),
+    let answers = match task {
+        Task::Anchored => format!("{n} triplets"),
+        Task::OddOneOut => format!("{} odd-one-out answers as {n} anchored judgments", n / 2),
     };
     format!(
         "{} in {} dimensions: held-out accuracy {}, {:.1} effective dimensions, {answers}",
@@ -195,7 +269,7 @@ pub(crate) fn embed_study(study: &Study, label: &str, choices: &Choices, existin
         let fingerprint = fingerprint(choices, &settings);
         if !is_current(&path, &fingerprint, existing) {
             let (record, seconds) = embed(choices, &settings, &path, &fingerprint)?;
-            tracing::info!("{label}: {} in {seconds:.1} s", describe(&record, choices));
+            tracing::info!("{label}: {} in {seconds:.1} s", describe(&record, choices.answered.task()));
         }
         if let (Fitting::Distances(settings), n @ 1..) = (&settings, study.embed.bootstrap) {
             bootstrap(&path, choices, settings, n.into(), &fingerprint, existing)?;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use alike::concepts::Concepts;
-use alike::config::{EmbedSection, LossName};
+use alike::config::{EmbedSection, FitName};
+use alike::embedding::Fitting;
 use alike::reference::{Matching, Reference};
 use alike::store::choices::{self, Choices};
 use clap::Args;
@@ -18,18 +19,21 @@ pub(crate) struct FitArgs {
     #[arg(long, value_name = "FILE")]
     concepts: Option<PathBuf>,
     /// Losses, after commas: `crowd-kernel` as in the paper, or, with a cross-validated penalty, `logistic-distance`, `ste`,
-    /// `t-ste`, `soe`, `gnmds`
+    /// `t-ste`, `soe`, `gnmds`; of odd-one-out answers also `spose` and `vice`
     #[arg(long, default_value = "logistic-distance", value_parser = parse_loss, value_delimiter = ',', value_name = "NAME")]
-    pub(crate) loss: Vec<LossName>,
+    pub(crate) loss: Vec<FitName>,
     /// Degrees of freedom of `t-ste`; dimensions − 1 unless given
     #[arg(long, value_name = "ALPHA")]
     alpha: Option<f64>,
     /// Margin of `soe` (0.1 unless given) or `gnmds` (1 unless given)
     #[arg(long, value_name = "MARGIN")]
     margin: Option<f64>,
+    /// Penalty λ of `spose`, in the unit of the published software; chosen by cross-validation unless given
+    #[arg(long, value_name = "LAMBDA")]
+    lambda: Option<f64>,
     /// Share of unordered triplets held out
     #[arg(long, default_value_t = 0.2, value_name = "SHARE")]
-    holdout: f64,
+    pub(crate) holdout: f64,
     /// Random starts
     #[arg(long, default_value_t = 1, value_name = "N")]
     restarts: usize,
@@ -41,18 +45,19 @@ pub(crate) struct FitArgs {
     pub(crate) seed: u64,
 }
 
-fn parse_loss(text: &str) -> Result<LossName, String> {
+fn parse_loss(text: &str) -> Result<FitName, String> {
     text.parse().map_err(|e: alike::Error| e.to_string())
 }
 
 impl FitArgs {
     /// The fits as a study would have them.
-    pub(crate) fn section(&self, dims: usize) -> alike::Result<EmbedSection> {
+    fn section(&self, dims: usize) -> alike::Result<EmbedSection> {
         let section = EmbedSection {
-            loss: self.loss.iter().map(|loss| (*loss).into()).collect(),
+            loss: self.loss.clone(),
             alpha: self.alpha,
             margin: self.margin,
-            lambda: None,
+            lambda: self.lambda,
+            l2: None,
             dims,
             holdout: self.holdout,
             restarts: self.restarts,
@@ -61,6 +66,12 @@ impl FitArgs {
         };
         section.check()?;
         Ok(section)
+    }
+
+    /// The fit with each loss.
+    pub(crate) fn fittings(&self, dims: usize) -> alike::Result<Vec<Fitting>> {
+        let section = self.section(dims)?;
+        Ok(self.loss.iter().map(|&loss| section.fitting(loss, self.seed)).collect())
     }
 
     pub(crate) fn concepts(&self) -> alike::Result<Option<Concepts>> {

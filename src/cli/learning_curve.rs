@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use alike::alignment::{Measure, RdmCorrelation, RdmDistance};
+use alike::embedding::dimension::sample_size_bound;
+use alike::embedding::fitting::Summary;
 use alike::embedding::learning_curve::{CurveFit, default_sizes, learning_curve, n_available};
-use alike::embedding::{FitSettings, dimension::sample_size_bound};
 use alike::reference::Reference;
 use alike::stats::mean;
 use alike::store::manifest::Fingerprint;
@@ -25,7 +26,7 @@ pub(crate) struct LearningCurveArgs {
     judgments: PathBuf,
     #[command(flatten)]
     fit: FitArgs,
-    /// Dimensions
+    /// Dimensions; of `spose` and `vice` those to begin with
     #[arg(long, default_value_t = 30, value_name = "D")]
     dims: usize,
     /// Unordered triplets to train on, after commas; all there are and five halvings unless given
@@ -54,15 +55,10 @@ const MEASURES: [Measure; 3] = [
 /// One fit in numbers.
 #[derive(Debug, Serialize)]
 struct Row {
-    loss: &'static str,
     n_triplets: usize,
     repeat: usize,
-    n_comparisons: usize,
-    l2: f64,
-    train_accuracy: Option<f64>,
-    heldout_accuracy: Option<f64>,
-    heldout_loss: Option<f64>,
-    participation_ratio: f64,
+    #[serde(flatten)]
+    fit: Summary,
     procrustes_r2: Option<f64>,
     cka_linear_debiased: Option<f64>,
     rsa_euclidean_spearman: Option<f64>,
@@ -70,28 +66,26 @@ struct Row {
 
 pub(crate) fn run(args: &LearningCurveArgs, common: &Common) -> anyhow::Result<()> {
     args.out.as_deref().map_or(Ok(()), |out| results::check(out, args.force))?;
-    let section = args.fit.section(args.dims)?;
+    let fittings = args.fit.fittings(args.dims)?;
     let choices = args.fit.choices(&args.judgments)?;
     let reference = args.reference.read(&choices.concepts)?;
-    let settings: Vec<FitSettings> = args.fit.loss.iter().map(|&loss| section.settings(loss, args.fit.seed)).collect();
-    let comparisons = choices.answered.comparisons();
-    let available = n_available(&comparisons, section.holdout, args.fit.seed);
+    let available = n_available(&choices.answered, args.fit.holdout, args.fit.seed);
     let mut sizes = if args.sizes.is_empty() { default_sizes(available) } else { args.sizes.clone() };
     sizes.sort_unstable();
     sizes.dedup();
-    let fits = learning_curve(choices.concepts.len(), &comparisons, &settings, &sizes, args.repeats)?;
+    let fits = learning_curve(choices.concepts.len(), &choices.answered, &fittings, &sizes, args.repeats)?;
     let rows: Vec<Row> = fits.iter().map(|fit| row(fit, reference.as_ref())).collect::<alike::Result<_>>()?;
-    let n_unconverged = fits.iter().filter(|fit| !fit.fit.record.converged).count();
+    let n_unconverged = fits.iter().filter(|fit| !fit.record.converged()).count();
     if n_unconverged > 0 {
         tracing::warn!("{n_unconverged} of {} fits did not converge", fits.len());
     }
     if let Some(out) = &args.out {
         results::write(out, &columns(&rows), &Fingerprint::default().with("seed", args.fit.seed))?;
     }
-    let (n_heldout, bound) = (fits[0].fit.record.n_heldout, sample_size_bound(choices.concepts.len(), args.dims));
+    let bound = sample_size_bound(choices.concepts.len(), args.dims);
     if common.json {
         let summary = serde_json::json!({
-            "n_heldout": n_heldout, "n_available": available, "dims": args.dims, "bound": bound,
+            "n_available": available, "dims": args.dims, "bound": bound,
             "reference": reference.as_ref().map(|r| &r.name), "fits": rows,
         });
         println!("{summary}");
@@ -99,18 +93,32 @@ pub(crate) fn run(args: &LearningCurveArgs, common: &Common) -> anyhow::Result<(
     }
     println!("{}", means(&rows, reference.is_some()));
     println!(
-        "accuracy on the same {n_heldout} held-out comparisons; means over random orders of the triplets (± standard deviation); \
-         n·d·log2 n = {bound}"
+        "{}; means over random orders of the triplets (± standard deviation); n·d·log2 n = {bound}",
+        meaning(&rows)
     );
     Ok(())
 }
 
+/// What accuracy is a share of.
+fn meaning(rows: &[Row]) -> String {
+    let heldout = |by_distances: bool| {
+        rows.iter().find(|row| (row.fit.chance_accuracy == 0.5) == by_distances).map(|row| row.fit.n_heldout)
+    };
+    match (heldout(true), heldout(false)) {
+        (Some(n), Some(m)) => format!(
+            "accuracy on the same held-out triplets, but of different questions and not to be compared: by distances {n} anchored \
+             comparisons, of which a coin gets half; by dot products {m} odd-one-out answers, of which it gets a third"
+        ),
+        (None, Some(m)) => format!("accuracy on the same {m} held-out odd-one-out answers"),
+        (n, None) => format!("accuracy on the same {} held-out comparisons", n.unwrap_or(0)),
+    }
+}
+
 fn row(fit: &CurveFit, reference: Option<&Reference>) -> alike::Result<Row> {
-    let record = &fit.fit.record;
     let [procrustes_r2, cka_linear_debiased, rsa_euclidean_spearman] = match reference {
         None => [None; 3],
         Some(reference) => {
-            let x = &fit.fit.coordinates;
+            let x = &fit.coordinates;
             let rows = Mat::from_fn(reference.matched.len(), x.ncols(), |i, k| x[(reference.matched[i], k)]);
             let value = |measure: Measure| measure.value(reference.coordinates.as_ref(), rows.as_ref()).map(Some);
             let [r2, cka, rsa] = MEASURES.map(value);
@@ -118,15 +126,9 @@ fn row(fit: &CurveFit, reference: Option<&Reference>) -> alike::Result<Row> {
         }
     };
     Ok(Row {
-        loss: record.loss.key(),
         n_triplets: fit.n_triplets,
         repeat: fit.repeat,
-        n_comparisons: record.n_train,
-        l2: record.l2,
-        train_accuracy: record.train_accuracy,
-        heldout_accuracy: record.heldout_accuracy,
-        heldout_loss: record.heldout_loss,
-        participation_ratio: record.participation_ratio,
+        fit: fit.record.summary(),
         procrustes_r2,
         cka_linear_debiased,
         rsa_euclidean_spearman,
@@ -139,15 +141,18 @@ fn columns(rows: &[Row]) -> Vec<(&'static str, Column)> {
     };
     let number = |of: fn(&Row) -> Option<f64>| Column::Numbers(rows.iter().map(of).collect());
     vec![
-        ("loss", Column::Text(rows.iter().map(|row| row.loss.to_owned()).collect())),
+        ("loss", Column::Text(rows.iter().map(|row| row.fit.loss.to_owned()).collect())),
         ("n_triplets", count(|row| row.n_triplets)),
         ("repeat", count(|row| row.repeat)),
-        ("n_comparisons", count(|row| row.n_comparisons)),
-        ("l2", number(|row| Some(row.l2))),
-        ("train_accuracy", number(|row| row.train_accuracy)),
-        ("heldout_accuracy", number(|row| row.heldout_accuracy)),
-        ("heldout_loss", number(|row| row.heldout_loss)),
-        ("participation_ratio", number(|row| Some(row.participation_ratio))),
+        ("n_train", count(|row| row.fit.n_train)),
+        ("n_heldout", count(|row| row.fit.n_heldout)),
+        ("dims", count(|row| row.fit.dims)),
+        ("penalty", number(|row| row.fit.penalty)),
+        ("train_accuracy", number(|row| row.fit.train_accuracy)),
+        ("heldout_accuracy", number(|row| row.fit.heldout_accuracy)),
+        ("chance_accuracy", number(|row| Some(row.fit.chance_accuracy))),
+        ("heldout_loss", number(|row| row.fit.heldout_loss)),
+        ("participation_ratio", number(|row| Some(row.fit.participation_ratio))),
         ("procrustes_r2", number(|row| row.procrustes_r2)),
         ("cka_linear_debiased", number(|row| row.cka_linear_debiased)),
         ("rsa_euclidean_spearman", number(|row| row.rsa_euclidean_spearman)),
@@ -156,19 +161,22 @@ fn columns(rows: &[Row]) -> Vec<(&'static str, Column)> {
 
 /// A line for each loss and size.
 fn means(rows: &[Row], with_reference: bool) -> Table {
-    let mut header = vec!["loss", "triplets", "fits", "held-out accuracy", "held-out loss", "effective dimensions"];
+    let mut header =
+        vec!["loss", "triplets", "fits", "held-out accuracy", "chance", "held-out loss", "dimensions", "effective"];
     if with_reference {
         header.extend(["Procrustes R²", "CKA, debiased", "RSA, Spearman"]);
     }
     let line = |group: &[Row]| {
         let spread = |of: fn(&Row) -> Option<f64>| spread(&group.iter().filter_map(of).collect::<Vec<f64>>());
         let mut cells = vec![
-            group[0].loss.to_owned(),
+            group[0].fit.loss.to_owned(),
             group[0].n_triplets.to_string(),
             group.len().to_string(),
-            spread(|row| row.heldout_accuracy),
-            spread(|row| row.heldout_loss),
-            spread(|row| Some(row.participation_ratio)),
+            spread(|row| row.fit.heldout_accuracy),
+            format!("{:.3}", group[0].fit.chance_accuracy),
+            spread(|row| row.fit.heldout_loss),
+            format!("{:.1}", mean(&group.iter().map(|row| row.fit.dims as f64).collect::<Vec<_>>())),
+            spread(|row| Some(row.fit.participation_ratio)),
         ];
         if with_reference {
             cells.extend([
@@ -179,7 +187,7 @@ fn means(rows: &[Row], with_reference: bool) -> Table {
         }
         cells
     };
-    let groups = rows.chunk_by(|a, b| (a.loss, a.n_triplets) == (b.loss, b.n_triplets));
+    let groups = rows.chunk_by(|a, b| (a.fit.loss, a.n_triplets) == (b.fit.loss, b.n_triplets));
     table(&header, groups.map(line), 1)
 }
 

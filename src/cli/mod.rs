@@ -22,11 +22,13 @@ mod opened;
 mod parts;
 mod plan;
 mod progress;
+mod regress;
 mod report;
 mod run;
 mod sample;
 mod score;
 mod simulate;
+mod streamed;
 mod suite;
 mod tables;
 
@@ -112,6 +114,8 @@ enum Command {
     Dimensions(dimensions::DimensionsArgs),
     /// Accuracy, and alignment with a reference, against the number of triplets
     LearningCurve(learning_curve::LearningCurveArgs),
+    /// Ask which ingredients of models go with their scores, and what becomes of claims about that
+    Regress(regress::RegressArgs),
     /// Write the page and figures of a finished study
     Report(report::ReportArgs),
     /// Tell what a model's graph accepts, how it is spoken to, and whether sharing prefixes changes its numbers
@@ -134,6 +138,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Next(args) => next::run(&args, &common),
         Command::Dimensions(args) => dimensions::run(&args, &common),
         Command::LearningCurve(args) => learning_curve::run(&args, &common),
+        Command::Regress(args) => regress::run(&args, &common),
         Command::Report(args) => report::run(&args, &common),
         Command::Check(args) => check::run(&args, &common),
     }

@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use alike::embedding::active::Ensemble;
-use alike::embedding::{FitSettings, fit, holds_out, split_holdout};
+use alike::embedding::holds_out;
 use alike::error::Error;
 use alike::presentations::{self, Presentation, Task};
 use alike::seed::Streams;
@@ -26,7 +25,7 @@ pub(crate) struct NextArgs {
     /// Number of triplets to choose
     #[arg(long, value_name = "N")]
     n: usize,
-    /// Dimensions
+    /// Dimensions; of `spose` and `vice` those to begin with
     #[arg(long, default_value_t = 30, value_name = "D")]
     dims: usize,
     /// Fits whose disagreement is sought
@@ -49,8 +48,8 @@ pub(crate) struct NextArgs {
 const DEFAULT_POWER: f64 = 4.0;
 
 pub(crate) fn run(args: &NextArgs, common: &Common) -> anyhow::Result<()> {
-    let section = args.fit.section(args.dims)?;
-    let &[loss] = args.fit.loss.as_slice() else {
+    let fittings = args.fit.fittings(args.dims)?;
+    let [fitting] = fittings.as_slice() else {
         anyhow::bail!(Error::Setting {
             field: "loss".into(),
             found: format!("{} losses", args.fit.loss.len()),
@@ -59,8 +58,7 @@ pub(crate) fn run(args: &NextArgs, common: &Common) -> anyhow::Result<()> {
     };
     let choices = args.fit.choices(&args.judgments)?;
     let (n_concepts, seed) = (choices.concepts.len(), args.fit.seed);
-    let settings = section.settings(loss, seed);
-    let inputs = fingerprint(&choices, &(&settings).into())
+    let inputs = fingerprint(&choices, fitting)
         .with("n", args.n)
         .with("members", args.members)
         .with("power", args.power)
@@ -72,7 +70,7 @@ pub(crate) fn run(args: &NextArgs, common: &Common) -> anyhow::Result<()> {
     let task = choices.answered.task();
     let asked: HashSet<i64> = choices.answered.presentations().iter().map(|shown| shown.id(n_concepts)).collect();
     // Triplets on the held-out side are neither learned from nor asked: what accuracy is measured on stays a random set.
-    let is_held_out = holds_out(section.holdout, seed);
+    let is_held_out = holds_out(args.fit.holdout, seed);
     let free = |id: &i64| !asked.contains(id) && !is_held_out(*id);
     let candidates = candidates(task, n_concepts, args.candidates, seed, free);
     if !(1..=candidates.len()).contains(&args.n) {
@@ -83,18 +81,15 @@ pub(crate) fn run(args: &NextArgs, common: &Common) -> anyhow::Result<()> {
         });
     }
 
-    let comparisons = choices.answered.comparisons();
-    let (_, train) = split_holdout(&comparisons, section.holdout, seed);
-    let inside = FitSettings { holdout: 0.0, ..settings };
-    let fitted = fit(n_concepts, &train, &inside)?;
-    let ensemble = Ensemble::new(&fitted, &train, args.members, seed)?;
+    let train = choices.answered.of_triplets(|id| !is_held_out(id));
+    let (record, ensemble) = fitting.with_holdout(0.0).ensemble(n_concepts, &train, args.members, seed)?;
     let chosen = ensemble.choose(&candidates, args.n, n_concepts, args.power, seed)?;
     alike::store::triplets::write(&args.out, task, &chosen, &choices.concepts, &inputs)?;
 
     let (of_chosen, of_all) = (ensemble.mean_information(&chosen), ensemble.mean_information(&candidates));
     if common.json {
         let summary = serde_json::json!({
-            "task": task, "triplets": chosen.len(), "candidates": candidates.len(), "asked": asked.len(), "l2": fitted.record.l2,
+            "task": task, "triplets": chosen.len(), "candidates": candidates.len(), "asked": asked.len(), "penalty": record.penalty(),
             "information_nats": of_chosen, "information_of_candidates_nats": of_all, "out": args.out,
         });
         println!("{summary}");

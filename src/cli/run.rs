@@ -16,7 +16,7 @@ use clap::Args;
 use crate::cli::align::{ALIGN_VERSION, Fitted, align_fit};
 use crate::cli::parts::Target;
 use crate::cli::progress::Progress;
-use crate::cli::{Common, Existing, embed, is_current, judge, report, sample, simulate, tables};
+use crate::cli::{Common, Existing, embed, is_current, judge, regress, report, sample, simulate, tables};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -48,6 +48,9 @@ pub(crate) fn run(args: &RunArgs, common: &Common) -> anyhow::Result<()> {
     judge_all(&study, &concepts, &asked, &reference, existing, common)?;
     let answered = embed_all(&study, &concepts, existing)?;
     align_all(&study, &answered, &reference, existing, common)?;
+    if let Some(section) = &study.regress {
+        regress::answer(section, &args.study, study.folder().root())?;
+    }
     let page = report::write(&study.folder())?;
 
     let rows = alike::store::alignment::read(&study.folder().alignment())?;

@@ -21,6 +21,12 @@ pub(crate) fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>, n_
     table
 }
 
+/// A mean over simulated subjects, with the lowest and highest of them where these are known.
+fn with_range(mean: Option<f64>, lo: Option<f64>, hi: Option<f64>) -> String {
+    let range = lo.zip(hi).map(|(lo, hi)| format!(" ({lo:.2} to {hi:.2})"));
+    number(mean) + &range.unwrap_or_default()
+}
+
 /// Procrustes R² of every fit, the highest first.
 pub(crate) fn ranking_table(rows: &[AlignmentRow]) -> Table {
     let mut rows: Vec<&AlignmentRow> = rows.iter().filter(|r| r.measure == "procrustes_r2").collect();
@@ -28,8 +34,9 @@ pub(crate) fn ranking_table(rows: &[AlignmentRow]) -> Table {
     let header = ["fit", "respondent", "Procrustes R²", "p", "chance", "ceiling", "normalised"];
     let cells = |r: &&AlignmentRow| {
         let text = [r.fit.clone(), r.respondent.clone()];
-        let numbers = [Some(r.value), r.p, r.chance, r.ceiling, r.normalised].map(number);
-        text.into_iter().chain(numbers).collect()
+        let chance = with_range(r.chance, r.chance_lo, r.chance_hi);
+        let ceiling = with_range(r.ceiling, r.ceiling_lo, r.ceiling_hi);
+        text.into_iter().chain([number(Some(r.value)), number(r.p), chance, ceiling, number(r.normalised)]).collect()
     };
     table(&header, rows.iter().map(cells), 2)
 }

@@ -22,6 +22,10 @@ pub struct EmbedSection {
     /// Penalty of `spose`, in the unit of the published software; chosen by cross-validation unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lambda: Option<f64>,
+    /// Penalty of losses on distances, (l2 / n_concepts) Σ ‖x‖² beside the mean loss; none with `crowd-kernel` and chosen by
+    /// cross-validation with the others unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub l2: Option<f64>,
     /// Dimensions; of `spose` and `vice` those to begin with.
     pub dims: usize,
     /// Share of unordered triplets held out.
@@ -43,6 +47,7 @@ impl Default for EmbedSection {
             alpha: None,
             margin: None,
             lambda: None,
+            l2: None,
             dims: 30,
             holdout: 0.2,
             restarts: 1,
@@ -70,6 +75,7 @@ impl EmbedSection {
             LossName::Gnmds => cross_validated(Loss::Gnmds { margin: self.margin.unwrap_or(1.0) }),
             LossName::LogisticDistance => cross_validated(Loss::LogisticDistance),
         };
+        let preset = self.l2.map_or(preset.clone(), |l2| preset.with_l2(l2));
         FitSettings { holdout: self.holdout, restarts: self.restarts, ..preset }
     }
 
@@ -113,7 +119,11 @@ impl EmbedSection {
                 return wrong(field, format!("{value} with loss {}", asked.join(", ")), expected);
             }
         }
-        if self.bootstrap > 0 && !self.loss.iter().any(|loss| matches!(loss, FitName::Distances(_))) {
+        let of_distances = self.loss.iter().any(|loss| matches!(loss, FitName::Distances(_)));
+        if let (Some(l2), false) = (self.l2, of_distances) {
+            return wrong("l2", l2.to_string(), "absent without a loss on distances; `lambda` is the penalty of spose");
+        }
+        if self.bootstrap > 0 && !of_distances {
             let expected = "0 without a loss on distances: spose and vice tell their reproducibility over restarts";
             return wrong("bootstrap", self.bootstrap.to_string(), expected);
         }
@@ -288,6 +298,10 @@ mod tests {
         let spose = FitName::DotProducts(SparseName::Spose);
         assert!(lambda(spose, 0.008).check().is_ok());
         assert!(refused(lambda(spose, -1.0)).contains("lambda"));
+        let l2 = |loss, l2| EmbedSection { loss: vec![loss], l2: Some(l2), ..EmbedSection::default() };
+        assert_eq!(l2(LossName::Ste.into(), 0.5).settings(LossName::Ste, 1).l2, crate::embedding::L2::Fixed(0.5));
+        assert!(refused(l2(LossName::Ste.into(), -1.0)).contains("`l2`"));
+        assert!(refused(l2(spose, 0.1)).contains("absent without a loss on distances"));
         for other in [LossName::Ste.into(), FitName::DotProducts(SparseName::Vice)] {
             assert!(refused(lambda(other, 0.1)).contains("absent without loss spose"));
         }

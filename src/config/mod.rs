@@ -2,6 +2,7 @@
 
 mod embed;
 mod judge;
+mod regress;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use crate::store::folder::StudyFolder;
 
 pub use embed::{EmbedSection, FitName, LossName, SparseName};
 pub use judge::JudgeSection;
+pub use regress::{Claim, RegressFile, RegressSection};
 
 /// A study, every default filled in. Paths in the file are relative to the file; `out` is relative to where alike runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +53,9 @@ pub struct Study {
     /// What coordinates are compared with.
     #[serde(default)]
     pub align: AlignSection,
+    /// What is asked of the models' ingredients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regress: Option<RegressSection>,
     /// What the page is called.
     #[serde(default)]
     pub report: ReportSection,
@@ -68,6 +73,16 @@ pub struct General {
     /// Output folder; `out/NAME` unless set.
     #[serde(default)]
     pub out: PathBuf,
+}
+
+impl General {
+    /// Where the output goes.
+    fn folder(&self) -> PathBuf {
+        match self.out.as_os_str().is_empty() {
+            true => Path::new("out").join(&self.name),
+            false => self.out.clone(),
+        }
+    }
 }
 
 /// `[concepts]`
@@ -310,25 +325,28 @@ pub struct ReportSection {
     pub title: String,
 }
 
+fn read_text(path: &Path) -> Result<String> {
+    if !path.is_file() {
+        return Err(Error::Missing {
+            what: "the study file",
+            path: path.into(),
+            hint: "give a TOML file such as data/studies/demo.toml".into(),
+        });
+    }
+    String::from_utf8(fs_err::read(path)?).map_err(|e| Error::Format {
+        path: path.into(),
+        found: format!("a byte that is not UTF-8 at position {}", e.utf8_error().valid_up_to()),
+        expected: "a TOML file in UTF-8".into(),
+    })
+}
+
 impl Study {
     /// Reads and checks a study file, fills in defaults, and makes its paths relative to where alike runs.
     ///
     /// # Errors
     /// [`Error::UnknownKey`] with the nearest known key, [`Error::Format`] with the line, [`Error::Setting`].
     pub fn read(path: &Path) -> Result<Self> {
-        if !path.is_file() {
-            return Err(Error::Missing {
-                what: "the study file",
-                path: path.into(),
-                hint: "give a TOML file such as data/studies/demo.toml".into(),
-            });
-        }
-        let bytes = fs_err::read(path)?;
-        let text = String::from_utf8(bytes).map_err(|e| Error::Format {
-            path: path.into(),
-            found: format!("a byte that is not UTF-8 at position {}", e.utf8_error().valid_up_to()),
-            expected: "a TOML file in UTF-8".into(),
-        })?;
+        let text = read_text(path)?;
         let mut study: Self = toml::from_str(&text).map_err(|e| toml_error(path, &text, &e, "a study"))?;
         study.fill_in(path.parent().unwrap_or(Path::new("")));
         study.check()?;
@@ -337,9 +355,7 @@ impl Study {
 
     fn fill_in(&mut self, folder: &Path) {
         let resolve = |path: &mut PathBuf| *path = crate::tidy(&folder.join(&*path));
-        if self.study.out.as_os_str().is_empty() {
-            self.study.out = Path::new("out").join(&self.study.name);
-        }
+        self.study.out = self.study.folder();
         resolve(&mut self.concepts.path);
         self.triplets.path.iter_mut().for_each(resolve);
         for model in &mut self.models {
@@ -347,6 +363,9 @@ impl Study {
             if model.label.is_empty() {
                 model.label = model.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             }
+        }
+        if let Some(regress) = &mut self.regress {
+            regress.fill_in(folder, &self.study.out);
         }
         self.align.names.iter_mut().for_each(resolve);
         if self.align.reference != BUILT_IN_REFERENCE {
@@ -417,6 +436,7 @@ impl Study {
         if let Some(model) = self.models.iter().find(|m| m.batch_tokens == Some(0)) {
             return wrong("models.batch_tokens", format!("0 for {}", model.label), "1 or more");
         }
+        self.regress.as_ref().map_or(Ok(()), RegressSection::check)?;
         self.embed.check()?;
         self.wording().map(|_| ())
     }

@@ -9,9 +9,10 @@ use super::dissimilarity::Dissimilarity;
 use super::link::Link;
 use super::loss::WithLoss;
 use super::objective::Objective;
-use super::{Comparison, Fit, Loss};
+use super::sparse::{SparseFit, members};
+use super::{Comparison, Fit, Loss, OddOneOutAnswer};
 use crate::error::{Error, Result};
-use crate::linalg::dist2;
+use crate::linalg::{dist2, product};
 use crate::optimize::{Limits, minimize};
 use crate::presentations::Presentation;
 use crate::seed::Streams;
@@ -19,18 +20,19 @@ use crate::stats::{softmax, standard_normal};
 
 /// Embeddings that the answers so far allow, as a sample of what is not known yet.
 ///
-/// Each member is a fit to the same answers with random weights, drawn for each unordered triplet from an exponential
+/// By distances, each member is a fit to the same answers with random weights, drawn for each unordered triplet from an exponential
 /// distribution with mean one, and with the penalty drawing each concept not to the centre but to a place of its own,
 /// drawn from the normal distribution whose logarithm the penalty is. What the answers do not say is then different in
-/// every member; without the second, concepts that nobody was asked about would lie in the centre of all of them.
+/// every member; without the second, concepts that nobody was asked about would lie in the centre of all of them. By dot
+/// products, members of SPoSE are made the same way, those of VICE are draws from its posterior ([`members`]).
 ///
 /// # Source
 /// Newton, Polson & Xu (2021), Weighted Bayesian bootstrap for scalable posterior distributions; Osband, Aslanides &
 /// Cassirer (2018), Randomized prior functions for deep reinforcement learning
 #[derive(Debug, Clone)]
 pub struct Ensemble {
-    /// Of each member, the dissimilarity of every pair; `[n_concepts, n_concepts]`.
-    dissimilarities: Vec<Mat<f64>>,
+    /// Of each member, how close every pair is: P(option) ∝ exp(closeness of its pair); `[n_concepts, n_concepts]`.
+    closeness: Vec<Mat<f64>>,
 }
 
 impl Ensemble {
@@ -42,17 +44,13 @@ impl Ensemble {
     /// # Errors
     /// [`Error::Setting`] for fewer than two members, or a loss that gives answers no probability (the hinges), and those of
     /// [`Objective::new`]
-    pub fn new(fitted: &Fit, comparisons: &[Comparison], n_members: usize, seed: u64) -> Result<Self> {
-        let wrong = |field: &str, found: String, expected: &str| {
-            Err(Error::Setting { field: field.into(), found, expected: expected.into() })
-        };
+    pub fn of_distances(fitted: &Fit, comparisons: &[Comparison], n_members: usize, seed: u64) -> Result<Self> {
+        check_number(n_members)?;
         let loss = fitted.record.loss;
-        if n_members < 2 {
-            return wrong("members", n_members.to_string(), "2 or more: one alone has no doubts");
-        }
         if let Loss::Soe { .. } | Loss::Gnmds { .. } = loss {
-            let expected = "crowd-kernel, logistic-distance, ste or t-ste: a hinge gives answers no probability";
-            return wrong("loss", loss.key().into(), expected);
+            let expected = "crowd-kernel, logistic-distance, ste, t-ste, or of odd-one-out answers spose or vice: a hinge gives answers no probability";
+            let (field, found) = ("loss".to_owned(), loss.key().to_owned());
+            return Err(Error::Setting { field, found, expected: expected.to_owned() });
         }
         let (n, dims) = fitted.coordinates.shape();
         let start: Vec<f64> = (0..dims).flat_map(|k| fitted.coordinates.col_as_slice(k)).copied().collect();
@@ -81,17 +79,32 @@ impl Ensemble {
             };
             let (x, _) = minimize(value, start.clone(), &limits);
             let dist2 = dist2(MatRef::from_column_major_slice(&x, n, dims));
-            Ok(loss.visit(Dissimilarities { dist2 }))
+            Ok(loss.visit(Closeness { dist2 }))
         };
-        let dissimilarities = (0..n_members as u64).into_par_iter().map(member).collect::<Result<_>>()?;
-        Ok(Self { dissimilarities })
+        let closeness = (0..n_members as u64).into_par_iter().map(member).collect::<Result<_>>()?;
+        Ok(Self { closeness })
+    }
+
+    /// Members by dot products, from a fit to the same answers.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for fewer than two members, and those of [`members`]
+    pub fn of_dot_products(
+        fitted: &SparseFit,
+        answers: &[OddOneOutAnswer],
+        n_members: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        check_number(n_members)?;
+        let members = members(fitted, answers, n_members, seed)?;
+        Ok(Self { closeness: members.par_iter().map(|w| product(w.as_ref(), w.transpose())).collect() })
     }
 
     /// Expected information of the answer about which member is right, in nats: the entropy of the mean prediction less the
     /// mean entropy of the predictions. Nothing where all members say the same, however unsure they are.
     ///
-    /// P(option) ∝ exp(−u(pair)), with the pairs of [`Presentation::pairs`]: for an anchored triplet the loss's own model of
-    /// the answers.
+    /// P(option) ∝ exp(−u(pair)) by distances, exp(w_i·w_j) by dot products, with the pairs of [`Presentation::pairs`]: the
+    /// loss's own model of the answers, but for odd-one-out answers taken as distances, of which the losses have none.
     ///
     /// # Source
     /// Houlsby, Huszár, Ghahramani & Lengyel (2011), Bayesian active learning for classification and preference learning;
@@ -100,13 +113,13 @@ impl Ensemble {
         let pairs = shown.pairs();
         let mut mean = vec![0.0; pairs.len()];
         let mut mean_entropy = 0.0;
-        for u in &self.dissimilarities {
-            let closeness: Vec<f64> = pairs.iter().map(|[i, j]| -u[(*i as usize, *j as usize)]).collect();
+        for member in &self.closeness {
+            let closeness: Vec<f64> = pairs.iter().map(|[i, j]| member[(*i as usize, *j as usize)]).collect();
             let p = softmax(&closeness, 1.0);
             mean_entropy += entropy(&p);
             mean.iter_mut().zip(&p).for_each(|(mean, p)| *mean += p);
         }
-        let n = self.dissimilarities.len() as f64;
+        let n = self.closeness.len() as f64;
         mean.iter_mut().for_each(|mean| *mean /= n);
         (entropy(&mean) - mean_entropy / n).max(0.0)
     }
@@ -156,21 +169,27 @@ impl Ensemble {
     }
 }
 
+fn check_number(n_members: usize) -> Result<()> {
+    let (field, found) = ("members".to_owned(), n_members.to_string());
+    let error = || Error::Setting { field, found, expected: "2 or more: one alone has no doubts".to_owned() };
+    (n_members >= 2).then_some(()).ok_or_else(error)
+}
+
 /// −Σ p ln p, in nats.
 fn entropy(p: &[f64]) -> f64 {
     -p.iter().filter(|p| **p > 0.0).map(|p| p * p.ln()).sum::<f64>()
 }
 
-/// u of all pairs.
-struct Dissimilarities {
+/// −u of all pairs.
+struct Closeness {
     dist2: Mat<f64>,
 }
 
-impl WithLoss for Dissimilarities {
+impl WithLoss for Closeness {
     type Output = Mat<f64>;
 
     fn with<U: Dissimilarity, L: Link>(self, u: U, _: L) -> Mat<f64> {
-        Mat::from_fn(self.dist2.nrows(), self.dist2.ncols(), |i, j| u.at::<Scalar>(self.dist2[(i, j)]).0)
+        Mat::from_fn(self.dist2.nrows(), self.dist2.ncols(), |i, j| -u.at::<Scalar>(self.dist2[(i, j)]).0)
     }
 }
 
@@ -186,12 +205,12 @@ mod tests {
         let matrix = |u: &[f64; 3]| {
             let mut matrix = Mat::zeros(4, 4);
             for (k, u) in u.iter().enumerate() {
-                matrix[(0, k + 1)] = *u;
-                matrix[(k + 1, 0)] = *u;
+                matrix[(0, k + 1)] = -*u;
+                matrix[(k + 1, 0)] = -*u;
             }
             matrix
         };
-        Ensemble { dissimilarities: members.iter().map(matrix).collect() }
+        Ensemble { closeness: members.iter().map(matrix).collect() }
     }
 
     #[test]

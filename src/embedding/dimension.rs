@@ -54,9 +54,10 @@ pub fn sample_size_bound(n_concepts: usize, n_dims: usize) -> u64 {
 ///
 ///   (4 L λ / m) (√(18 m ln n / n) + ln n / √3) + L γ √(288 ln(2/δ) / m)
 ///
-/// of the best of them, for any loss that is L-Lipschitz in d²(anchor, first) − d²(anchor, second). (The constants come
-/// from the norm √3 of the matrix M of a triplet, ⟨M, G⟩ being that difference, from E M² ≤ 9/n, and from |⟨M, G⟩| ≤
-/// 6 γ.) With a loss that rises from 0 to 1 while the difference crosses a margin, L = 1 / margin, and the bound is one on
+/// of the best of them, for any loss that is L-Lipschitz in d²(anchor, first) − d²(anchor, second). (The theorem's text was
+/// not at hand; the constants are those of its argument. Symmetrisation and contraction give 4 L; matrix Bernstein, with the
+/// norm √3 of the matrix M of a triplet, ⟨M, G⟩ being that difference, and ‖E M²‖ ≤ 9/n, gives 2 · 9 and √3 / 3, strictly with
+/// ln 2n for the norm; bounded differences, with |⟨M, G⟩| ≤ 6 γ, give (2 · 12)² / 2.) With a loss that rises from 0 to 1 while the difference crosses a margin, L = 1 / margin, and the bound is one on
 /// prediction error. It is about the best fit under this loss and says nothing where it exceeds one half, a coin's error.
 ///
 /// # Source

@@ -4,7 +4,7 @@ use rand::RngExt;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Comparison, FitRecord, FitSettings, fit, split_holdout, triplet_accuracy};
+use super::{Answered, Fitting, Record, holds_out};
 use crate::error::{Error, Result};
 use crate::seed::Streams;
 use crate::stats::mean;
@@ -12,11 +12,13 @@ use crate::stats::mean;
 /// How well fits in one number of dimensions predict answers that they have not seen.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DimsScore {
-    /// Dimensions of the fits.
+    /// Dimensions of the fits; by dot products those to begin with.
     pub dims: usize,
-    /// The penalty of all of them, chosen on the training side where it is cross-validated.
-    pub l2: f64,
-    /// Mean over the folds of the triplet accuracy on the fold left out.
+    /// Dimensions that the fit to the whole training side has left.
+    pub dims_left: usize,
+    /// The penalty of all of them, chosen on the training side where it is cross-validated; none for VICE.
+    pub penalty: Option<f64>,
+    /// Mean over the folds of the accuracy on the fold left out, [`Fitting::accuracy`].
     pub accuracy: f64,
     /// Standard error of that mean: the folds' standard deviation (ddof 1) over √folds.
     pub standard_error: f64,
@@ -36,7 +38,7 @@ pub struct DimsChoice {
     /// The smallest number whose accuracy is within one standard error (the best's) of the highest: the choice.
     pub one_standard_error: usize,
     /// The fit in that many dimensions to the whole training side; its held-out numbers were looked at after the choice.
-    pub record: FitRecord,
+    pub record: Record,
 }
 
 /// Chooses among settings that differ in their dimensions, inside the training side of the held-out split.
@@ -47,14 +49,14 @@ pub struct DimsChoice {
 ///
 /// # Errors
 /// [`Error::Setting`] for no candidates or fewer than 2 folds, [`Error::TooFew`] when a fold is without an answer that has a
-/// side, and those of [`fit`]
+/// side, and those of [`Fitting::fit`]
 /// # Source
 /// Breiman, Friedman, Olshen & Stone (1984), Classification and regression trees, section 3.4.3 (the rule of one standard
 /// error)
 pub fn choose_dims(
     n_concepts: usize,
-    comparisons: &[Comparison],
-    candidates: &[FitSettings],
+    answered: &Answered,
+    candidates: &[Fitting],
     n_folds: usize,
 ) -> Result<DimsChoice> {
     let wrong = |field: &str, found: String, expected: &str| {
@@ -66,31 +68,28 @@ pub fn choose_dims(
     if n_folds < 2 {
         return wrong("folds", n_folds.to_string(), "2 or more");
     }
-    candidates.iter().try_for_each(FitSettings::check)?;
-    let (_, train) = split_holdout(comparisons, first.holdout, first.seed);
-    let streams = Streams::new(first.seed, "dimension fold");
-    let fold_of: Vec<usize> =
-        train.iter().map(|c| streams.rng(c.triplet.cast_unsigned()).random_range(0..n_folds)).collect();
-    let side = |fold: usize, left_out: bool| -> Vec<Comparison> {
-        let of_fold = train.iter().zip(&fold_of).filter(|&(_, &f)| (f == fold) == left_out);
-        of_fold.map(|(c, _)| *c).collect()
-    };
-    let score = |settings: &FitSettings| -> Result<DimsScore> {
-        let inside = FitSettings { holdout: 0.0, ..settings.clone() };
-        let whole = fit(n_concepts, &train, &inside)?.record;
-        let known = inside.with_l2(whole.l2);
+    candidates.iter().try_for_each(Fitting::check)?;
+    let is_held_out = holds_out(first.holdout(), first.seed());
+    let train = answered.of_triplets(|id| !is_held_out(id));
+    let streams = Streams::new(first.seed(), "dimension fold");
+    let fold_of = |id: i64| streams.rng(id.cast_unsigned()).random_range(0..n_folds);
+    let score = |settings: &Fitting| -> Result<DimsScore> {
+        let inside = settings.with_holdout(0.0);
+        let whole = inside.fit(n_concepts, &train)?.1.summary();
+        let known = whole.penalty.map_or(inside.clone(), |penalty| inside.with_penalty(penalty));
         let of_fold = |fold: usize| {
-            let fitted = fit(n_concepts, &side(fold, false), &known)?;
-            let share = triplet_accuracy(fitted.coordinates.as_ref(), &side(fold, true))?.share;
+            let (coordinates, _) = known.fit(n_concepts, &train.of_triplets(|id| fold_of(id) != fold))?;
+            let share = known.accuracy(coordinates.as_ref(), &train.of_triplets(|id| fold_of(id) == fold))?;
             let what = || format!("answers with a side in fold {fold} of {n_folds}");
-            share.is_finite().then_some(share).ok_or_else(|| Error::TooFew { what: what(), found: 0, needed: 1 })
+            share.ok_or_else(|| Error::TooFew { what: what(), found: 0, needed: 1 })
         };
         let folds: Vec<f64> = (0..n_folds).into_par_iter().map(of_fold).collect::<Result<_>>()?;
         let accuracy = mean(&folds);
         let variance = folds.iter().map(|fold| (fold - accuracy).powi(2)).sum::<f64>() / (n_folds - 1) as f64;
         Ok(DimsScore {
-            dims: settings.dims,
-            l2: whole.l2,
+            dims: settings.dims(),
+            dims_left: whole.dims,
+            penalty: whole.penalty,
             accuracy,
             standard_error: (variance / n_folds as f64).sqrt(),
             folds,
@@ -100,9 +99,10 @@ pub fn choose_dims(
     let mut scores: Vec<DimsScore> = candidates.par_iter().map(score).collect::<Result<_>>()?;
     scores.sort_by_key(|score| score.dims);
     let (best, one_standard_error) = chosen(&scores);
-    let settings = candidates.iter().find(|s| s.dims == one_standard_error).expect("the choice is a candidate");
-    let l2 = scores.iter().find(|s| s.dims == one_standard_error).map(|s| s.l2).expect("the choice has a score");
-    let record = fit(n_concepts, comparisons, &settings.with_l2(l2))?.record;
+    let settings = candidates.iter().find(|s| s.dims() == one_standard_error).expect("the choice is a candidate");
+    let penalty = scores.iter().find(|s| s.dims == one_standard_error).and_then(|score| score.penalty);
+    let settings = penalty.map_or(settings.clone(), |penalty| settings.with_penalty(penalty));
+    let (_, record) = settings.fit(n_concepts, answered)?;
     Ok(DimsChoice { scores, best, one_standard_error, record })
 }
 
@@ -122,7 +122,8 @@ mod tests {
     fn the_rule_of_one_standard_error() {
         let score = |dims, accuracy, standard_error| DimsScore {
             dims,
-            l2: 0.0,
+            dims_left: dims,
+            penalty: Some(0.0),
             accuracy,
             standard_error,
             folds: vec![],

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
+use faer::Mat;
 use rand::RngExt;
 use rayon::prelude::*;
 
-use super::{Comparison, Fit, FitSettings, fit, split_holdout};
+use super::{Answered, Fitting, Record, holds_out};
 use crate::error::{Error, Result};
 use crate::seed::Streams;
 
@@ -18,13 +19,15 @@ pub struct CurveFit {
     pub n_triplets: usize,
     /// Which order of the triplets: within a repeat the smaller parts lie inside the larger ones.
     pub repeat: usize,
-    /// The fit; its record tells the accuracy on the held-out side, which is the same for all.
-    pub fit: Fit,
+    /// `[n_concepts, dims]`
+    pub coordinates: Mat<f64>,
+    /// How the fit went; it tells the accuracy on the held-out side, which is the same for all.
+    pub record: Record,
 }
 
 /// Unordered triplets on the training side of the split.
-pub fn n_available(comparisons: &[Comparison], holdout: f64, seed: u64) -> usize {
-    ids(&split_holdout(comparisons, holdout, seed).1).len()
+pub fn n_available(answered: &Answered, holdout: f64, seed: u64) -> usize {
+    training_ids(answered, holdout, seed).len()
 }
 
 /// All there are and that halved again and again, six sizes at most, none below 50; smallest first.
@@ -37,17 +40,18 @@ pub fn default_sizes(n_available: usize) -> Vec<usize> {
 
 /// Fits with each of the settings to the first `sizes` unordered triplets of the training side, in `repeats` random orders.
 ///
-/// The held-out side is that of [`split_holdout`] and never changes. A penalty that is cross-validated is chosen anew inside
-/// each part, as somebody would who had no more. All there are is the same in every order, and fitted once. Fits run in
+/// The held-out side is that of [`super::split_holdout`] and never changes. A penalty that is cross-validated is chosen anew inside
+/// each part, as somebody would who had no more. Fits by distances and by dot products share the held-out triplets, not what
+/// accuracy means: see [`Fitting::coin_accuracy`]. All there are is the same in every order, and fitted once. Fits run in
 /// parallel; they come in the order of settings, sizes and repeats.
 ///
 /// # Errors
 /// [`Error::Setting`] for a size of 0 or beyond what there is, for no repeats, for settings that differ in `holdout` or
-/// `seed`, or when nothing is held out; those of [`fit`]
+/// `seed`, or when nothing is held out; those of [`Fitting::fit`]
 pub fn learning_curve(
     n_concepts: usize,
-    comparisons: &[Comparison],
-    settings: &[FitSettings],
+    answered: &Answered,
+    settings: &[Fitting],
     sizes: &[usize],
     repeats: usize,
 ) -> Result<Vec<CurveFit>> {
@@ -56,20 +60,20 @@ pub fn learning_curve(
     let Some(first) = settings.first() else {
         return wrong("loss", "an empty list".into(), "at least one loss".into());
     };
-    let (holdout, seed) = (first.holdout, first.seed);
-    if settings.iter().any(|s| s.holdout != holdout || s.seed != seed) {
+    let (holdout, seed) = (first.holdout(), first.seed());
+    if settings.iter().any(|s| s.holdout() != holdout || s.seed() != seed) {
         return wrong("holdout", "different ones".into(), "one held-out side for all losses".into());
     }
     first.check()?;
-    let (heldout, train) = split_holdout(comparisons, holdout, seed);
-    if heldout.is_empty() {
+    let is_held_out = holds_out(holdout, seed);
+    if !answered.triplets().into_iter().any(&is_held_out) {
         return wrong(
             "holdout",
             holdout.to_string(),
             "enough to hold triplets out: they are what accuracy is measured on".into(),
         );
     }
-    let ids = ids(&train);
+    let ids = training_ids(answered, holdout, seed);
     if let Some(size) = sizes.iter().find(|size| !(1..=ids.len()).contains(*size)) {
         return wrong("sizes", size.to_string(), format!("1 to {}, the triplets on the training side", ids.len()));
     }
@@ -85,16 +89,17 @@ pub fn learning_curve(
     }
     let of = |(which, n_triplets, repeat): (usize, usize, usize)| {
         let part: HashSet<i64> = orders[repeat][..n_triplets].iter().copied().collect();
-        let mut asked = heldout.clone();
-        asked.extend(train.iter().filter(|c| part.contains(&c.triplet)));
-        Ok(CurveFit { which, n_triplets, repeat, fit: fit(n_concepts, &asked, &settings[which])? })
+        let asked = answered.of_triplets(|id| part.contains(&id) || is_held_out(id));
+        let (coordinates, record) = settings[which].fit(n_concepts, &asked)?;
+        Ok(CurveFit { which, n_triplets, repeat, coordinates, record })
     };
     jobs.into_par_iter().map(of).collect()
 }
 
-/// Ids of unordered triplets, ascending.
-fn ids(comparisons: &[Comparison]) -> Vec<i64> {
-    let mut ids: Vec<i64> = comparisons.iter().map(|c| c.triplet).collect();
+/// Ids of the unordered triplets on the training side, ascending.
+fn training_ids(answered: &Answered, holdout: f64, seed: u64) -> Vec<i64> {
+    let is_held_out = holds_out(holdout, seed);
+    let mut ids: Vec<i64> = answered.triplets().into_iter().filter(|id| !is_held_out(*id)).collect();
     ids.sort_unstable();
     ids.dedup();
     ids

@@ -17,6 +17,8 @@ pub mod objective;
 pub mod odd_one_out;
 pub mod settings;
 pub mod sparse;
+mod stop;
+pub mod streamed;
 
 use faer::{Mat, MatRef};
 use rand::RngExt;
@@ -28,11 +30,12 @@ pub use cross_validation::L2Score;
 pub use fitting::{Fitting, Record};
 pub use held_out_curve::CurvePoint;
 pub use loss::Loss;
-pub use odd_one_out::{Answered, OddOneOutAnswer};
+pub use odd_one_out::{Answer, Answered, OddOneOutAnswer};
 pub use settings::{FitSettings, L2};
+pub use stop::FitStop;
 
 use crate::error::{Error, Result};
-use crate::optimize::{Descent, Limits, StopReason, minimize};
+use crate::optimize::{Descent, Limits, minimize};
 use crate::seed::Streams;
 use crate::stats::standard_normal;
 use held_out_curve::Trace;
@@ -122,12 +125,12 @@ pub struct FitRecord {
     pub train_loss: f64,
     /// Euclidean norm of the objective's gradient at the end.
     pub gradient_norm: f64,
-    /// Steps taken by the best start.
+    /// Steps taken by the best start; of minibatches epochs.
     pub n_iterations: usize,
-    /// Evaluations of the objective by the best start.
+    /// Evaluations of the objective by the best start; of minibatches steps.
     pub n_evaluations: usize,
     /// Why the best start stopped.
-    pub stop: StopReason,
+    pub stop: FitStop,
     /// Whether that was because it had arrived.
     pub converged: bool,
     /// Triplet accuracy on the training comparisons; none when every target is one half.
@@ -145,6 +148,9 @@ pub struct FitRecord {
     /// Objective, held-out loss and held-out accuracy while the best start was on its way, the end last. It is a report:
     /// nothing is chosen by it, and the coordinates are those of the lowest objective.
     pub curve: Vec<CurvePoint>,
+    /// How minibatches were taken, of answers on disk; none of answers in memory.
+    #[serde(flatten)]
+    pub minibatches: Option<streamed::MinibatchRecord>,
     /// What a reader should know, each with what may follow from it.
     pub notes: Vec<String>,
 }
@@ -260,7 +266,7 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
         gradient_norm: descent.gradient_norm,
         n_iterations: descent.n_iterations,
         n_evaluations: descent.n_evaluations,
-        stop: descent.stop,
+        stop: descent.stop.into(),
         converged: descent.stop.converged(),
         train_accuracy: share(train_accuracy),
         heldout_accuracy: share(heldout_accuracy),
@@ -269,6 +275,7 @@ pub fn fit(n_concepts: usize, comparisons: &[Comparison], settings: &FitSettings
         participation_ratio: dimension::participation_ratio(coordinates.as_ref()),
         cross_validation: table,
         curve,
+        minibatches: None,
         notes: vec![],
     };
     record.notes = notes(&record, settings.holdout);

@@ -69,6 +69,26 @@ pub fn answers_by_dot_products(w: MatRef<'_, f64>, asked: &[OddOneOut], seed: u6
     asked.par_iter().map(answer).collect()
 }
 
+/// One answer, to either task.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Answer {
+    /// Which of two options is more like an anchor.
+    Anchored(Comparison),
+    /// Which of three concepts is the odd one.
+    OddOneOut(OddOneOutAnswer),
+}
+
+impl Answer {
+    /// As every loss takes it: an odd-one-out answer by way of [`anchored_judgments`].
+    pub fn comparisons(&self) -> impl Iterator<Item = Comparison> {
+        let (one, two) = match self {
+            Self::Anchored(comparison) => (Some(*comparison), None),
+            Self::OddOneOut(answer) => (None, Some(anchored_judgments(answer))),
+        };
+        one.into_iter().chain(two.into_iter().flatten())
+    }
+}
+
 /// The answers of one respondent, to one task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answered {
@@ -84,6 +104,26 @@ impl Answered {
         match self {
             Self::Anchored(_) => Task::Anchored,
             Self::OddOneOut(_) => Task::OddOneOut,
+        }
+    }
+
+    /// No answers to a task.
+    pub fn none(task: Task) -> Self {
+        match task {
+            Task::Anchored => Self::Anchored(vec![]),
+            Task::OddOneOut => Self::OddOneOut(vec![]),
+        }
+    }
+
+    /// Adds an answer to the same task.
+    ///
+    /// # Panics
+    /// when it is to the other
+    pub fn push(&mut self, answer: Answer) {
+        match (self, answer) {
+            (Self::Anchored(comparisons), Answer::Anchored(comparison)) => comparisons.push(comparison),
+            (Self::OddOneOut(answers), Answer::OddOneOut(answer)) => answers.push(answer),
+            (_, answer) => panic!("answers are to one task: {answer:?}"),
         }
     }
 
@@ -103,6 +143,27 @@ impl Answered {
         match self {
             Self::Anchored(comparisons) => Cow::Borrowed(comparisons),
             Self::OddOneOut(answers) => Cow::Owned(answers.iter().flat_map(anchored_judgments).collect()),
+        }
+    }
+
+    /// Ids of the unordered triplets asked, answer by answer.
+    pub fn triplets(&self) -> Vec<i64> {
+        match self {
+            Self::Anchored(comparisons) => comparisons.iter().map(|c| c.triplet).collect(),
+            Self::OddOneOut(answers) => answers.iter().map(|a| a.triplet).collect(),
+        }
+    }
+
+    /// The answers to the triplets whose ids are wanted.
+    #[must_use]
+    pub fn of_triplets(&self, wanted: impl Fn(i64) -> bool) -> Self {
+        match self {
+            Self::Anchored(comparisons) => {
+                Self::Anchored(comparisons.iter().filter(|c| wanted(c.triplet)).copied().collect())
+            }
+            Self::OddOneOut(answers) => {
+                Self::OddOneOut(answers.iter().filter(|a| wanted(a.triplet)).copied().collect())
+            }
         }
     }
 

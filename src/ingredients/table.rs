@@ -147,23 +147,38 @@ impl Table {
         }
     }
 
-    /// The rows that both tables have, in the order of this one, with the columns of both. A column of both must be equal
-    /// where both have a cell; the cell is the one that is there.
+    /// The same rows with the columns of another table beside theirs; cells are empty where the other has no such row. A
+    /// column of both must be equal where both have a cell; the cell is the one that is there.
     ///
     /// # Errors
     /// [`Error::Setting`] for a column whose cells differ
-    pub fn join(&self, other: &Self) -> Result<Self> {
-        let place = |name: &String| other.rows.iter().position(|row| row == name);
-        let (mine, theirs): (Vec<usize>, Vec<usize>) =
-            self.rows.iter().enumerate().filter_map(|(at, name)| Some((at, place(name)?))).unzip();
-        let (mut joined, other) = (self.at(&mine), other.at(&theirs));
-        for (name, cells) in other.columns {
-            match joined.columns.iter_mut().find(|(column, _)| *column == name) {
-                None => joined.columns.push((name, cells)),
-                Some((_, there)) => *there = merged(&name, there, &cells, &joined.rows)?,
+    pub fn with(mut self, other: &Self) -> Result<Self> {
+        let place: std::collections::HashMap<&str, usize> =
+            other.rows.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+        let places: Vec<Option<usize>> = self.rows.iter().map(|name| place.get(name.as_str()).copied()).collect();
+        for (name, cells) in &other.columns {
+            let cells = match cells {
+                Cells::Numbers(cells) => Cells::Numbers(places.iter().map(|at| at.and_then(|at| cells[at])).collect()),
+                Cells::Levels(cells) => {
+                    Cells::Levels(places.iter().map(|at| at.and_then(|at| cells[at].clone())).collect())
+                }
+            };
+            match self.columns.iter().position(|(column, _)| column == name) {
+                None => self.columns.push((name.clone(), cells)),
+                Some(at) => self.columns[at].1 = merged(name, &self.columns[at].1, &cells, &self.rows)?,
             }
         }
-        Ok(joined)
+        Ok(self)
+    }
+
+    /// The same table with another column of a name, or one more.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] when it is not as long as the others
+    pub fn with_column(mut self, name: &str, cells: Cells) -> Result<Self> {
+        self.columns.retain(|(column, _)| column != name);
+        self.columns.push((name.to_owned(), cells));
+        Self::new(self.rows, self.columns)
     }
 }
 
@@ -216,16 +231,13 @@ mod tests {
             table(&["a", "b", "c"], "r2", &[Some(0.1), Some(0.2), None]),
             table(&["c", "x", "a"], "layers", &[Some(3.0), Some(9.0), None]),
         );
-        let joined = scores.join(&sizes).unwrap();
-        assert_eq!(joined.rows(), ["a", "c"]);
-        assert_eq!(joined.columns().collect::<Vec<_>>(), ["r2", "layers"]);
-        assert_eq!(
-            (joined.numbers("r2").unwrap(), joined.numbers("layers").unwrap()),
-            (&[Some(0.1), None][..], &[None, Some(3.0)][..])
-        );
-        let same = scores.join(&table(&["c", "a"], "r2", &[Some(0.3), Some(0.1)])).unwrap();
-        assert_eq!(same.numbers("r2").unwrap(), [Some(0.1), Some(0.3)]);
-        let other = scores.join(&table(&["a"], "r2", &[Some(0.5)])).unwrap_err().to_string();
+        let both = scores.clone().with(&sizes).unwrap();
+        assert_eq!(both.rows(), ["a", "b", "c"]);
+        assert_eq!(both.columns().collect::<Vec<_>>(), ["r2", "layers"]);
+        assert_eq!(both.numbers("layers").unwrap(), [None, None, Some(3.0)]);
+        let same = scores.clone().with(&table(&["c", "a"], "r2", &[Some(0.3), Some(0.1)])).unwrap();
+        assert_eq!(same.numbers("r2").unwrap(), [Some(0.1), Some(0.2), Some(0.3)]);
+        let other = scores.with(&table(&["a"], "r2", &[Some(0.5)])).unwrap_err().to_string();
         assert!(other.contains("\"r2\" of a"), "{other}");
     }
 

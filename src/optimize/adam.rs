@@ -40,6 +40,11 @@ impl Adam {
         Self { rates, mean: vec![0.0; n], square: vec![0.0; n], n_steps: 0 }
     }
 
+    /// Goes on with another step size; what was learnt about the gradient stays.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.rates.learning_rate = learning_rate;
+    }
+
     /// One step against the gradient.
     ///
     /// # Panics

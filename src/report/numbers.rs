@@ -15,6 +15,13 @@ pub(super) fn decimals(value: Option<f64>, digits: usize) -> String {
     if value < 0.0 && !is_zero { format!("−{text}") } else { text }
 }
 
+/// A mean with the lowest and highest of what it is a mean of, where these are known.
+pub(super) fn with_range(mean: Option<f64>, lo: Option<f64>, hi: Option<f64>) -> String {
+    let range =
+        finite(lo).zip(finite(hi)).map(|(lo, hi)| format!(" ({}…{})", decimals(Some(lo), 2), decimals(Some(hi), 2)));
+    decimals(mean, 3) + &range.unwrap_or_default()
+}
+
 /// A share of one as a percentage with one decimal.
 pub(super) fn percent(share: Option<f64>) -> String {
     let Some(share) = finite(share) else { return NOTHING.into() };

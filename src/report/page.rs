@@ -9,7 +9,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Serialize;
 
-use super::numbers::{NOTHING, count, decimals, p_value, percent, significant};
+use super::numbers::{NOTHING, count, decimals, p_value, percent, significant, with_range};
 use super::svg::{FIGURE_CSS, Figure};
 use super::{Kind, ReportData, drawn_maps, fit_heading, fits, in_rank_order, is_reference, kind_of, ranked, summary};
 use crate::judgments::Quality;
@@ -158,8 +158,8 @@ fn measure(row: &AlignmentRow) -> MeasureView {
         measure: measure_name(&row.measure),
         value: decimals(Some(row.value), 3),
         interval: interval.unwrap_or_else(|| NOTHING.into()),
-        ceiling: decimals(row.ceiling, 3),
-        chance: decimals(row.chance, 3),
+        ceiling: with_range(row.ceiling, row.ceiling_lo, row.ceiling_hi),
+        chance: with_range(row.chance, row.chance_lo, row.chance_hi),
         normalised: decimals(row.normalised, 2),
         null_mean: decimals(row.null_mean, 3),
         p: p_value(row.p),

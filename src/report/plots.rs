@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::numbers::{NOTHING, count, decimals, p_value, percent, significant};
+use super::numbers::{NOTHING, count, decimals, p_value, percent, significant, with_range};
 use super::svg::{Figure, LegendItem, Panel, Scale, escape, px, round_step, shorten};
 use super::{
     ConceptLabel, ConceptMap, Kind, ReportData, drawn_maps, fit_heading, fits, in_rank_order, is_reference, kind_of,
@@ -34,7 +34,9 @@ const SHAPES: [&str; N_STYLES] = [
 pub(super) fn ranking(data: &ReportData) -> Figure {
     let rows_of: Vec<(&str, Vec<_>)> = fits(data).into_iter().map(|fit| (fit, ranked(data, fit))).collect();
     let numbers = rows_of.iter().flat_map(|(_, rows)| rows.iter());
-    let drawn = numbers.flat_map(|row| [Some(row.value), row.hi, row.ceiling, row.chance, row.null_mean]);
+    let drawn = numbers.flat_map(|row| {
+        [Some(row.value), row.hi, row.ceiling, row.ceiling_hi, row.chance, row.chance_hi, row.null_mean]
+    });
     let highest = drawn.flatten().filter(|v| v.is_finite()).fold(0.1, f64::max);
     let step = round_step(highest / 5.0);
     // One axis for all panels, from zero, so that fits can be compared by eye.
@@ -49,13 +51,15 @@ pub(super) fn ranking(data: &ReportData) -> Figure {
                 value: Some(row.value),
                 interval: row.lo.zip(row.hi),
                 ceiling: row.ceiling,
+                ceiling_range: row.ceiling_lo.zip(row.ceiling_hi),
                 chance: row.chance,
+                chance_range: row.chance_lo.zip(row.chance_hi),
                 null_mean: row.null_mean,
                 details: format!(
                     "R² {}, ceiling {}, chance {}, normalised {}, mean of permutations {}, p {}",
                     decimals(Some(row.value), 3),
-                    decimals(row.ceiling, 3),
-                    decimals(row.chance, 3),
+                    with_range(row.ceiling, row.ceiling_lo, row.ceiling_hi),
+                    with_range(row.chance, row.chance_lo, row.chance_hi),
                     decimals(row.normalised, 2),
                     decimals(row.null_mean, 3),
                     p_value(row.p)
@@ -90,8 +94,11 @@ fn ranking_legend() -> Vec<LegendItem> {
     vec![
         item("<circle class=\"model\" r=\"5\"/>".into(), "model"),
         item("<circle class=\"simulated\" r=\"4.5\"/>".into(), "simulated subject"),
-        item(mark_path("ceiling", &ceiling_mark(0.0, 0.0, 6.0)), "ceiling: same accuracy, the reference’s geometry"),
-        item(mark_path("chance", &chance_mark(0.0, 0.0, 6.0)), "chance: coin flips under the same fit"),
+        item(
+            mark_path("ceiling", &ceiling_mark(0.0, [-4.0, 4.0], 0.0, 6.0)),
+            "ceiling: same accuracy, the reference’s geometry",
+        ),
+        item(mark_path("chance", &chance_mark(0.0, [-4.0, 4.0], 0.0, 6.0)), "chance: coin flips under the same fit"),
         item("<rect class=\"band\" x=\"-8\" y=\"-4\" width=\"16\" height=\"8\"/>".into(), "from chance to ceiling"),
         item(mark_path("null", &null_mark(0.0, 0.0, 1.0)), "mean when concepts are shuffled"),
     ]
@@ -242,7 +249,9 @@ struct Dot<'a> {
     value: Option<f64>,
     interval: Option<(f64, f64)>,
     ceiling: Option<f64>,
+    ceiling_range: Option<(f64, f64)>,
     chance: Option<f64>,
+    chance_range: Option<(f64, f64)>,
     null_mean: Option<f64>,
     details: String,
 }
@@ -333,10 +342,12 @@ fn dot_row(dot: &Dot, axis: &Axis, scale: &Scale, y: f64, height: f64, width: f6
         );
     }
     if let Some(ceiling) = finite(dot.ceiling) {
-        row.push_str(&mark_path("ceiling", &ceiling_mark(scale.at(ceiling), y, half)));
+        let bar = bar(ceiling, dot.ceiling_range, scale);
+        row.push_str(&mark_path("ceiling", &ceiling_mark(scale.at(ceiling), bar, y, half)));
     }
     if let Some(chance) = finite(dot.chance) {
-        row.push_str(&mark_path("chance", &chance_mark(scale.at(chance), y, half)));
+        let bar = bar(chance, dot.chance_range, scale);
+        row.push_str(&mark_path("chance", &chance_mark(scale.at(chance), bar, y, half)));
     }
     if let Some(null_mean) = finite(dot.null_mean) {
         row.push_str(&mark_path("null", &null_mark(scale.at(null_mean), y, half)));
@@ -389,14 +400,21 @@ fn describe(dots: &[Dot], axis: &Axis) -> String {
     }
 }
 
+/// Where the bar of a T at a mean lies: from the lowest to the highest of what it is the mean of, and wide enough for a T.
+fn bar(mean: f64, range: Option<(f64, f64)>, scale: &Scale) -> [f64; 2] {
+    let x = scale.at(mean);
+    let (lo, hi) = range.filter(|(lo, hi)| lo.is_finite() && hi.is_finite()).unwrap_or((mean, mean));
+    [scale.at(lo).max(scale.range[0]).min(x - 4.0), scale.at(hi).min(scale.range[1]).max(x + 4.0)]
+}
+
 /// A T: nothing is above it.
-fn ceiling_mark(x: f64, y: f64, half: f64) -> String {
-    format!("M{} {}V{}M{} {}H{}", px(x), px(y + half), px(y - half), px(x - 4.0), px(y - half), px(x + 4.0))
+fn ceiling_mark(x: f64, [left, right]: [f64; 2], y: f64, half: f64) -> String {
+    format!("M{} {}V{}M{} {}H{}", px(x), px(y + half), px(y - half), px(left), px(y - half), px(right))
 }
 
 /// A T upside down: the floor.
-fn chance_mark(x: f64, y: f64, half: f64) -> String {
-    format!("M{} {}V{}M{} {}H{}", px(x), px(y - half / 2.0), px(y + half), px(x - 4.0), px(y + half), px(x + 4.0))
+fn chance_mark(x: f64, [left, right]: [f64; 2], y: f64, half: f64) -> String {
+    format!("M{} {}V{}M{} {}H{}", px(x), px(y - half / 2.0), px(y + half), px(left), px(y + half), px(right))
 }
 
 /// A small arrow above the row that points at the value.

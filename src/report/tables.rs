@@ -44,6 +44,10 @@ pub(super) fn ranking(data: &ReportData) -> Result<Vec<u8>> {
         "null_mean",
         "p",
         "n",
+        "ceiling_lo",
+        "ceiling_hi",
+        "chance_lo",
+        "chance_hi",
     ];
     let optional = |value: Option<f64>| value.and_then(finite);
     let rows = fits(data).into_iter().flat_map(|fit| ranked(data, fit)).map(|row| {
@@ -58,6 +62,7 @@ pub(super) fn ranking(data: &ReportData) -> Result<Vec<u8>> {
             ),
             (finite(row.value), optional(row.lo), optional(row.hi), optional(row.ceiling), optional(row.chance)),
             (optional(row.normalised), optional(row.null_mean), optional(row.p), row.n),
+            [row.ceiling_lo, row.ceiling_hi, row.chance_lo, row.chance_hi].map(optional),
         )
     });
     to_csv(&header, rows)

@@ -12,7 +12,11 @@ fn row(respondent: &str, fit: &str, measure: &str, value: f64) -> AlignmentRow {
         null_mean: Some(0.11),
         p: Some(if value > 0.2 { 0.001 } else { 0.4 }),
         ceiling: Some(0.5),
+        ceiling_lo: Some(0.47),
+        ceiling_hi: Some(0.522),
         chance: Some(0.12),
+        chance_lo: Some(-0.014),
+        chance_hi: Some(0.131),
         normalised: Some((value - 0.12) / 0.38),
         n: 4,
         ..AlignmentRow::default()
@@ -277,9 +281,12 @@ fn csv_files_hold_the_numbers_as_drawn() {
     let ranking: Vec<&str> = file(&files, "figures/ranking.csv").lines().collect();
     assert_eq!(
         ranking[0],
-        "fit,respondent,kind,reference,measure,variant,value,lo,hi,ceiling,chance,normalised,null_mean,p,n"
+        "fit,respondent,kind,reference,measure,variant,value,lo,hi,ceiling,chance,normalised,null_mean,p,n,ceiling_lo,ceiling_hi,chance_lo,chance_hi"
     );
     assert_eq!(ranking.len(), 5);
+    assert!(ranking[1].ends_with(",0.47,0.522,-0.014,0.131"), "{}", ranking[1]);
+    let page = file(&files, "report.html");
+    assert!(page.contains("0.500 (0.47…0.52)") && page.contains("0.120 (−0.01…0.13)"), "{page}");
     assert!(ranking[1].starts_with("crowd-kernel,human-like,simulated,people,procrustes_r2,,0.45,,,0.5,0.12,"));
     assert!(ranking[4].starts_with("logistic-distance,model-00,model,people,procrustes_r2,,0.1,,,0.5,0.12,"));
     let maps: Vec<&str> = file(&files, "figures/maps.csv").lines().collect();

@@ -5,10 +5,10 @@ mod rows;
 mod triplet_text;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::concepts::Concepts;
-use crate::embedding::{Answered, Comparison, OddOneOutAnswer};
+use crate::embedding::{Answer, Answered, Comparison, OddOneOutAnswer};
 use crate::error::{Error, Result};
 use crate::odd_one_out::OddOneOut;
 use crate::presentations::{self, Presentation, Task};
@@ -26,6 +26,19 @@ pub struct Choices {
     pub n_unanswered: usize,
 }
 
+/// Files of answers whose columns and concepts were found, for one pass after another.
+pub struct AnswerFiles {
+    concepts: Concepts,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Tables with a header, all to one task.
+    Tables { task: Task, sources: Vec<Source> },
+    /// THINGS' three numbers a line.
+    Numbers(PathBuf),
+}
+
 /// Reads `anchor, first, second, chosen`, or `a, b, c, odd` for odd-one-out triplets (and optionally `weight`) from a CSV
 /// file, a Parquet file, or a folder of Parquet files; or odd-one-out answers from a `.txt` file of three numbers a line,
 /// the odd one last, which count the entries of `concepts` as they were listed, from 0. With `soft_column`, that column
@@ -36,47 +49,135 @@ pub struct Choices {
 /// Names the file, row and column of what is missing or wrong; [`Error::Setting`] for a soft column of odd-one-out answers
 /// and for numbers without a list of concepts.
 pub fn read(path: &Path, concepts: Option<Concepts>, soft_column: Option<&str>) -> Result<Choices> {
-    if path.is_file() && path.extension().is_some_and(|e| e == "txt") {
-        return triplet_text::read(path, concepts, soft_column);
+    AnswerFiles::open(path, concepts, soft_column)?.read()
+}
+
+impl AnswerFiles {
+    /// Looks at what [`read`] would read; without `concepts` in a pass over the files.
+    ///
+    /// # Errors
+    /// Those of [`read`] that show without reading answers
+    pub fn open(path: &Path, concepts: Option<Concepts>, soft_column: Option<&str>) -> Result<Self> {
+        if path.is_file() && path.extension().is_some_and(|e| e == "txt") {
+            let concepts = triplet_text::concepts(concepts, soft_column)?;
+            return Ok(Self { concepts, kind: Kind::Numbers(path.into()) });
+        }
+        let files = if path.is_dir() { parquet_files(path)? } else { vec![path.to_owned()] };
+        if files.is_empty() {
+            return Err(Error::Missing {
+                what: "a file of judgments",
+                path: path.into(),
+                hint: "give a CSV or Parquet file with `anchor, first, second, chosen` or `a, b, c, odd`, or a \
+                       `respondent=LABEL` folder"
+                    .into(),
+            });
+        }
+        let sources: Vec<Source> = files.iter().map(|file| Source::open(file, soft_column)).collect::<Result<_>>()?;
+        let task = sources[0].task;
+        if let Some(other) = sources.iter().find(|source| source.task != task) {
+            return Err(Error::Format {
+                path: other.path.clone(),
+                found: format!("{} answers", other.task.name()),
+                expected: format!("{} ones, as in {}", task.name(), sources[0].path.display()),
+            });
+        }
+        let concepts = match concepts {
+            Some(concepts) => concepts,
+            None => Concepts::from_names(names(&sources)?)?,
+        };
+        Ok(Self { concepts, kind: Kind::Tables { task, sources } })
     }
-    let files = if path.is_dir() { parquet_files(path)? } else { vec![path.to_owned()] };
-    if files.is_empty() {
-        return Err(Error::Missing {
-            what: "a file of judgments",
-            path: path.into(),
-            hint: "give a CSV or Parquet file with `anchor, first, second, chosen` or `a, b, c, odd`, or a \
-                   `respondent=LABEL` folder"
-                .into(),
-        });
+
+    /// The concepts.
+    pub fn concepts(&self) -> &Concepts {
+        &self.concepts
     }
-    let sources: Vec<Source> = files.iter().map(|file| Source::open(file, soft_column)).collect::<Result<_>>()?;
-    let task = sources[0].task;
-    if let Some(other) = sources.iter().find(|source| source.task != task) {
-        return Err(Error::Format {
-            path: other.path.clone(),
-            found: format!("{} answers", other.task.name()),
-            expected: format!("{} ones, as in {}", task.name(), sources[0].path.display()),
-        });
+
+    /// What was asked.
+    pub fn task(&self) -> Task {
+        match &self.kind {
+            Kind::Tables { task, .. } => *task,
+            Kind::Numbers(_) => Task::OddOneOut,
+        }
     }
-    let concepts = match concepts {
-        Some(concepts) => concepts,
-        None => Concepts::from_names(names(&sources)?)?,
-    };
-    let mut answered = match task {
-        Task::Anchored => Answered::Anchored(Vec::new()),
-        Task::OddOneOut => Answered::OddOneOut(Vec::new()),
-    };
-    let mut n_unanswered = 0;
-    for source in &sources {
-        source.each(|cells| {
-            match answer(source, &cells, &concepts)? {
-                None => n_unanswered += 1,
-                Some(answer) => answer.add_to(&mut answered, &concepts),
+
+    /// Whether every answer is a choice of weight 1.
+    pub fn are_plain(&self) -> bool {
+        match &self.kind {
+            Kind::Tables { sources, .. } => sources.iter().all(|s| s.soft_column.is_none() && !s.has_weights),
+            Kind::Numbers(_) => true,
+        }
+    }
+
+    /// Number of rows, where the files tell it without being read: Parquet.
+    pub fn n_rows_told(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Tables { sources, .. } => sources.iter().map(|source| source.n_rows).sum(),
+            Kind::Numbers(_) => None,
+        }
+    }
+
+    /// Number of rows, with or without an answer, by a pass over files that do not tell it.
+    ///
+    /// # Errors
+    /// as for reading them
+    pub fn n_rows(&self) -> Result<u64> {
+        let mut n = 0;
+        match &self.kind {
+            Kind::Tables { sources, .. } => {
+                for source in sources {
+                    match source.n_rows {
+                        Some(told) => n += told,
+                        None => source.each(|_| {
+                            n += 1;
+                            Ok(())
+                        })?,
+                    }
+                }
             }
+            Kind::Numbers(path) => triplet_text::each(path, &self.concepts, |_| {
+                n += 1;
+                Ok(())
+            })?,
+        }
+        Ok(n)
+    }
+
+    /// Hands over one answer after the other; returns the number of rows without one.
+    ///
+    /// # Errors
+    /// Those of [`read`] and those of `take`
+    pub fn each(&self, mut take: impl FnMut(Answer) -> Result<()>) -> Result<usize> {
+        let mut n_unanswered = 0;
+        match &self.kind {
+            Kind::Tables { sources, .. } => {
+                for source in sources {
+                    source.each(|cells| match answer(source, &cells, &self.concepts)? {
+                        None => {
+                            n_unanswered += 1;
+                            Ok(())
+                        }
+                        Some(answer) => take(answer),
+                    })?;
+                }
+            }
+            Kind::Numbers(path) => triplet_text::each(path, &self.concepts, |a| take(Answer::OddOneOut(a)))?,
+        }
+        Ok(n_unanswered)
+    }
+
+    /// All answers in memory.
+    ///
+    /// # Errors
+    /// Those of [`read`]
+    pub fn read(self) -> Result<Choices> {
+        let mut answered = Answered::none(self.task());
+        let n_unanswered = self.each(|answer| {
+            answered.push(answer);
             Ok(())
         })?;
+        Ok(Choices { concepts: self.concepts, answered, n_unanswered })
     }
-    Ok(Choices { concepts, answered, n_unanswered })
 }
 
 /// The names of all concepts in the files.
@@ -93,32 +194,6 @@ fn names(sources: &[Source]) -> Result<BTreeSet<String>> {
         })?;
     }
     Ok(names)
-}
-
-/// One row with an answer.
-#[derive(Debug, Clone, Copy)]
-struct Answer {
-    shown: Presentation,
-    /// The place of the answer among the options.
-    chosen: usize,
-    soft: Option<f64>,
-    weight: f64,
-}
-
-impl Answer {
-    fn add_to(self, answered: &mut Answered, concepts: &Concepts) {
-        let (triplet, weight) = (self.shown.id(concepts.len()), self.weight);
-        let [a, b, c] = self.shown.concepts();
-        match answered {
-            Answered::Anchored(comparisons) => {
-                let p_first = self.soft.unwrap_or(if self.chosen == 0 { 1.0 } else { 0.0 });
-                comparisons.push(Comparison { triplet, anchor: a, first: b, second: c, p_first, weight });
-            }
-            Answered::OddOneOut(answers) => {
-                answers.push(OddOneOutAnswer { triplet, shown: OddOneOut { a, b, c }, odd: self.chosen, weight });
-            }
-        }
-    }
 }
 
 /// What a row says; nothing where it has no answer.
@@ -160,7 +235,17 @@ fn answer(source: &Source, cells: &Cells<'_>, concepts: &Concepts) -> Result<Opt
     let weight = if source.has_weights { cells.weight } else { Some(1.0) };
     let weight = weight.filter(|w| w.is_finite() && *w >= 0.0);
     let weight = weight.ok_or_else(|| fault("weight", "nothing or a negative number".into(), "a weight, 0 or more"))?;
-    Ok(Some(Answer { shown, chosen, soft, weight }))
+    let triplet = shown.id(concepts.len());
+    Ok(Some(match source.task {
+        Task::Anchored => {
+            let p_first = soft.unwrap_or(if chosen == 0 { 1.0 } else { 0.0 });
+            Answer::Anchored(Comparison { triplet, anchor: one, first: two, second: three, p_first, weight })
+        }
+        Task::OddOneOut => {
+            let shown = OddOneOut { a: one, b: two, c: three };
+            Answer::OddOneOut(OddOneOutAnswer { triplet, shown, odd: chosen, weight })
+        }
+    }))
 }
 
 /// What a table with these columns holds, if it has all that are needed.

@@ -6,6 +6,7 @@ pub mod embedding;
 pub mod folder;
 pub mod judgments;
 pub mod manifest;
+pub mod models;
 pub mod npy;
 pub mod refits;
 pub mod requests;

@@ -39,6 +39,7 @@ pub(crate) struct Batches {
     path: PathBuf,
     metadata: BTreeMap<String, String>,
     reader: ParquetRecordBatchReader,
+    n_rows: u64,
     n_read: usize,
 }
 
@@ -51,13 +52,19 @@ impl Batches {
         let file = fs_err::File::open(path)?.into_parts().0;
         let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| damaged(path, &e))?;
         let entries = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
+        let n_rows = builder.metadata().file_metadata().num_rows().unsigned_abs();
         let metadata = entries.into_iter().filter_map(|entry| Some((entry.key, entry.value?))).collect();
         if let Some(columns) = columns {
             let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
             builder = builder.with_projection(mask);
         }
         let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|e| damaged(path, &e))?;
-        Ok(Self { path: path.into(), metadata, reader, n_read: 0 })
+        Ok(Self { path: path.into(), metadata, reader, n_rows, n_read: 0 })
+    }
+
+    /// Rows in the file.
+    pub(crate) fn n_rows(&self) -> u64 {
+        self.n_rows
     }
 
     /// Names of the columns.

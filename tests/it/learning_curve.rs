@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use alike::embedding::active::Ensemble;
 use alike::embedding::dimension_choice::choose_dims;
 use alike::embedding::learning_curve::learning_curve;
-use alike::embedding::{Comparison, Fit, FitSettings, Loss, fit, holds_out, split_holdout};
+use alike::embedding::{Answered, Comparison, Fit, FitSettings, Fitting, Loss, fit, holds_out, split_holdout};
 use alike::presentations::{Presentation, Task};
 use alike::respondents::{ResponseModel, tau_for_agreement};
 use alike::store::table::Table;
@@ -29,57 +29,60 @@ fn planted(n: usize) -> (Mat<f64>, Vec<Comparison>) {
 #[test]
 fn more_triplets_predict_the_same_held_out_answers_better() {
     let (_, answers) = planted(2_000);
-    let settings = [FitSettings::robust(3, 1).with_l2(3e-3), FitSettings::paper(3, 1)];
+    let settings = [FitSettings::robust(3, 1).with_l2(3e-3), FitSettings::paper(3, 1)].map(Fitting::Distances);
+    let answers = Answered::Anchored(answers);
     let run =
         |n_threads| on_threads(n_threads, || learning_curve(24, &answers, &settings, &[100, 400, 1_500], 3).unwrap());
     let fits = run(1);
     assert_eq!(fits.len(), 18);
-    let heldout = split_holdout(&answers, 0.2, 1).0.len();
+    let heldout = split_holdout(&answers.comparisons(), 0.2, 1).0.len();
     for fit in &fits {
-        assert_eq!((fit.fit.record.n_heldout, fit.fit.record.n_train), (heldout, fit.n_triplets));
+        let summary = fit.record.summary();
+        assert_eq!((summary.n_heldout, summary.n_train, summary.dims), (heldout, fit.n_triplets, 3));
     }
     let mean = |which: usize, size: usize| {
         let of = fits.iter().filter(|fit| fit.which == which && fit.n_triplets == size);
-        alike::stats::mean(&of.map(|fit| fit.fit.record.heldout_accuracy.unwrap()).collect::<Vec<_>>())
+        alike::stats::mean(&of.map(|fit| fit.record.heldout_accuracy().unwrap()).collect::<Vec<_>>())
     };
     for which in 0..2 {
         let means = [100, 400, 1_500].map(|size| mean(which, size));
         assert!(means[0] + 0.03 < means[1] && means[1] < means[2], "{means:?}");
     }
     for (a, b) in fits.iter().zip(run(2)) {
-        assert_eq!((a.n_triplets, a.repeat, &a.fit.record), (b.n_triplets, b.repeat, &b.fit.record));
-        assert_eq!(flat(a.fit.coordinates.as_ref()), flat(b.fit.coordinates.as_ref()));
+        assert_eq!((a.n_triplets, a.repeat, &a.record), (b.n_triplets, b.repeat, &b.record));
+        assert_eq!(flat(a.coordinates.as_ref()), flat(b.coordinates.as_ref()));
     }
-    let refused = |settings: &[FitSettings], sizes: &[usize], repeats| {
+    let refused = |settings: &[Fitting], sizes: &[usize], repeats| {
         learning_curve(24, &answers, settings, sizes, repeats).unwrap_err().to_string()
     };
     assert!(refused(&settings, &[0], 1).contains("`sizes` is 0"));
     assert!(refused(&settings, &[1_900], 1).contains("the triplets on the training side"));
     assert!(refused(&settings, &[100], 0).contains("`repeats`"));
     assert!(refused(&[], &[100], 1).contains("`loss`"));
-    let nothing = [FitSettings { holdout: 0.0, ..settings[0].clone() }];
+    let nothing = [settings[0].with_holdout(0.0)];
     assert!(refused(&nothing, &[100], 1).contains("`holdout`"));
 }
 
 #[test]
 fn three_dimensions_are_found_to_be_three() {
     let (_, answers) = planted(3_000);
-    let candidates = [1, 2, 3, 5, 8].map(|dims| FitSettings::robust(dims, 1).with_l2(3e-3));
-    let run = |n_threads| on_threads(n_threads, || choose_dims(24, &answers, &candidates, 5).unwrap());
+    let candidates = [1, 2, 3, 5, 8].map(|dims| Fitting::Distances(FitSettings::robust(dims, 1).with_l2(3e-3)));
+    let anchored = |answers: &[Comparison]| Answered::Anchored(answers.to_vec());
+    let run = |n_threads| on_threads(n_threads, || choose_dims(24, &anchored(&answers), &candidates, 5).unwrap());
     let choice = run(1);
     assert_eq!(choice.one_standard_error, 3, "{choice:?}");
-    assert_eq!(choice.record.dims, 3);
-    assert!(choice.record.heldout_accuracy.unwrap() > 0.8, "{:?}", choice.record);
+    assert_eq!(choice.record.summary().dims, 3);
+    assert!(choice.record.heldout_accuracy().unwrap() > 0.8, "{:?}", choice.record);
     assert!(choice.scores.is_sorted_by(|a, b| a.dims < b.dims));
     assert!(choice.scores[0].accuracy + 0.05 < choice.scores[2].accuracy && choice.scores[0].standard_error > 0.0);
     assert_eq!(choice, run(2));
     // The choice does not look at the held-out side.
     let flipped =
         |c: &Comparison| if holds_out(0.2, 1)(c.triplet) { Comparison { p_first: 1.0 - c.p_first, ..*c } } else { *c };
-    let other = choose_dims(24, &answers.iter().map(flipped).collect::<Vec<_>>(), &candidates, 5).unwrap();
+    let other = choose_dims(24, &anchored(&answers.iter().map(flipped).collect::<Vec<_>>()), &candidates, 5).unwrap();
     assert_eq!(other.scores, choice.scores);
-    assert!(choose_dims(24, &answers, &candidates, 1).unwrap_err().to_string().contains("`folds`"));
-    assert!(choose_dims(24, &answers, &[], 5).unwrap_err().to_string().contains("`dims`"));
+    assert!(choose_dims(24, &anchored(&answers), &candidates, 1).unwrap_err().to_string().contains("`folds`"));
+    assert!(choose_dims(24, &anchored(&answers), &[], 5).unwrap_err().to_string().contains("`dims`"));
 }
 
 /// What the members disagree on is what the answers do not say: concepts that were hardly asked about.
@@ -99,7 +102,7 @@ fn unknown_concepts_are_asked_about() {
     let fitted = fit(24, &known, &FitSettings { holdout: 0.0, ..FitSettings::robust(3, 1).with_l2(3e-3) }).unwrap();
     let run = |n_threads| {
         on_threads(n_threads, || {
-            let ensemble = Ensemble::new(&fitted, &known, 8, 1).unwrap();
+            let ensemble = Ensemble::of_distances(&fitted, &known, 8, 1).unwrap();
             let candidates: Vec<Presentation> = alike::presentations::exhaustive(Task::Anchored, 24, false, 1);
             ensemble.choose(&candidates, 200, 24, 1.0, 1).unwrap()
         })
@@ -108,7 +111,7 @@ fn unknown_concepts_are_asked_about() {
     let n_about_it = chosen.iter().filter(|shown| shown.concepts().contains(&7)).count();
     assert!(n_about_it > 75, "{n_about_it} of 200 (25 at random) are about the concept that nobody knows");
     assert_eq!(chosen, run(2));
-    let error = |fitted: &Fit, members| Ensemble::new(fitted, &known, members, 1).unwrap_err().to_string();
+    let error = |fitted: &Fit, members| Ensemble::of_distances(fitted, &known, members, 1).unwrap_err().to_string();
     assert!(error(&fitted, 1).contains("`members`"));
     let mut hinge = fitted.clone();
     hinge.record.loss = Loss::Soe { margin: 0.1 };
@@ -140,7 +143,7 @@ fn the_commands_on_both_tasks() {
         let table = succeed(&arguments);
         assert!(table.contains("crowd-kernel") && table.contains("Procrustes R²") && table.contains('±'), "{table}");
         let lines = std::fs::read_to_string(&csv).unwrap();
-        assert!(lines.starts_with("loss,n_triplets,repeat,n_comparisons,l2,"), "{lines}");
+        assert!(lines.starts_with("loss,n_triplets,repeat,n_train,n_heldout,dims,penalty,"), "{lines}");
         assert!(fail(&arguments).contains("exists already"), "a table that is there is not replaced");
         let parquet = place.text("curve.parquet");
         let json: Value = serde_json::from_str(&succeed(&[

@@ -14,19 +14,19 @@ use crate::study::small_study;
 use crate::support::{fail, matrix, on_threads, path, succeed, tiny};
 
 /// A quarter of the weights lie between 0.5 and 2, the others are zero.
-fn planted(n_concepts: usize, n_dims: usize, seed: u64) -> Mat<f64> {
+pub(crate) fn planted(n_concepts: usize, n_dims: usize, seed: u64) -> Mat<f64> {
     let mut rng = Streams::new(seed, "planted sparse").rng(0);
     let mut weight = || if rng.random::<f64>() < 0.25 { 0.5 + 1.5 * rng.random::<f64>() } else { 0.0 };
     Mat::from_fn(n_concepts, n_dims, |_, _| weight())
 }
 
 /// Random triplets, answered from planted weights.
-fn answers(w: &Mat<f64>, n: usize, seed: u64) -> Vec<OddOneOutAnswer> {
+pub(crate) fn answers(w: &Mat<f64>, n: usize, seed: u64) -> Vec<OddOneOutAnswer> {
     answers_by_dot_products(w.as_ref(), &random(w.nrows(), n, false, seed).unwrap(), seed)
 }
 
 /// SPoSE with an exponential prior of rate 4, which is about what these sets ask for.
-fn spose(dims: usize, n_concepts: usize, n_answers: usize) -> SparseSettings {
+pub(crate) fn spose(dims: usize, n_concepts: usize, n_answers: usize) -> SparseSettings {
     SparseSettings::spose(dims, 1).with_lambda(4.0 * n_concepts as f64 / (0.8 * n_answers as f64))
 }
 

@@ -9,20 +9,26 @@ use crate::stats::standardised;
 /// published software.
 pub const EMPTY: f64 = 0.1;
 
-/// The columns of `w` (row by row) that are kept, ordered by their sums, largest first.
+/// The dimensions that are kept, ordered by their sums, largest first.
+pub(super) fn ordered(w: &[f64], n_dims: usize, mut kept: Vec<usize>) -> Vec<usize> {
+    let sum = |dim: usize| w.iter().skip(dim).step_by(n_dims).sum::<f64>();
+    kept.sort_by(|&a, &b| sum(b).total_cmp(&sum(a)).then(a.cmp(&b)));
+    kept
+}
+
+/// Some columns.
 ///
 /// # Shapes
 /// `w`: `[n_concepts, n_dims]`, row by row; returns `[n_concepts, n_kept]`, or one column of zeros when none is kept
-pub(super) fn ordered(w: &[f64], n_dims: usize, mut kept: Vec<usize>) -> Mat<f64> {
-    let sum = |dim: usize| w.iter().skip(dim).step_by(n_dims).sum::<f64>();
-    kept.sort_by(|&a, &b| sum(b).total_cmp(&sum(a)).then(a.cmp(&b)));
+pub(in crate::embedding) fn columns(w: &[f64], n_dims: usize, kept: &[usize]) -> Mat<f64> {
     let at = |row: usize, dim: usize| kept.get(dim).map_or(0.0, |k| w[row * n_dims + k]);
     Mat::from_fn(w.len() / n_dims, kept.len().max(1), at)
 }
 
-/// The dimensions that are not [`EMPTY`].
-pub(super) fn not_empty(w: &[f64], n_dims: usize) -> Vec<usize> {
-    (0..n_dims).filter(|dim| w.iter().skip(*dim).step_by(n_dims).any(|w| *w > EMPTY)).collect()
+/// The dimensions that are not [`EMPTY`], ordered by their sums.
+pub(in crate::embedding) fn not_empty(w: &[f64], n_dims: usize) -> Vec<usize> {
+    let kept = (0..n_dims).filter(|dim| w.iter().skip(*dim).step_by(n_dims).any(|w| *w > EMPTY)).collect();
+    ordered(w, n_dims, kept)
 }
 
 /// For each column of `x`, the largest absolute Pearson correlation with a column of `y`; 0 for a column that does not
@@ -77,10 +83,10 @@ mod tests {
     #[test]
     fn empty_dimensions_go_and_the_others_are_ordered() {
         let w = [0.1, 0.3, 0.0, 2.0, 0.05, 0.2, 0.0, 1.0]; // two concepts, four dimensions
-        assert_eq!(not_empty(&w, 4), [1, 3]);
-        let kept = ordered(&w, 4, vec![1, 3]);
+        assert_eq!(not_empty(&w, 4), [3, 1]);
+        let kept = columns(&w, 4, &[3, 1]);
         assert_eq!(crate::linalg::to_rows(kept.as_ref()), [[2.0, 0.3], [1.0, 0.2]]);
-        assert_eq!(ordered(&[0.0; 6], 3, vec![]), Mat::<f64>::zeros(2, 1));
+        assert_eq!(columns(&[0.0; 6], 3, &[]), Mat::<f64>::zeros(2, 1));
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub(super) fn scores(
 
 /// The penalty with the lowest loss, of equals the largest; with `one_standard_error`, the largest within one standard error
 /// of that loss.
-pub(super) fn best(scores: &[LambdaScore], one_standard_error: bool) -> Option<f64> {
+pub(in crate::embedding) fn best(scores: &[LambdaScore], one_standard_error: bool) -> Option<f64> {
     let better = |a: &&LambdaScore, b: &&LambdaScore| b.loss.total_cmp(&a.loss).then(a.lambda.total_cmp(&b.lambda));
     let lowest = scores.iter().max_by(better)?;
     let slack = if one_standard_error { lowest.standard_error.unwrap_or(0.0) } else { 0.0 };

@@ -18,12 +18,12 @@ use crate::linalg::product_into;
 
 /// How well coordinates tell some answers.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Score {
+pub(in crate::embedding) struct Score {
     /// Mean negative log-likelihood, nats.
-    pub(super) loss: f64,
+    pub(in crate::embedding) loss: f64,
     /// Share of the answers that name the concept that is not of the closest pair; of several closest pairs, each counts
     /// its part.
-    pub(super) accuracy: f64,
+    pub(in crate::embedding) accuracy: f64,
 }
 
 /// The mean negative log-likelihood (nats) of weighted answers as a function of `[n_concepts, n_dims]` coordinates, which lie
@@ -296,7 +296,7 @@ pub(super) fn score(w: &[f64], d: usize, terms: &[Term]) -> Option<Score> {
 }
 
 /// 1 when the pair left by the odd one is the closest, its part of 1 when several are, else 0.
-fn credit(similarities: [f64; 3], odd: usize) -> f64 {
+pub(in crate::embedding) fn credit(similarities: [f64; 3], odd: usize) -> f64 {
     let closest = similarities.into_iter().fold(f64::NEG_INFINITY, f64::max);
     let n_closest = similarities.iter().filter(|s| **s == closest).count();
     if similarities[odd] == closest { 1.0 / n_closest as f64 } else { 0.0 }
@@ -327,7 +327,7 @@ fn similarities(w: &[f64], d: usize, term: &Term) -> [f64; 3] {
 
 /// The probability that each place is named, and the loss (nats) when `odd` is.
 #[inline(always)]
-fn softmax(similarities: [f64; 3], odd: usize) -> ([f64; 3], f64) {
+pub(in crate::embedding) fn softmax(similarities: [f64; 3], odd: usize) -> ([f64; 3], f64) {
     let closest = similarities[0].max(similarities[1]).max(similarities[2]);
     let exps = similarities.map(|s| (s - closest).exp());
     let sum = exps[0] + exps[1] + exps[2];

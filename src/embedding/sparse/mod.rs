@@ -5,6 +5,7 @@ mod curve;
 mod dimensions;
 mod lambda;
 mod likelihood;
+mod members;
 mod record;
 mod repeats;
 mod settings;
@@ -17,17 +18,25 @@ use rayon::prelude::*;
 
 pub use dimensions::{EMPTY, best_matches, reproducibility};
 pub use lambda::LambdaScore;
-pub use record::{SparseRecord, SparseStop};
+pub use members::members;
+pub use record::SparseRecord;
 pub use repeats::Repeats;
 pub use settings::{Lambda, Optimiser, SparseLoss, SparseSettings, Vice};
+pub use vice::Posterior;
 
-use super::CurvePoint;
 use super::odd_one_out::OddOneOutAnswer;
+use super::{CurvePoint, FitStop};
 use crate::error::{Error, Result};
 use crate::optimize::Limits;
 use curve::Curve;
+pub(super) use dimensions::{columns, not_empty};
+pub(super) use lambda::best as best_lambda;
 use likelihood::Likelihood;
+pub(super) use likelihood::{Score, credit, softmax};
+pub(super) use record::Made;
+pub(super) use spose::start;
 use terms::Term;
+pub(super) use terms::check as check_answers;
 
 /// A fitted sparse embedding.
 #[derive(Debug, Clone)]
@@ -35,6 +44,8 @@ pub struct SparseFit {
     /// Non-negative coordinates, not centred, dimensions ordered by their sums; `[n_concepts, dims]`. One column of zeros
     /// where no dimension is left.
     pub coordinates: Mat<f64>,
+    /// Of VICE, what the coordinates are the rectified locations of.
+    pub posterior: Option<Posterior>,
     /// How it was reached.
     pub record: SparseRecord,
 }
@@ -69,18 +80,17 @@ pub fn fit(n_concepts: usize, answers: &[OddOneOutAnswer], settings: &SparseSett
     let judged = terms::judged(n_concepts, &train);
     let mut likelihood = Likelihood::new(n_concepts, settings.dims, train)?;
     let runs = runs(&mut likelihood, lambda, &judged, &heldout, settings);
-    let best = (0..runs.len()).min_by(|&a, &b| runs[a].0.objective.total_cmp(&runs[b].0.objective));
+    let best = (0..runs.len()).min_by(|&a, &b| runs[a].objective.total_cmp(&runs[b].objective));
     let best = best.expect("settings were checked to ask for a start");
-    let coordinates = |run: &(Run, Vec<usize>)| dimensions::ordered(&run.0.w, settings.dims, run.1.clone());
+    let coordinates = |run: &Run| dimensions::columns(&run.w, settings.dims, &run.kept);
     let others: Vec<Mat<f64>> = (0..runs.len()).filter(|&k| k != best).map(|k| coordinates(&runs[k])).collect();
     let embedding = coordinates(&runs[best]);
     let reproducibility = reproducibility(embedding.as_ref(), &others)?;
 
     let made = record::Made {
         coordinates: embedding.as_ref(),
-        run: &runs[best].0,
-        n_kept: runs[best].1.len(),
-        starts: runs.iter().map(|(run, _)| run.objective).collect(),
+        run: &runs[best],
+        starts: runs.iter().map(|run| run.objective).collect(),
         reproducibility,
         lambda,
         table,
@@ -88,9 +98,27 @@ pub fn fit(n_concepts: usize, answers: &[OddOneOutAnswer], settings: &SparseSett
         n_train: answers.len() - n_heldout,
         n_heldout,
         repeats,
+        minibatches: None,
     };
-    let record = made.record(likelihood.terms(), &heldout, settings);
-    Ok(SparseFit { coordinates: embedding, record })
+    let w = crate::linalg::to_rows(embedding.as_ref()).concat();
+    let score = |terms: &[Term]| likelihood::score(&w, embedding.ncols(), terms);
+    let train = score(likelihood.terms()).expect("a fit has training answers");
+    let record = made.record(train, score(&heldout), settings);
+    let posterior = runs.into_iter().nth(best).and_then(|run| run.posterior);
+    Ok(SparseFit { coordinates: embedding, posterior, record })
+}
+
+/// Share of odd-one-out answers that an embedding reproduces: the odd one is not of the pair with the largest dot product; of
+/// several largest pairs each counts its part. None when no answer has a weight.
+///
+/// # Shapes
+/// `w`: `[n_concepts, n_dims]`
+/// # Errors
+/// [`Error::Setting`] or [`Error::ShapeMismatch`] for answers that make no sense
+pub fn accuracy(w: MatRef<'_, f64>, answers: &[OddOneOutAnswer]) -> Result<Option<f64>> {
+    terms::check(w.nrows(), answers)?;
+    let score = likelihood::score(&crate::linalg::to_rows(w).concat(), w.ncols(), &terms::merged(answers.iter()));
+    Ok(score.map(|score| score.accuracy))
 }
 
 /// The objective of SPoSE at some coordinates, and its gradient: mean negative log-likelihood + (λ / n_concepts) Σ W, nats.
@@ -110,15 +138,19 @@ pub fn spose_objective(w: MatRef<'_, f64>, answers: &[OddOneOutAnswer], lambda: 
 
 /// What one start ended in.
 #[derive(Debug, Clone)]
-struct Run {
+pub(super) struct Run {
     /// `[n_concepts, n_dims]`, row by row.
-    w: Vec<f64>,
-    objective: f64,
-    gradient_norm: Option<f64>,
-    n_iterations: usize,
-    n_evaluations: usize,
-    stop: SparseStop,
-    curve: Vec<CurvePoint>,
+    pub(super) w: Vec<f64>,
+    /// The dimensions kept, ordered by their sums.
+    pub(super) kept: Vec<usize>,
+    /// Of VICE, in those dimensions.
+    pub(super) posterior: Option<Posterior>,
+    pub(super) objective: f64,
+    pub(super) gradient_norm: Option<f64>,
+    pub(super) n_iterations: usize,
+    pub(super) n_evaluations: usize,
+    pub(super) stop: FitStop,
+    pub(super) curve: Vec<CurvePoint>,
 }
 
 /// λ and the table it was chosen from; VICE has none.
@@ -141,7 +173,7 @@ fn chosen_lambda(
     }
 }
 
-/// All starts, each with the dimensions it keeps. Those of a small set run in parallel; within a large set each takes all
+/// All starts. Those of a small set run in parallel; within a large set each takes all
 /// cores.
 fn runs(
     likelihood: &mut Likelihood,
@@ -149,22 +181,17 @@ fn runs(
     judged: &[bool],
     heldout: &[Term],
     settings: &SparseSettings,
-) -> Vec<(Run, Vec<usize>)> {
+) -> Vec<Run> {
     let one = |likelihood: &mut Likelihood, number: u64| {
-        let (dims, seed, curve) = (settings.dims, settings.seed, Curve::new(heldout, settings.dims));
+        let (seed, curve) = (settings.seed, Curve::new(heldout, settings.dims));
         match &settings.loss {
             SparseLoss::Spose { optimiser, .. } => {
                 let lambda = lambda.expect("SPoSE has a penalty");
                 let how = (*optimiser, RELATIVE_DECREASE);
-                let run = search_spose(likelihood, lambda, how, seed, number, judged, curve);
-                let kept = dimensions::not_empty(&run.w, dims);
-                (run, kept)
+                search_spose(likelihood, lambda, how, seed, number, judged, curve)
             }
             SparseLoss::Vice(vice) => {
-                let vice = &vice.for_concepts(judged.len());
-                let (run, posterior) = vice::search(likelihood, vice, judged, seed, number, curve);
-                let kept = vice::kept(&posterior, dims, vice);
-                (run, kept)
+                vice::search(likelihood, &vice.for_concepts(judged.len()), judged, seed, number, curve)
             }
         }
     };

@@ -3,49 +3,11 @@
 use faer::MatRef;
 use serde::Serialize;
 
-use super::likelihood::score;
-use super::terms::Term;
+use super::likelihood::Score;
 use super::{LambdaScore, Repeats, Run, SparseSettings};
-use crate::embedding::CurvePoint;
 use crate::embedding::dimension::participation_ratio;
-use crate::linalg::to_rows;
-use crate::optimize::StopReason;
-
-/// Why a sparse fit ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SparseStop {
-    /// The projected gradient's norm fell below its limit.
-    GradientSmall,
-    /// The objective no longer falls by a share that matters.
-    ObjectiveFlat,
-    /// The number of dimensions kept has been the same for a while.
-    DimensionsStable,
-    /// The evaluations ran out first.
-    MaxEvaluations,
-    /// The epochs ran out first.
-    MaxEpochs,
-    /// No lower point was found along the steepest descent, or the start was not finite.
-    LineSearchFailed,
-}
-
-impl From<StopReason> for SparseStop {
-    fn from(stop: StopReason) -> Self {
-        match stop {
-            StopReason::GradientSmall => Self::GradientSmall,
-            StopReason::ObjectiveFlat => Self::ObjectiveFlat,
-            StopReason::MaxEvaluations => Self::MaxEvaluations,
-            StopReason::LineSearchFailed => Self::LineSearchFailed,
-        }
-    }
-}
-
-impl SparseStop {
-    /// Whether the fit ended because it had arrived.
-    pub fn converged(self) -> bool {
-        matches!(self, Self::GradientSmall | Self::ObjectiveFlat | Self::DimensionsStable)
-    }
-}
+use crate::embedding::streamed::MinibatchRecord;
+use crate::embedding::{CurvePoint, FitStop};
 
 /// How a sparse fit went; everything that a reader of its numbers needs to judge them. Losses are in nats.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -77,7 +39,7 @@ pub struct SparseRecord {
     /// Evaluations of the objective by the best start, or steps.
     pub n_evaluations: usize,
     /// Why the best start stopped.
-    pub stop: SparseStop,
+    pub stop: FitStop,
     /// Whether that was because it had arrived.
     pub converged: bool,
     /// Share of the training answers that are the embedding's: the odd one is not of the pair with the largest dot product.
@@ -100,35 +62,40 @@ pub struct SparseRecord {
     pub reproducibility: Vec<f64>,
     /// The way of the best start; for minibatches `n_evaluations` counts steps, and VICE's objective is a mean over samples.
     pub curve: Vec<CurvePoint>,
+    /// How minibatches were taken, of answers on disk; none of answers in memory.
+    #[serde(flatten)]
+    pub minibatches: Option<MinibatchRecord>,
     /// What a reader should know, each with what may follow from it.
     pub notes: Vec<String>,
 }
 
 /// What a record is made from.
-pub(super) struct Made<'a> {
-    pub(super) coordinates: MatRef<'a, f64>,
-    pub(super) run: &'a Run,
-    pub(super) n_kept: usize,
-    pub(super) starts: Vec<f64>,
-    pub(super) reproducibility: Vec<f64>,
-    pub(super) lambda: Option<f64>,
-    pub(super) table: Vec<LambdaScore>,
-    pub(super) n_never_judged: usize,
-    pub(super) n_train: usize,
-    pub(super) n_heldout: usize,
-    pub(super) repeats: Option<Repeats>,
+pub(in crate::embedding) struct Made<'a> {
+    pub(in crate::embedding) coordinates: MatRef<'a, f64>,
+    pub(in crate::embedding) run: &'a Run,
+    pub(in crate::embedding) starts: Vec<f64>,
+    pub(in crate::embedding) reproducibility: Vec<f64>,
+    pub(in crate::embedding) lambda: Option<f64>,
+    pub(in crate::embedding) table: Vec<LambdaScore>,
+    pub(in crate::embedding) n_never_judged: usize,
+    pub(in crate::embedding) n_train: usize,
+    pub(in crate::embedding) n_heldout: usize,
+    pub(in crate::embedding) repeats: Option<Repeats>,
+    pub(in crate::embedding) minibatches: Option<MinibatchRecord>,
 }
 
 impl Made<'_> {
-    pub(super) fn record(self, train: &[Term], heldout: &[Term], settings: &SparseSettings) -> SparseRecord {
-        let w = to_rows(self.coordinates).concat();
-        let of = |terms: &[Term]| score(&w, self.coordinates.ncols(), terms);
-        let (train, heldout) = (of(train).expect("a fit has training answers"), of(heldout));
+    pub(in crate::embedding) fn record(
+        self,
+        train: Score,
+        heldout: Option<Score>,
+        settings: &SparseSettings,
+    ) -> SparseRecord {
         let mut record = SparseRecord {
             loss: settings.loss.key(),
             lambda: self.lambda,
             start_dims: settings.dims,
-            dims: self.n_kept,
+            dims: self.run.kept.len(),
             n_concepts: self.coordinates.nrows(),
             n_never_judged: self.n_never_judged,
             n_train: self.n_train,
@@ -150,6 +117,7 @@ impl Made<'_> {
             starts: self.starts,
             reproducibility: self.reproducibility,
             curve: self.run.curve.clone(),
+            minibatches: self.minibatches,
             notes: vec![],
         };
         record.notes = notes(&record, settings.holdout);

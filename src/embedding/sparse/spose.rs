@@ -2,9 +2,11 @@
 
 use rand::seq::SliceRandom;
 
+use super::Run;
 use super::curve::Curve;
+use super::dimensions::not_empty;
 use super::likelihood::{Likelihood, add_direct};
-use super::{Run, SparseStop};
+use crate::embedding::FitStop;
 use crate::optimize::adam::{Adam, Rates};
 use crate::optimize::{Limits, bounded};
 use crate::seed::Streams;
@@ -20,7 +22,7 @@ pub(super) fn evaluate(likelihood: &mut Likelihood, lambda: f64, w: &[f64], grad
 
 /// The random start with the given number: absolute normal draws, scaled so that dot products are about one whatever the
 /// number of dimensions; concepts never judged at zero.
-pub(super) fn start(judged: &[bool], n_dims: usize, seed: u64, number: u64) -> Vec<f64> {
+pub(in crate::embedding) fn start(judged: &[bool], n_dims: usize, seed: u64, number: u64) -> Vec<f64> {
     let mut rng = Streams::new(seed, "sparse restart").rng(number);
     let scale = (1.0 / n_dims as f64).sqrt();
     let mut entry = |row: usize| {
@@ -45,6 +47,8 @@ pub(super) fn quasi_newton(
         |iteration, evaluation, w, value| curve.offer(iteration, evaluation, w, value),
     );
     Run {
+        kept: not_empty(&w, likelihood.n_dims()),
+        posterior: None,
         w,
         objective: descent.objective,
         gradient_norm: Some(descent.gradient_norm),
@@ -87,10 +91,10 @@ pub(super) fn adam(
     let mean_weight = mean_weight(likelihood);
     let stop = loop {
         if epoch == how.max_epochs {
-            break SparseStop::MaxEpochs;
+            break FitStop::MaxEpochs;
         }
         if epoch - best.2 == PATIENCE {
-            break SparseStop::ObjectiveFlat;
+            break FitStop::ObjectiveFlat;
         }
         order.shuffle(&mut streams.rng(epoch as u64));
         for batch in order.chunks(how.batch) {
@@ -111,7 +115,17 @@ pub(super) fn adam(
         }
     };
     let (objective, w, _) = best;
-    Run { w, objective, gradient_norm: None, n_iterations: epoch, n_evaluations: n_steps, stop, curve: curve.points }
+    Run {
+        kept: not_empty(&w, d),
+        posterior: None,
+        w,
+        objective,
+        gradient_norm: None,
+        n_iterations: epoch,
+        n_evaluations: n_steps,
+        stop,
+        curve: curve.points,
+    }
 }
 
 /// The mean weight of a term, by which the gradient of a batch is that of the mean loss.

@@ -53,7 +53,7 @@ pub(super) fn judged(n_concepts: usize, terms: &[Term]) -> Vec<bool> {
 }
 
 /// Refuses answers that no likelihood is defined for.
-pub(super) fn check(n_concepts: usize, answers: &[OddOneOutAnswer]) -> Result<()> {
+pub(in crate::embedding) fn check(n_concepts: usize, answers: &[OddOneOutAnswer]) -> Result<()> {
     for (row, answer) in answers.iter().enumerate() {
         let ids = answer.shown.concepts();
         let shape = |expected: String| {

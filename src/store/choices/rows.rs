@@ -15,6 +15,8 @@ pub(super) struct Source {
     pub(super) soft_column: Option<String>,
     /// Whether there is a column `weight`.
     pub(super) has_weights: bool,
+    /// Number of rows, where the file tells it.
+    pub(super) n_rows: Option<u64>,
 }
 
 /// One row as it stands in the file.
@@ -33,13 +35,18 @@ pub(super) struct Cells<'a> {
 
 impl Source {
     pub(super) fn open(path: &Path, soft_column: Option<&str>) -> Result<Self> {
-        let columns =
-            if is_parquet(path) { Batches::open(path, None)?.columns() } else { header(&mut csv(path)?, path)? };
+        let (columns, n_rows) = if is_parquet(path) {
+            let batches = Batches::open(path, None)?;
+            (batches.columns(), Some(batches.n_rows()))
+        } else {
+            (header(&mut csv(path)?, path)?, None)
+        };
         Ok(Self {
             path: path.into(),
             task: super::task_of(path, &columns, soft_column)?,
             soft_column: soft_column.map(str::to_owned),
             has_weights: columns.iter().any(|c| c == WEIGHT),
+            n_rows,
         })
     }
 

@@ -3,19 +3,16 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use super::Choices;
 use crate::concepts::{ConceptId, Concepts};
-use crate::embedding::{Answered, OddOneOutAnswer};
+use crate::embedding::OddOneOutAnswer;
 use crate::error::{Error, Result};
 use crate::odd_one_out::OddOneOut;
 
-/// Reads lines of `i j k`, separated by white space, where k was named the odd one. The numbers count the entries of
-/// `concepts` as they were listed, from 0. Empty lines are passed over.
+/// The list that the numbers count, which has to be given.
 ///
 /// # Errors
-/// [`Error::Setting`] without a list of concepts or with a soft column, [`Error::Format`] naming the line for anything but
-/// three different numbers of the list.
-pub(super) fn read(path: &Path, concepts: Option<Concepts>, soft_column: Option<&str>) -> Result<Choices> {
+/// [`Error::Setting`] without a list of concepts or with a soft column
+pub(super) fn concepts(concepts: Option<Concepts>, soft_column: Option<&str>) -> Result<Concepts> {
     let setting = |field: &str, found: String, expected: &str| {
         Err(Error::Setting { field: field.into(), found, expected: expected.into() })
     };
@@ -26,9 +23,22 @@ pub(super) fn read(path: &Path, concepts: Option<Concepts>, soft_column: Option<
     if let Some(name) = soft_column {
         return setting("soft_column", format!("{name:?} of a triplet file"), "absent: such files hold choices alone");
     }
+    Ok(concepts)
+}
+
+/// Hands over lines of `i j k`, separated by white space, where k was named the odd one. The numbers count the entries of
+/// `concepts` as they were listed, from 0. Empty lines are passed over.
+///
+/// # Errors
+/// [`Error::Format`] naming the line for anything but three different numbers of the list, and those of `take`
+pub(super) fn each(
+    path: &Path,
+    concepts: &Concepts,
+    mut take: impl FnMut(OddOneOutAnswer) -> Result<()>,
+) -> Result<()> {
     let listed = concepts.as_listed();
     let mut reader = std::io::BufReader::new(fs_err::File::open(path)?);
-    let (mut answers, mut text, mut line) = (Vec::new(), String::new(), 0_usize);
+    let (mut text, mut line) = (String::new(), 0_usize);
     while reader.read_line(&mut text)? > 0 {
         line += 1;
         if !text.trim().is_empty() {
@@ -38,11 +48,11 @@ pub(super) fn read(path: &Path, concepts: Option<Concepts>, soft_column: Option<
                 expected: format!("three different numbers of 0 to {}, the odd one last", listed.len() - 1),
             })?;
             let shown = OddOneOut { a, b, c: odd };
-            answers.push(OddOneOutAnswer { triplet: shown.id(concepts.len()), shown, odd: 2, weight: 1.0 });
+            take(OddOneOutAnswer { triplet: shown.id(concepts.len()), shown, odd: 2, weight: 1.0 })?;
         }
         text.clear();
     }
-    Ok(Choices { concepts, answered: Answered::OddOneOut(answers), n_unanswered: 0 })
+    Ok(())
 }
 
 /// The concepts that a line counts.
@@ -55,7 +65,9 @@ fn ids(line: &str, listed: &[ConceptId]) -> Option<[ConceptId; 3]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Choices;
     use super::*;
+    use crate::embedding::Answered;
 
     fn read_text(text: &str) -> Result<Choices> {
         let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,167 @@
+//! Ingredients: groups and correlations of the paper's tables against scipy and statsmodels.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use alike::ingredients::correlation::dependent_difference;
+use alike::ingredients::{Estimate, Found, Question, Table};
+use alike::store::models;
+use serde_json::Value;
+
+use crate::support::{fail, path, succeed};
+
+/// The paper's scores, properties, pairs, stages and benchmarks.
+fn paper() -> Table {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/paper");
+    let read = |name: &str| models::read(&folder.join(name)).unwrap();
+    ["models.csv", "benchmarks.csv", "pairs.csv", "stages.csv"]
+        .into_iter()
+        .fold(read("alignment.csv"), |table, name| table.with(&read(name)).unwrap())
+}
+
+fn expected() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/ingredients/comparisons.json");
+    serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).unwrap()["expected"].clone()
+}
+
+fn ask(question: &str) -> Found {
+    let question: Question = toml::from_str(question).unwrap();
+    question.ask(&paper(), "r2", None).unwrap().found
+}
+
+fn effect(question: &str) -> Estimate {
+    match ask(question) {
+        Found::Effect(estimate) => estimate,
+        found => panic!("{found:?}"),
+    }
+}
+
+/// Distribution functions of two libraries agree in ten digits.
+fn assert_close(what: &str, found: f64, expected: &Value) {
+    let expected = expected.as_f64().unwrap();
+    assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1e-9), "{what}: {found}, expected {expected}");
+}
+
+#[test]
+fn groups_are_those_of_scipy_and_statsmodels() {
+    let expected = expected();
+    let welch = effect("test = 'groups'\ncolumn = 'instruct'\nlevel = 'yes'");
+    let pairs = effect("test = 'pairs'\nbase = 'base'");
+    for (name, found) in [("welch", welch), ("pairs", pairs)] {
+        let expected = &expected[name];
+        assert_close(name, found.value, &expected["difference"]);
+        assert_close(name, found.statistic, &expected["value"]);
+        assert_close(name, found.p, &expected["p"]);
+        assert_close(name, found.lo, &expected["lo"]);
+        assert_close(name, found.hi, &expected["hi"]);
+    }
+    for factor in ["activation", "attention_type", "architecture"] {
+        let expected = &expected[factor];
+        let test = |ranks: bool| match ask(&format!("test = 'levels'\ncolumn = '{factor}'\nranks = {ranks}")) {
+            Found::Difference(test) => test,
+            found => panic!("{found:?}"),
+        };
+        let (f, h) = (test(false), test(true));
+        assert_close(factor, f.statistic, &expected["f"]);
+        assert_close(factor, f.df, &expected["df"][0]);
+        assert_close(factor, f.df_error.unwrap(), &expected["df"][1]);
+        assert_close(factor, f.p, &expected["f_p"]);
+        assert_close(factor, h.statistic, &expected["h"]);
+        assert_close(factor, h.p, &expected["h_p"]);
+        assert_eq!((f.n as u64, h.n as u64), (expected["n"].as_u64().unwrap(), expected["n"].as_u64().unwrap()));
+    }
+}
+
+#[test]
+fn correlations_are_those_of_scipy() {
+    let expected = expected();
+    let check = |name: &str, found: Estimate, expected: &Value| {
+        assert_close(name, found.value, &expected["value"]);
+        assert_close(name, found.p, &expected["p"]);
+        assert_close(name, found.lo, &expected["lo"]);
+        assert_close(name, found.hi, &expected["hi"]);
+    };
+    for column in ["params_b", "hidden_size", "attention_heads", "max_context", "bbh", "mmlu_5shot", "musr"] {
+        let question = |ranks: bool| format!("test = 'correlation'\nwith = '{column}'\nranks = {ranks}");
+        check(column, effect(&question(false)), &expected[column]);
+        check(column, effect(&question(true)), &expected[column]["ranks"]);
+        assert_eq!(effect(&question(false)).n as u64, expected[column]["n"].as_u64().unwrap());
+    }
+    let given = effect("test = 'correlation'\nwith = 'bbh'\ngiven = ['params_b', 'layers']");
+    check("given", given, &expected["bbh given params_b, layers"]);
+}
+
+#[test]
+fn dependent_correlations_are_compared_as_in_the_sources() {
+    let (table, expected) = (paper(), expected());
+    let rows: Vec<usize> = (0..table.len())
+        .filter(|&row| ["bbh", "ifeval", "musr"].iter().all(|name| table.numbers(name).unwrap()[row].is_some()))
+        .collect();
+    let table = table.at(&rows);
+    let column = |name: &str| table.numbers(name).unwrap().iter().map(|cell| cell.unwrap()).collect::<Vec<f64>>();
+    for (name, [of, a, b]) in
+        [("bbh less musr", ["r2", "bbh", "musr"]), ("bbh: r2 less ifeval", ["bbh", "r2", "ifeval"])]
+    {
+        let expected = &expected[name];
+        let found = dependent_difference(&column(of), &column(a), &column(b)).unwrap();
+        assert_close(name, found.difference.value, &expected["value"]);
+        assert_close(name, found.difference.statistic, &expected["t"]);
+        assert_close(name, found.difference.p, &expected["p"]);
+        assert_close(name, found.difference.lo, &expected["lo"]);
+        assert_close(name, found.difference.hi, &expected["hi"]);
+        assert_close(name, found.steiger_z, &expected["z"]);
+        assert_close(name, found.steiger_p, &expected["z_p"]);
+        let asked = effect(&format!("test = 'correlations'\nof = '{of}'\na = '{a}'\nb = '{b}'"));
+        assert_eq!(asked, found.difference);
+    }
+}
+
+#[test]
+fn the_papers_claims_are_asked_in_one_command() {
+    let study = path("data/studies/paper.toml");
+    let run = |more: &[&str]| succeed(&[&["regress", study.to_str().unwrap(), "--json"], more].concat());
+    let claims = |more: &[&str]| -> Vec<Value> {
+        let answers: Value = serde_json::from_str(&run(more)).unwrap();
+        serde_json::from_value(answers["claims"].clone()).unwrap()
+    };
+    let lines = claims(&["--variant", "as given"]);
+    let line = |key: &str| lines.iter().find(|line| line["claim"] == key).unwrap();
+    assert_eq!((&line("tuned")["verdict"], &line("tuned")["n"]), (&"agrees".into(), &75.into()));
+    assert_eq!(line("size")["verdict"], "not-on-these-data");
+    assert_eq!(line("multimodal")["verdict"], "undecided");
+    assert_eq!(line("attention-width")["left_out"].as_array().unwrap().len(), 3, "three Mambas");
+    // Every line has its command.
+    let relabelled = claims(&["--claim", "base-to-sft", "--variant", "stages relabelled"]);
+    assert_eq!((relabelled.len(), &relabelled[0]["n"]), (1, &3.into()));
+    let unknown = fail(&["regress", study.to_str().unwrap(), "--claim", "nobody"]);
+    assert!(unknown.contains("tuned-pairs"), "{unknown}");
+}
+
+#[test]
+fn a_study_asks_its_own_alignments() {
+    let folder = tempfile::tempdir().unwrap();
+    let subjects = [("a", 0.95), ("b", 0.9), ("c", 0.8), ("d", 0.7)];
+    let subjects: String = subjects
+        .map(|(label, agreement)| {
+            format!("[[simulated]]\nlabel = '{label}'\nresponse = 'logistic'\nagreement = {agreement}\n")
+        })
+        .concat();
+    let text = format!(
+        "[study]\nname = 'own'\nout = '{out}'\n[concepts]\npath = '{concepts}'\n[triplets]\nn = 2000\n\
+         [embed]\nloss = ['logistic-distance']\ndims = 4\nholdout = 0.0\n[align]\npermutations = 9\n{subjects}\
+         [regress]\nfit = 'logistic-distance'\ntables = ['models.csv']\n\
+         [[regress.claim]]\nkey = 'noise'\nsays = 'Noise hurts'\nexpect = 'negative'\n\
+         ask = {{ test = 'correlation', with = 'noise' }}\n",
+        out = folder.path().join("out").display(),
+        concepts = path("data/concepts/things128.csv").display(),
+    );
+    let study = folder.path().join("own.toml");
+    std::fs::write(&study, text).unwrap();
+    std::fs::write(folder.path().join("models.csv"), "model,noise\na,0.05\nb,0.1\nc,0.2\nd,0.3\n").unwrap();
+    succeed(&["run", study.to_str().unwrap()]);
+    assert!(folder.path().join("out/ingredients.parquet").is_file());
+    let answers: Value = serde_json::from_str(&succeed(&["regress", study.to_str().unwrap(), "--json"])).unwrap();
+    let lines = answers["claims"].as_array().unwrap();
+    assert_eq!((lines.len(), &lines[0]["n"], &answers["model"]), (1, &4.into(), &Value::Null));
+    assert!(lines[0]["value"].as_f64().unwrap() < -0.8, "{lines:?}");
+}
