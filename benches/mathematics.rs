@@ -9,7 +9,7 @@
 
 use std::time::Instant;
 
-use alike::alignment::{Measure, ceiling::matched_ceiling, ceiling::simulate};
+use alike::alignment::{Measure, ceiling::matched_ceiling, ceiling::simulate, permutation_nulls};
 use alike::embedding::bootstrap::Bootstrap;
 use alike::embedding::objective::{Layout, Objective};
 use alike::embedding::{Answered, Comparison, Fit, FitSettings, Loss, fit};
@@ -29,9 +29,11 @@ fn main() {
             file(path, dims.parse().unwrap(), mu.parse().unwrap(), threads.parse().unwrap(), targets);
         }
         ["sizes"] => sizes(),
+        ["alignment"] => alignment(),
         _ => {
             paper();
             sizes();
+            alignment();
         }
     }
 }
@@ -113,6 +115,47 @@ fn sizes() {
             }
         }
     }
+}
+
+/// The paper's 75 models, 1,000 permutations of each: R², both linear CKAs, RSA by Pearson and Spearman, from one gather and one product a
+/// permutation; then each measure alone.
+fn alignment() {
+    let cloud = |dims: usize, key: u64| {
+        let mut rng = Streams::new(3, "bench alignment").rng(key);
+        Mat::from_fn(CONCEPTS, dims, |_, _| standard_normal(&mut rng))
+    };
+    let reference = cloud(42, 0);
+    let measures: [Measure; 5] = [
+        "procrustes_r2",
+        "cka_linear_biased",
+        "cka_linear_debiased",
+        "rsa_euclidean_pearson",
+        "rsa_euclidean_spearman",
+    ]
+    .map(|key| key.parse().unwrap());
+    let n_models = 75;
+    let models: Vec<Mat<f64>> = (0..n_models).map(|key| cloud(30, 1 + key)).collect();
+    let all = |measures: &[Measure], models: &[Mat<f64>]| {
+        let null = |model: &Mat<f64>| permutation_nulls(measures, reference.as_ref(), model.as_ref(), 1000, 1).unwrap();
+        models.iter().map(null).collect::<Vec<_>>()
+    };
+    for n_threads in [1, 2] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        let what = format!("75 models × 1,000 permutations of five measures, {n_threads} threads");
+        pool.install(|| time(&what, 3, || all(&measures, &models)));
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let rest = ["rsa_euclidean_kendall_tau_a", "cka_rbf_debiased", "triplet_agreement", "neighbour_overlap_10"];
+    for measure in measures.into_iter().chain(rest.map(|key| key.parse().unwrap())) {
+        let what = format!("  1 model × 1,000 permutations of {measure}, 1 thread");
+        pool.install(|| time(&what, 5, || all(&[measure], &models[..1])));
+    }
+    // What the arithmetic takes: the product, and two sums over the pairs of concepts.
+    let (pairs, product) = (8128.0, 128.0 * 42.0 * 30.0);
+    println!(
+        "  a permutation multiplies and adds {:.0} thousand times, beside 30 singular values",
+        (product + 2.0 * pairs) / 1e3
+    );
 }
 
 /// Crowd-kernel without a held-out side on triplets from a file: as `fit` does it, then down to each of some mean losses.

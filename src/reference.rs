@@ -7,7 +7,7 @@ use faer::Mat;
 
 use crate::concepts::Concepts;
 use crate::error::{Error, Result};
-use crate::store;
+use crate::{linalg, store};
 
 /// Coordinates of the concepts of a study, in their order.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct Reference {
     pub matched: Vec<usize>,
     /// sha256 of the file; the concept list's digest for the built-in one.
     pub digest: String,
+    /// What was done to the coordinates, for tables: how they were brought to other dimensions. Empty when nothing was.
+    pub treatment: String,
 }
 
 /// How concepts find their rows.
@@ -50,7 +52,33 @@ impl Reference {
             coordinates: Mat::from_fn(concepts.len(), names.len(), |i, c| f64::from(u8::from(of_each[i] == c))),
             matched: (0..concepts.len()).collect(),
             digest: concepts.digest(),
+            treatment: String::new(),
         })
+    }
+
+    /// The reference in `dims` dimensions: the first principal components of its rows for the study's concepts, or columns of zeros
+    /// added to it (which no measure of a linear geometry sees). What was done is stated in [`Reference::treatment`].
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for no dimensions, [`Error::NotFinite`]
+    pub fn in_dimensions(mut self, dims: usize) -> Result<Self> {
+        if dims == 0 {
+            let (field, found) = ("reference_dims".into(), "0".into());
+            return Err(Error::Setting { field, found, expected: "1 or more".into() });
+        }
+        let own = self.coordinates.ncols();
+        if dims < own {
+            let pca = linalg::pca(self.coordinates.as_ref(), dims)?;
+            let share = pca.variances.iter().take(dims).sum::<f64>() / pca.variances.iter().sum::<f64>();
+            // Fewer concepts than dimensions have fewer components; the rest are zeros.
+            self.coordinates = linalg::zero_padded(pca.scores.as_ref(), dims);
+            self.treatment =
+                format!("reference: {dims} of {own} dimensions by PCA, {:.1} % of its variance", 100.0 * share);
+        } else if dims > own {
+            self.coordinates = linalg::zero_padded(self.coordinates.as_ref(), dims);
+            self.treatment = format!("reference: {own} dimensions and {} of zeros", dims - own);
+        }
+        Ok(self)
     }
 
     /// Reads a reference: Parquet or CSV with `concept, d00, …`; `.npy` or a SPoSE text file with `names`, a file with one
@@ -90,12 +118,22 @@ impl Reference {
             coordinates: Mat::from_fn(kept.len(), all.ncols(), |i, j| all[(kept[i], j)]),
             matched,
             digest: crate::model_folder::file_digest(path)?,
+            treatment: String::new(),
         })
     }
 }
 
-/// The row of each concept: the user's choice, else the sense its list names, else the same name.
-fn match_rows(path: &Path, names: &[String], concepts: &Concepts, matching: &Matching) -> Result<Vec<Option<usize>>> {
+/// The row of each concept among `names`: the user's choice, else the sense its list names, else the same name; none for a concept
+/// that may be missing.
+///
+/// # Errors
+/// [`Error::Unmatched`] listing candidates for every concept without a single row, [`Error::TooFew`]
+pub fn match_rows(
+    path: &Path,
+    names: &[String],
+    concepts: &Concepts,
+    matching: &Matching,
+) -> Result<Vec<Option<usize>>> {
     let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
     for (row, name) in names.iter().enumerate() {
         by_name.entry(name.as_str()).or_default().push(row);
@@ -243,6 +281,27 @@ mod tests {
         assert!(error.contains("\"ice cream\" (candidates: ice_creem)"), "{error}");
         let twice = matched(&["bow1", "mouse", "mouse", "ice_cream"], &Matching::default()).unwrap_err().to_string();
         assert!(twice.contains("2 rows of that name"));
+    }
+
+    #[test]
+    fn other_dimensions_are_stated() {
+        let reference = Reference {
+            name: "r".into(),
+            coordinates: Mat::from_fn(4, 3, |i, k| {
+                [[0.0, 3.0, 0.0], [4.0, 0.0, 0.0], [0.0, 0.0, 0.1], [4.0, 3.0, 0.0]][i][k]
+            }),
+            matched: vec![0, 1, 2, 3],
+            digest: String::new(),
+            treatment: String::new(),
+        };
+        let reduced = reference.clone().in_dimensions(2).unwrap();
+        assert_eq!(reduced.coordinates.shape(), (4, 2));
+        assert_eq!(reduced.treatment, "reference: 2 of 3 dimensions by PCA, 100.0 % of its variance");
+        let padded = reference.clone().in_dimensions(5).unwrap();
+        assert_eq!((padded.coordinates.shape(), padded.coordinates[(3, 4)]), ((4, 5), 0.0));
+        assert_eq!(padded.treatment, "reference: 3 dimensions and 2 of zeros");
+        assert_eq!(reference.clone().in_dimensions(3).unwrap().treatment, "");
+        assert!(reference.in_dimensions(0).is_err());
     }
 
     #[test]

@@ -132,6 +132,25 @@ pub fn permutation_p(observed: f64, null: &[f64]) -> f64 {
     (1.0 + count as f64) / (1.0 + null.len() as f64)
 }
 
+/// Wilson's 95 % interval for a share: the shares that a score test does not reject. Both ends stay within 0 and 1.
+///
+/// (p + z²/2n ∓ z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n), z = 1.96.
+///
+/// # Source
+/// Wilson (1927), Probable inference, the law of succession, and statistical inference
+///
+/// ```
+/// let (lo, hi) = alike::stats::wilson_95(3500, 7000);
+/// assert!((lo - 0.4882901874758416).abs() < 1e-12 && (hi - 0.5117098125241584).abs() < 1e-12);
+/// ```
+pub fn wilson_95(n_right: usize, n: usize) -> (f64, f64) {
+    const Z: f64 = 1.959_963_984_540_054;
+    let (p, n) = (n_right as f64 / n as f64, n as f64);
+    let (centre, shrink) = (p + Z * Z / (2.0 * n), 1.0 + Z * Z / n);
+    let reach = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    ((centre - reach) / shrink, (centre + reach) / shrink)
+}
+
 /// The logistic function 1 / (1 + exp(−z)), safe for any finite z.
 ///
 /// ```

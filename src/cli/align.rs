@@ -3,18 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use alike::alignment::ceiling::{Ceiling, chances, described, matched_ceilings};
-use alike::alignment::{Measure, PermutationNull};
+use alike::alignment::interval::IntervalMethod;
+use alike::alignment::silhouette::category_silhouette;
+use alike::alignment::{Measure, PermutationNull, permutation_nulls};
 use alike::concepts::Concepts;
+use alike::config::AlignSection;
 use alike::embedding::Fitting;
 use alike::error::Error;
+use alike::linalg::check_finite;
 use alike::reference::Reference;
 use alike::store::alignment::AlignmentRow;
 use alike::store::choices::Choices;
 use alike::store::embedding::Embedding;
 use alike::store::manifest::Fingerprint;
 use clap::Args;
-use faer::Mat;
+use faer::{Mat, MatRef};
 
+use crate::cli::human_choices::HumanChoices;
+use crate::cli::intervals::Intervals;
 use crate::cli::simulate::ReferenceArgs;
 use crate::cli::{Common, Existing, is_done};
 
@@ -37,6 +43,23 @@ pub(crate) struct AlignArgs {
     /// Every measure, not only the usual four
     #[arg(long)]
     all: bool,
+    /// A measure by its key, such as `rsa_cosine_kendall_tau_a`, instead of the usual four; may be repeated
+    #[arg(long, value_name = "KEY", conflicts_with = "all")]
+    measure: Vec<Measure>,
+    /// 95 % intervals: `jackknife` or `subsample` over concepts, `refits` over triplets (of `alike embed --bootstrap`), `bootstrap` over
+    /// concepts for RSA alone, or `none`
+    #[arg(long, value_name = "METHOD", default_value_t = IntervalMethod::DEFAULT)]
+    interval: IntervalMethod,
+    /// Bring the reference to that many dimensions: fewer by PCA, more by zeros
+    #[arg(long, value_name = "D")]
+    reference_dims: Option<usize>,
+    /// People's own choices: triplets with `anchor, first, second, chosen` or `a, b, c, odd` (CSV, Parquet), or THINGS' text; the share
+    /// of them that the embedding would make too is added to the table
+    #[arg(long, value_name = "FILE")]
+    choices: Option<PathBuf>,
+    /// Names that a text file of choices counts, one a line
+    #[arg(long, value_name = "FILE", requires = "choices")]
+    choice_names: Option<PathBuf>,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -53,13 +76,29 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
         Some(path) => Concepts::read_csv(path)?,
         None => Concepts::new(embedding.concepts())?,
     };
-    let reference = args.reference.read(&concepts)?;
+    let mut reference = args.reference.read(&concepts)?;
+    if let Some(dims) = args.reference_dims {
+        reference = reference.in_dimensions(dims)?;
+        tracing::info!("{}", reference.treatment);
+    }
+    let measures: &[Measure] = match (args.all, args.measure.is_empty()) {
+        (true, _) => &Measure::ALL,
+        (false, false) => &args.measure,
+        (false, true) => &Measure::DEFAULTS,
+    };
     let fingerprint = Fingerprint::default()
         .with("embedding", alike::model_folder::file_digest(&args.embedding)?)
         .with("reference", &reference.digest)
+        .with("treatment", &reference.treatment)
+        .with("measures", measures.iter().map(Measure::to_string).collect::<Vec<_>>().join(" "))
+        .with("interval", args.interval)
         .with("permutations", args.permutations)
         .with("seed", args.seed)
         .with("align_version", ALIGN_VERSION);
+    let fingerprint = match &args.choices {
+        Some(path) => fingerprint.with("choices", alike::model_folder::file_digest(path)?),
+        None => fingerprint,
+    };
     if let Some(out) = &args.out
         && is_done(out, &fingerprint, args.existing)?
     {
@@ -67,10 +106,11 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
         return Ok(());
     }
     let rows = rows_of(&embedding, &concepts, &reference.matched, &args.embedding)?;
+    check_finite(rows.as_ref(), &args.embedding.display().to_string())?;
     let stem = args.embedding.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let measures: &[Measure] = if args.all { &Measure::ALL } else { &Measure::DEFAULTS };
-    let mut table = Vec::new();
+    let intervals = Intervals::read(args.interval, &args.embedding, &concepts, &reference, args.seed)?;
     let (human, permutations) = (reference.coordinates.as_ref(), args.permutations);
+    let mut table = Vec::new();
     for &measure in measures {
         let measured = if permutations > 0 {
             let null = measure.permutation_null(human, rows.as_ref(), permutations, args.seed);
@@ -79,24 +119,37 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
             measure.value(human, rows.as_ref()).map(|value| (value, None, None))
         };
         let (value, null_mean, p) = match measured {
-            // The others are asked for all together, and some are undefined for some data (a constant row has no cosine).
-            Err(error) if !Measure::DEFAULTS.contains(&measure) => {
+            // All are asked for together, and some are undefined for some data (a constant row has no cosine).
+            Err(error) if args.all && !Measure::DEFAULTS.contains(&measure) => {
                 tracing::warn!("{measure} is left out: {error}");
                 continue;
             }
             other => other?,
         };
-        table.push(AlignmentRow {
+        let mut row = AlignmentRow {
             respondent: stem.clone(),
             reference: reference.name.clone(),
-            measure: measure.key().into(),
-            variant: variant(measure).into(),
+            measure: measure.key(),
+            variant: variant(measure, &reference),
             value,
             null_mean,
             p,
             n: rows.nrows(),
             ..AlignmentRow::default()
-        });
+        };
+        intervals.add_to(&mut row, measure, human, rows.as_ref());
+        table.push(row);
+    }
+    if args.all {
+        match silhouette_row(args, &stem, &concepts, &reference, rows.as_ref()) {
+            Ok(row) => table.extend(row),
+            Err(error) => tracing::warn!("category_silhouette is left out: {error}"),
+        }
+    }
+    if let Some(path) = &args.choices {
+        let people = HumanChoices { path, names: args.choice_names.as_deref(), matching: args.reference.matching()? };
+        let whole = rows_of(&embedding, &concepts, &(0..concepts.len()).collect::<Vec<_>>(), &args.embedding)?;
+        table.push(people.row(&stem, whole.as_ref(), &concepts, permutations, args.seed)?);
     }
     if let Some(out) = &args.out {
         alike::store::alignment::write(out, &table, &fingerprint)?;
@@ -109,6 +162,39 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
         println!("{}", crate::cli::tables::alignment_table(&table));
     }
     Ok(())
+}
+
+/// How well the concepts' categories are set apart in the embedding, beside the reference; nothing for concepts without categories.
+fn silhouette_row(
+    args: &AlignArgs,
+    stem: &str,
+    concepts: &Concepts,
+    reference: &Reference,
+    rows: MatRef<'_, f64>,
+) -> alike::Result<Option<AlignmentRow>> {
+    let Some((_, of_all)) = concepts.categories() else { return Ok(None) };
+    let categories: Vec<usize> = reference.matched.iter().map(|&i| of_all[i]).collect();
+    let null = category_silhouette(rows, &categories, args.permutations, args.seed)?;
+    let of_reference = category_silhouette(reference.coordinates.as_ref(), &categories, 0, args.seed)?.value;
+    Ok(Some(AlignmentRow {
+        respondent: stem.to_owned(),
+        reference: reference.name.clone(),
+        measure: "category_silhouette".into(),
+        variant: format!("Euclidean; of the embedding alone, the reference's own is {of_reference:.4}"),
+        value: null.value,
+        null_mean: (args.permutations > 0).then_some(null.mean),
+        p: (args.permutations > 0).then_some(null.p),
+        n: rows.nrows(),
+        ..AlignmentRow::default()
+    }))
+}
+
+/// What the key leaves open, of the measure and of the reference.
+fn variant(measure: Measure, reference: &Reference) -> String {
+    match reference.treatment.as_str() {
+        "" => measure.variant(),
+        treatment => format!("{}; {treatment}", measure.variant()),
+    }
 }
 
 fn read_embedding(path: &Path, names: Option<&Path>) -> anyhow::Result<Embedding> {
@@ -133,9 +219,22 @@ fn read_embedding(path: &Path, names: Option<&Path>) -> anyhow::Result<Embedding
 }
 
 /// The embedding's rows for the matched concepts, in the order of the concepts.
-fn rows_of(embedding: &Embedding, concepts: &Concepts, matched: &[usize], path: &Path) -> alike::Result<Mat<f64>> {
+pub(crate) fn rows_of(
+    embedding: &Embedding,
+    concepts: &Concepts,
+    matched: &[usize],
+    path: &Path,
+) -> alike::Result<Mat<f64>> {
     let place: std::collections::HashMap<&str, usize> =
         embedding.names.iter().enumerate().map(|(row, name)| (name.as_str(), row)).collect();
+    if place.len() < embedding.names.len() {
+        let twice = embedding.names.iter().enumerate().find(|(row, name)| place[name.as_str()] != *row);
+        return Err(Error::Format {
+            path: path.into(),
+            found: format!("{:?} more than once", twice.map_or("", |(_, name)| name)),
+            expected: "a row for each concept".into(),
+        });
+    }
     let names: Vec<&str> = concepts.iter().map(|c| c.name.as_str()).collect();
     let rows: Vec<usize> = matched.iter().filter_map(|i| place.get(names[*i]).copied()).collect();
     if rows.len() < matched.len() {
@@ -145,17 +244,8 @@ fn rows_of(embedding: &Embedding, concepts: &Concepts, matched: &[usize], path: 
     Ok(Mat::from_fn(rows.len(), embedding.coordinates.ncols(), |i, j| embedding.coordinates[(rows[i], j)]))
 }
 
-/// What a measure's key leaves open.
-fn variant(measure: Measure) -> &'static str {
-    match measure {
-        Measure::ProcrustesR2 => "reflection, free scale, embedding fitted to reference",
-        Measure::CkaLinearBiased | Measure::CkaLinearDebiased => "linear",
-        Measure::Rsa { .. } => "upper triangle",
-    }
-}
-
 /// Raised whenever the same embeddings would give other numbers.
-pub(crate) const ALIGN_VERSION: u32 = 2;
+pub(crate) const ALIGN_VERSION: u32 = 3;
 
 /// What the alignment of one fit needs.
 pub(crate) struct Fitted<'a> {
@@ -170,20 +260,23 @@ pub(crate) struct Fitted<'a> {
 pub(crate) fn align_fit(
     fitted: &Fitted<'_>,
     reference: &Reference,
-    permutations: usize,
+    section: &AlignSection,
     seed: u64,
 ) -> anyhow::Result<Vec<AlignmentRow>> {
     let embedding = alike::store::embedding::read(fitted.path)?;
     let concepts = &fitted.choices.concepts;
     let rows = rows_of(&embedding, concepts, &reference.matched, fitted.path)?;
+    check_finite(rows.as_ref(), &fitted.path.display().to_string())?;
     let bounds = Bounds::new(fitted, &embedding, reference, seed)?;
     let human = reference.coordinates.as_ref();
+    let intervals = Intervals::read(section.intervals, fitted.path, concepts, reference, seed)?;
+    let nothing = nothing_left(rows.as_ref());
+    let nulls = match nothing {
+        true => vec![PermutationNull { value: 0.0, mean: 0.0, p: 1.0, draws: vec![] }; section.measures.len()],
+        false => permutation_nulls(&section.measures, human, rows.as_ref(), section.permutations.max(1), seed)?,
+    };
     let mut table = Vec::new();
-    for measure in Measure::DEFAULTS {
-        let null = match nothing_left(rows.as_ref()) {
-            true => PermutationNull { value: 0.0, mean: 0.0, p: 1.0, draws: vec![] },
-            false => measure.permutation_null(human, rows.as_ref(), permutations.max(1), seed)?,
-        };
+    for (&measure, null) in section.measures.iter().zip(nulls) {
         let value = |subject: &Ceiling| match nothing_left(subject.coordinates.as_ref()) {
             true => Ok(0.0),
             false => measure.value(human, subject.coordinates.as_ref()),
@@ -194,12 +287,12 @@ pub(crate) fn align_fit(
         };
         let (ceiling, chance) = (of(&bounds.ceiling)?, of(&bounds.chance)?);
         let normalise = |(ceiling, chance): (Spread, Spread)| (null.value - chance.mean) / (ceiling.mean - chance.mean);
-        table.push(AlignmentRow {
+        let mut row = AlignmentRow {
             respondent: fitted.label.to_owned(),
             fit: fitted.fit.to_owned(),
             reference: reference.name.clone(),
-            measure: measure.key().into(),
-            variant: variant(measure).into(),
+            measure: measure.key(),
+            variant: variant(measure, reference),
             value: null.value,
             null_mean: Some(null.mean),
             p: Some(null.p),
@@ -213,7 +306,11 @@ pub(crate) fn align_fit(
             normalised: ceiling.zip(chance).map(normalise),
             n: rows.nrows(),
             ..AlignmentRow::default()
-        });
+        };
+        if !nothing {
+            intervals.add_to(&mut row, measure, human, rows.as_ref());
+        }
+        table.push(row);
     }
     Ok(table)
 }

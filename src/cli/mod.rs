@@ -10,6 +10,8 @@ mod embed;
 mod encoder;
 mod encoder_args;
 mod fit_args;
+mod human_choices;
+mod intervals;
 mod job;
 mod judge;
 mod judge_settings;

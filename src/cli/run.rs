@@ -131,8 +131,15 @@ fn align_all(
             study.embed.loss.iter().map(move |loss| (*label, choices, *loss, folder.embedding(label, loss.name())))
         })
         .collect();
+    let reference = match study.align.reference_dims {
+        Some(dims) => reference.clone().in_dimensions(dims)?,
+        None => reference.clone(),
+    };
     let mut fingerprint = Fingerprint::default()
         .with("reference", &reference.digest)
+        .with("treatment", &reference.treatment)
+        .with("measures", study.align.measures.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        .with("interval", study.align.intervals)
         .with("permutations", study.align.permutations)
         .with("seed", study.study.seed)
         .with("align_version", ALIGN_VERSION);
@@ -149,7 +156,7 @@ fn align_all(
     for (label, choices, loss, path) in &fits {
         let settings = study.fit_settings(*loss);
         let fitted = Fitted { label, fit: loss.name(), path, choices, settings };
-        rows.extend(align_fit(&fitted, reference, study.align.permutations, study.study.seed)?);
+        rows.extend(align_fit(&fitted, &reference, &study.align, study.study.seed)?);
         progress.advance(1);
     }
     progress.finish();

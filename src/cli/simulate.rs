@@ -85,8 +85,11 @@ pub(crate) struct ReferenceArgs {
 
 impl ReferenceArgs {
     pub(crate) fn read(&self, concepts: &Concepts) -> alike::Result<Reference> {
-        let matching = Matching { map: parse_pairs(&self.map)?, allow_missing: self.allow_missing };
-        read_reference(&self.reference, self.reference_names.as_deref(), concepts, &matching)
+        read_reference(&self.reference, self.reference_names.as_deref(), concepts, &self.matching()?)
+    }
+
+    pub(crate) fn matching(&self) -> alike::Result<Matching> {
+        Ok(Matching { map: parse_pairs(&self.map)?, allow_missing: self.allow_missing })
     }
 }
 

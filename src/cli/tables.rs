@@ -45,7 +45,7 @@ pub(crate) fn ranking_table(rows: &[AlignmentRow]) -> Table {
 pub(crate) fn alignment_table(rows: &[AlignmentRow]) -> Table {
     let cells = |r: &AlignmentRow| {
         let text = [r.measure.clone(), r.reference.clone(), r.n.to_string()];
-        text.into_iter().chain([Some(r.value), r.null_mean, r.p].map(number)).collect()
+        text.into_iter().chain([Some(r.value), r.lo, r.hi, r.null_mean, r.p].map(number)).collect()
     };
-    table(&["measure", "reference", "concepts", "value", "null mean", "p"], rows.iter().map(cells), 2)
+    table(&["measure", "reference", "concepts", "value", "lo", "hi", "null mean", "p"], rows.iter().map(cells), 2)
 }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::alignment::Measure;
+use crate::alignment::interval::IntervalMethod;
 use crate::embedding::Fitting;
 use crate::engine::provider::{ExecutionProvider, Gpu};
 use crate::error::{Error, Result};
@@ -288,6 +290,13 @@ pub struct AlignSection {
     pub allow_missing: bool,
     /// Permutations of the null.
     pub permutations: usize,
+    /// What is measured.
+    pub measures: Vec<Measure>,
+    /// How intervals are made; `none` for none.
+    pub intervals: IntervalMethod,
+    /// Dimensions of the reference: fewer by PCA, more by zeros; its own unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference_dims: Option<usize>,
 }
 
 impl Default for AlignSection {
@@ -298,6 +307,9 @@ impl Default for AlignSection {
             map: BTreeMap::new(),
             allow_missing: false,
             permutations: 1000,
+            measures: Measure::DEFAULTS.to_vec(),
+            intervals: IntervalMethod::DEFAULT,
+            reference_dims: None,
         }
     }
 }

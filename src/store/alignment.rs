@@ -54,6 +54,8 @@ pub struct AlignmentRow {
     pub chance_lo: Option<f64>,
     /// The highest of them.
     pub chance_hi: Option<f64>,
+    /// The value less its estimated bias, where the interval corrects for one.
+    pub corrected: Option<f64>,
 }
 
 /// Writes the rows in their order.
@@ -83,6 +85,7 @@ pub fn write(path: &Path, rows: &[AlignmentRow], fingerprint: &Fingerprint) -> R
         field("ceiling_match", DataType::Utf8, true),
         field("chance_lo", DataType::Float64, true),
         field("chance_hi", DataType::Float64, true),
+        field("corrected", DataType::Float64, true),
     ]);
     let text = |value: fn(&AlignmentRow) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(rows.iter().map(value)))
@@ -111,6 +114,7 @@ pub fn write(path: &Path, rows: &[AlignmentRow], fingerprint: &Fingerprint) -> R
         Arc::new(rows.iter().map(|r| r.ceiling_match.as_deref()).collect::<StringArray>()),
         number(|r| r.chance_lo),
         number(|r| r.chance_hi),
+        number(|r| r.corrected),
     ];
     table::write(path, &table::batch(schema, columns), &fingerprint.metadata(), &[])
 }
@@ -134,9 +138,10 @@ pub fn read(path: &Path) -> Result<Vec<AlignmentRow>> {
     // Columns that files of the first alike do not have.
     let has = |name: &str| table.columns().iter().any(|column| column == name);
     let later = |name: &str| if has(name) { table.numbers(name) } else { Ok(vec![None; table.len()]) };
-    let [ceiling_lo, ceiling_hi, chance_lo, chance_hi] =
-        ["ceiling_lo", "ceiling_hi", "chance_lo", "chance_hi"].map(later);
+    let [ceiling_lo, ceiling_hi, chance_lo, chance_hi, corrected] =
+        ["ceiling_lo", "ceiling_hi", "chance_lo", "chance_hi", "corrected"].map(later);
     let (ceiling_lo, ceiling_hi, chance_lo, chance_hi) = (ceiling_lo?, ceiling_hi?, chance_lo?, chance_hi?);
+    let corrected = corrected?;
     let ceiling_match = if has("ceiling_match") { table.text("ceiling_match")? } else { vec![None; table.len()] };
     let row = |i: usize| AlignmentRow {
         respondent: respondents[i].clone(),
@@ -159,6 +164,7 @@ pub fn read(path: &Path) -> Result<Vec<AlignmentRow>> {
         ceiling_match: ceiling_match[i].clone(),
         chance_lo: chance_lo[i],
         chance_hi: chance_hi[i],
+        corrected: corrected[i],
     };
     Ok((0..table.len()).map(row).collect())
 }
@@ -177,6 +183,7 @@ mod tests {
             n: 128,
             ceiling_lo: Some(0.4),
             ceiling_match: Some("3 subjects".into()),
+            corrected: Some(0.21),
             ..AlignmentRow::default()
         };
         let folder = tempfile::tempdir().unwrap();
@@ -192,7 +199,7 @@ mod tests {
         let path = folder.path().join("alignment.parquet");
         write(&path, std::slice::from_ref(&row), &Fingerprint::default()).unwrap();
         let whole = Table::read(&path).unwrap();
-        table::write(&path, &whole.without(5), &whole.metadata, &[]).unwrap();
+        table::write(&path, &whole.without(6), &whole.metadata, &[]).unwrap();
         assert_eq!(read(&path).unwrap(), [row]);
     }
 }

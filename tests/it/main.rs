@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 #![allow(clippy::print_stdout, reason = "a test that skips says why")]
 
+mod align_command;
 mod alignment;
 mod architectures;
 mod bad_input;
