@@ -91,9 +91,9 @@ fn sizes() {
     for (n, n_triplets) in [(CONCEPTS, 28_000), (1_854, 100_000), (1_854, 800_000), (5_000, 1_000_000)] {
         let answered = answers(&geometry(n), n_triplets);
         let made = Objective::new(Loss::CrowdKernel { mu: 0.05 }, 0.0, n, dims, &answered.comparisons()).unwrap();
-        // A Gram matrix and two products with the coordinates; some 40 operations for a logarithm, 60 for a term.
+        // A Gram matrix and one product with the coordinates; some 40 operations for a logarithm, 10 for a term.
         let (pairs, terms) = ((n * n) as f64, n_triplets as f64);
-        let operations = pairs * (2.0 * 30.0 + 4.0 * 31.0 + 40.0) + 60.0 * terms;
+        let operations = pairs * (2.0 * 30.0 + 2.0 * 31.0 + 40.0) + 10.0 * terms;
         // Coefficients are written once and read twice; a term is two ids.
         let bytes = 8.0 * (3.0 * pairs + terms);
         println!(
