@@ -107,8 +107,8 @@ fn concepts(alpha: f64, n_replications: u64) {
                 Measure::Rsa { .. } => ends(bootstrap(measure, x, y, 200, key).unwrap()),
                 _ => naive(),
             };
-            let around = 1.979 * jack.se; // t with 127 degrees of freedom
-            (value, [ends(jack), (value - around, value + around), ends(half), boot])
+            let (reach, corrected) = (jack.hi - value, jack.corrected.unwrap());
+            (value, [(corrected - reach, corrected + reach), ends(jack), ends(half), boot])
         };
         MEASURES.map(of_measure)
     };

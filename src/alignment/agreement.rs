@@ -32,7 +32,7 @@ impl Agreement {
     /// # Shapes
     /// `reference`: `[n_concepts, n_dims]`
     /// # Errors
-    /// [`Error::NotFinite`](crate::Error::NotFinite)
+    /// [`Error::NotFinite`]
     /// # Panics
     /// when an id is outside the reference
     pub fn of(reference: MatRef<'_, f64>, choices: impl IntoIterator<Item = Choice>) -> Result<Self> {

@@ -57,7 +57,7 @@ impl IntervalMethod {
     pub fn described(self) -> &'static str {
         match self {
             Self::None => "none",
-            Self::Jackknife => "delete-one jackknife over concepts, 95 %, bias-corrected",
+            Self::Jackknife => "delete-one jackknife over concepts, 95 %",
             Self::Subsample => "half-samples of concepts, 95 %, bias-corrected",
             Self::Refits => "refits of resampled triplets, 95 %",
             Self::Bootstrap => "bootstrap over concepts, self-pairs left out, 95 %",
@@ -117,7 +117,7 @@ pub struct Interval {
     pub lo: f64,
     /// Upper end.
     pub hi: f64,
-    /// The value less its estimated bias, where the interval corrects for one.
+    /// The value less its estimated bias, where the method estimates one.
     pub corrected: Option<f64>,
     /// Standard error.
     pub se: f64,
@@ -130,8 +130,9 @@ const COVERAGE: f64 = 0.95;
 
 /// Delete-one jackknife over concepts.
 ///
-/// θ_(i) without concept i: corrected = nθ − (n − 1) mean θ_(i), se² = (n − 1)/n Σ(θ_(i) − mean)², and the interval is corrected ± t se
-/// with n − 1 degrees of freedom. The correction takes away a bias in 1/n, which Procrustes R² and biased CKA have in plenty. The
+/// θ_(i) without concept i: corrected = nθ − (n − 1) mean θ_(i), se² = (n − 1)/n Σ(θ_(i) − mean)², and the interval is θ ± t se
+/// with n − 1 degrees of freedom: it is about the value of n concepts drawn likewise. Shifted to `corrected` it is about the population's,
+/// from which Procrustes R² and biased CKA of n concepts differ by a bias in 1/n. The
 /// standard error is right for measures that change smoothly with the coordinates: not for neighbours.
 ///
 /// # Shapes
@@ -160,7 +161,7 @@ pub fn jackknife(measure: Measure, x: MatRef<'_, f64>, y: MatRef<'_, f64>) -> Re
     let corrected = n * value - (n - 1.0) * centre;
     let t = StudentsT::new(0.0, 1.0, n - 1.0).expect("two concepts or more were measured");
     let t = t.inverse_cdf(1.0 - (1.0 - COVERAGE) / 2.0);
-    Ok(Interval { lo: corrected - t * se, hi: corrected + t * se, corrected: Some(corrected), se })
+    Ok(Interval { lo: value - t * se, hi: value + t * se, corrected: Some(corrected), se })
 }
 
 /// Delete-half subsampling of concepts.

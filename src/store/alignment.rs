@@ -54,7 +54,7 @@ pub struct AlignmentRow {
     pub chance_lo: Option<f64>,
     /// The highest of them.
     pub chance_hi: Option<f64>,
-    /// The value less its estimated bias, where the interval corrects for one.
+    /// The value less its bias as an estimate of the population's, where the interval's method estimates one.
     pub corrected: Option<f64>,
 }
 
