@@ -127,7 +127,6 @@ struct MeasureView {
     normalised: String,
     null_mean: String,
     p: String,
-    n: String,
     verdict: &'static str,
 }
 
@@ -153,7 +152,7 @@ fn measures(data: &ReportData) -> Vec<FitMeasures<'_>> {
 }
 
 fn measure(row: &AlignmentRow) -> MeasureView {
-    let interval = interval(row).map(|(lo, hi)| format!("{} to {}", decimals(Some(lo), 3), decimals(Some(hi), 3)));
+    let interval = interval(row).map(|(lo, hi)| format!("{}…{}", decimals(Some(lo), 2), decimals(Some(hi), 2)));
     MeasureView {
         measure: measure_name(&row.measure),
         value: decimals(Some(row.value), 3),
@@ -163,7 +162,6 @@ fn measure(row: &AlignmentRow) -> MeasureView {
         normalised: decimals(row.normalised, 2),
         null_mean: decimals(row.null_mean, 3),
         p: p_value(row.p),
-        n: count(row.n),
         verdict: summary::verdict(row).words(),
     }
 }
