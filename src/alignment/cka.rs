@@ -2,7 +2,7 @@
 
 use faer::{Mat, MatRef};
 
-use super::paired::PairedMatrices;
+use super::matrices::PairedMatrices;
 use super::{Measure, Side};
 use crate::error::{Error, Result};
 use crate::linalg::{centred, dist2, frobenius, gram, symmetric};

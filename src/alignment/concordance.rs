@@ -153,7 +153,7 @@ impl PairOrders {
         let ranks_of = |rdm: MatRef<'_, f64>, side: Side| {
             let ranks = whole_ranks(&pairs.iter().map(|&[i, j]| rdm[(i, j)]).collect::<Vec<_>>())?;
             match ranks.iter().all(|rank| *rank == ranks[0]) {
-                true => Err(super::rsa::equal_distances(side)),
+                true => Err(super::equal_distances(side)),
                 false => Ok(ranks),
             }
         };
@@ -205,12 +205,12 @@ impl AnchoredOrders {
         let y = ranks_of(y)?;
         let n_decided = x.iter().map(|anchor| n_pairs(n - 1) - anchor.n_tied()).sum();
         if n_decided == 0 {
-            return Err(super::rsa::equal_distances(Side::X));
+            return Err(super::equal_distances(Side::X));
         }
         if y.iter()
             .all(|ranks| ranks.iter().all(|rank| *rank == 0 || *rank == ranks.iter().copied().max().unwrap_or(0)))
         {
-            return Err(super::rsa::equal_distances(Side::Y));
+            return Err(super::equal_distances(Side::Y));
         }
         Ok(Self { x, y: Mat::from_fn(n, n, |i, anchor| y[anchor][i]), n_decided })
     }

@@ -6,6 +6,7 @@ pub mod cka;
 pub mod concordance;
 mod cross;
 pub mod interval;
+mod matrices;
 mod measure;
 pub mod neighbours;
 pub mod noise_ceiling;
@@ -127,6 +128,11 @@ fn check_spread(x: MatRef<'_, f64>, side: Side) -> Result<()> {
         return Err(Error::TooFew { what: format!("distinct rows in {side}"), found: 1, needed: 2 });
     }
     Ok(())
+}
+
+/// The error of a side with one distance only.
+fn equal_distances(side: Side) -> Error {
+    Error::TooFew { what: format!("distinct distances between the concepts of {side}"), found: 1, needed: 2 }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use faer::{Mat, MatRef};
 use super::Side;
 use super::cka::double_centred;
 use super::concordance::{TIE, kendall_tau_a};
-use super::paired::PairedMatrices;
+use super::matrices::PairedMatrices;
 use crate::error::{Error, Result};
 use crate::linalg::{dist2, frobenius, symmetric, to_rows};
 use crate::stats::{mean, ranks, standardised};
@@ -164,7 +164,7 @@ fn weighed(distances: &[f64], correlation: RdmCorrelation, side: Side) -> Result
     let ranked = || ranks(distances, TIE * distances.iter().copied().fold(0.0, f64::max));
     let of_unit_norm = |values: &[f64]| {
         standardised(values).map_err(|error| match error {
-            Error::TooFew { .. } => equal_distances(side),
+            Error::TooFew { .. } => super::equal_distances(side),
             other => other,
         })
     };
@@ -184,11 +184,6 @@ fn weighed(distances: &[f64], correlation: RdmCorrelation, side: Side) -> Result
         }
         _ => of_unit_norm(distances),
     }
-}
-
-/// The error of a side with one distance only.
-pub(super) fn equal_distances(side: Side) -> Error {
-    Error::TooFew { what: format!("distinct distances between the concepts of {side}"), found: 1, needed: 2 }
 }
 
 /// The RDMs of two sides that can be compared.

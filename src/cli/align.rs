@@ -17,7 +17,7 @@ use alike::store::choices::Choices;
 use alike::store::embedding::Embedding;
 use alike::store::manifest::Fingerprint;
 use clap::Args;
-use faer::{Mat, MatRef};
+use faer::MatRef;
 
 use crate::cli::human_choices::HumanChoices;
 use crate::cli::intervals::Intervals;
@@ -105,7 +105,7 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
         tracing::info!("{} is there", out.display());
         return Ok(());
     }
-    let rows = rows_of(&embedding, &concepts, &reference.matched, &args.embedding)?;
+    let rows = embedding.rows_of(&concepts, &reference.matched, &args.embedding)?;
     check_finite(rows.as_ref(), &args.embedding.display().to_string())?;
     let stem = args.embedding.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let intervals = Intervals::read(args.interval, &args.embedding, &concepts, &reference, args.seed)?;
@@ -148,7 +148,7 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
     }
     if let Some(path) = &args.choices {
         let people = HumanChoices { path, names: args.choice_names.as_deref(), matching: args.reference.matching()? };
-        let whole = rows_of(&embedding, &concepts, &(0..concepts.len()).collect::<Vec<_>>(), &args.embedding)?;
+        let whole = embedding.rows_of(&concepts, &(0..concepts.len()).collect::<Vec<_>>(), &args.embedding)?;
         table.push(people.row(&stem, whole.as_ref(), &concepts, permutations, args.seed)?);
     }
     if let Some(out) = &args.out {
@@ -218,32 +218,6 @@ fn read_embedding(path: &Path, names: Option<&Path>) -> anyhow::Result<Embedding
     Ok(Embedding::bare(names, coordinates))
 }
 
-/// The embedding's rows for the matched concepts, in the order of the concepts.
-pub(crate) fn rows_of(
-    embedding: &Embedding,
-    concepts: &Concepts,
-    matched: &[usize],
-    path: &Path,
-) -> alike::Result<Mat<f64>> {
-    let place: std::collections::HashMap<&str, usize> =
-        embedding.names.iter().enumerate().map(|(row, name)| (name.as_str(), row)).collect();
-    if place.len() < embedding.names.len() {
-        let twice = embedding.names.iter().enumerate().find(|(row, name)| place[name.as_str()] != *row);
-        return Err(Error::Format {
-            path: path.into(),
-            found: format!("{:?} more than once", twice.map_or("", |(_, name)| name)),
-            expected: "a row for each concept".into(),
-        });
-    }
-    let names: Vec<&str> = concepts.iter().map(|c| c.name.as_str()).collect();
-    let rows: Vec<usize> = matched.iter().filter_map(|i| place.get(names[*i]).copied()).collect();
-    if rows.len() < matched.len() {
-        let missing = matched.iter().map(|i| names[*i]).filter(|name| !place.contains_key(name));
-        return Err(Error::Unmatched { path: path.into(), names: missing.map(|n| format!("{n:?}")).collect() });
-    }
-    Ok(Mat::from_fn(rows.len(), embedding.coordinates.ncols(), |i, j| embedding.coordinates[(rows[i], j)]))
-}
-
 /// Raised whenever the same embeddings would give other numbers.
 pub(crate) const ALIGN_VERSION: u32 = 3;
 
@@ -265,7 +239,7 @@ pub(crate) fn align_fit(
 ) -> anyhow::Result<Vec<AlignmentRow>> {
     let embedding = alike::store::embedding::read(fitted.path)?;
     let concepts = &fitted.choices.concepts;
-    let rows = rows_of(&embedding, concepts, &reference.matched, fitted.path)?;
+    let rows = embedding.rows_of(concepts, &reference.matched, fitted.path)?;
     check_finite(rows.as_ref(), &fitted.path.display().to_string())?;
     let bounds = Bounds::new(fitted, &embedding, reference, seed)?;
     let human = reference.coordinates.as_ref();

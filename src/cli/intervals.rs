@@ -12,8 +12,6 @@ use alike::store::embedding::Embedding;
 use alike::store::refits;
 use faer::{Mat, MatRef};
 
-use crate::cli::align::rows_of;
-
 /// How the intervals of an embedding's measures are made.
 pub(crate) struct Intervals {
     method: IntervalMethod,
@@ -41,7 +39,7 @@ impl Intervals {
         }
         let (names, draws) = refits::read(&path)?;
         let n_draws = draws.len();
-        let of_draw = |draw| rows_of(&Embedding::bare(names.clone(), draw), concepts, &reference.matched, &path);
+        let of_draw = |draw| Embedding::bare(names.clone(), draw).rows_of(concepts, &reference.matched, &path);
         let mut refits: Vec<Mat<f64>> = draws.into_iter().map(of_draw).collect::<Result<_, _>>()?;
         refits.retain(|draw| draw.is_all_finite());
         if refits.len() < n_draws {

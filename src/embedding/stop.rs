@@ -1,4 +1,4 @@
-//! Why fits end, whatever they minimise and by which optimiser.
+//! How fits end, whatever they minimise and by which optimiser.
 
 use serde::Serialize;
 
@@ -38,4 +38,23 @@ impl FitStop {
     pub fn converged(self) -> bool {
         matches!(self, Self::GradientSmall | Self::ObjectiveFlat | Self::DimensionsStable)
     }
+}
+
+/// How minibatches went, in the record of a fit; epochs are its `n_iterations`, steps its `n_evaluations`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct MinibatchRecord {
+    /// `adam`
+    pub optimiser: &'static str,
+    /// Passes over the training answers, for the best start.
+    pub n_epochs: usize,
+    /// Steps, for the best start.
+    pub n_steps: usize,
+    /// Answers in a batch.
+    pub batch: usize,
+    /// Step size to begin with.
+    pub learning_rate: f64,
+    /// Step size at the end.
+    pub last_learning_rate: f64,
+    /// Parts that the training answers are in.
+    pub n_parts: usize,
 }

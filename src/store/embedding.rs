@@ -1,5 +1,6 @@
 //! Embeddings in Parquet: `concept, category, d00 … dNN` and a list column.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use arrow::array::{ArrayRef, Float32Array, Float32Builder, ListBuilder, StringAr
 use arrow::datatypes::{DataType, Field, Schema};
 use faer::{Mat, MatRef};
 
-use crate::concepts::Concept;
+use crate::concepts::{Concept, Concepts};
 use crate::embedding::Record;
 use crate::error::{Error, Result};
 use crate::store::manifest::Fingerprint;
@@ -43,6 +44,30 @@ impl Embedding {
     /// Names and coordinates alone.
     pub fn bare(names: Vec<String>, coordinates: Mat<f64>) -> Self {
         Self { categories: vec![None; names.len()], names, coordinates, fit: serde_json::Value::Null }
+    }
+
+    /// The rows of some of the concepts, given by their places in the list, in that order; `path` is the file, for errors.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a concept with several rows, [`Error::Unmatched`] for those without one
+    pub fn rows_of(&self, concepts: &Concepts, matched: &[usize], path: &Path) -> Result<Mat<f64>> {
+        let place: HashMap<&str, usize> =
+            self.names.iter().enumerate().map(|(row, name)| (name.as_str(), row)).collect();
+        if place.len() < self.names.len() {
+            let twice = self.names.iter().enumerate().find(|(row, name)| place[name.as_str()] != *row);
+            return Err(Error::Format {
+                path: path.into(),
+                found: format!("{:?} more than once", twice.map_or("", |(_, name)| name)),
+                expected: "a row for each concept".into(),
+            });
+        }
+        let names: Vec<&str> = concepts.iter().map(|c| c.name.as_str()).collect();
+        let rows: Vec<usize> = matched.iter().filter_map(|i| place.get(names[*i]).copied()).collect();
+        if rows.len() < matched.len() {
+            let missing = matched.iter().map(|i| names[*i]).filter(|name| !place.contains_key(name));
+            return Err(Error::Unmatched { path: path.into(), names: missing.map(|n| format!("{n:?}")).collect() });
+        }
+        Ok(Mat::from_fn(rows.len(), self.coordinates.ncols(), |i, j| self.coordinates[(rows[i], j)]))
     }
 }
 

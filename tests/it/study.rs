@@ -169,7 +169,7 @@ fn stages_one_by_one_with_files_from_elsewhere() {
         "--json",
     ]))
     .unwrap();
-    assert_eq!(aligned.len(), 11);
+    assert_eq!(aligned.len(), 40);
     assert!(aligned["procrustes_r2"] > 0.8, "{aligned:?}");
     let itself: BTreeMap<String, f64> =
         serde_json::from_str(&succeed(&["align", text(&embedding), "--reference", text(&embedding), "--json"]))

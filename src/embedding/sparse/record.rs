@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::likelihood::Score;
 use super::{LambdaScore, Repeats, Run, SparseSettings};
 use crate::embedding::dimension::participation_ratio;
-use crate::embedding::streamed::MinibatchRecord;
+use crate::embedding::stop::MinibatchRecord;
 use crate::embedding::{CurvePoint, FitStop};
 
 /// How a sparse fit went; everything that a reader of its numbers needs to judge them. Losses are in nats.

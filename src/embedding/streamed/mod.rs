@@ -13,35 +13,16 @@ mod penalty;
 pub mod spool;
 
 use faer::Mat;
-use serde::Serialize;
 
 pub use epochs::Minibatches;
 pub use spool::{Layout, Spool, SpoolWriter};
 
 use super::sparse::SparseLoss;
+pub use super::stop::MinibatchRecord;
 use super::{Fitting, L2, Record};
 use crate::embedding::sparse::Lambda;
 use crate::error::{Error, Result};
 use crate::presentations::Task;
-
-/// How minibatches went, in the record of a fit; epochs are its `n_iterations`, steps its `n_evaluations`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct MinibatchRecord {
-    /// `adam`
-    pub optimiser: &'static str,
-    /// Passes over the training answers, for the best start.
-    pub n_epochs: usize,
-    /// Steps, for the best start.
-    pub n_steps: usize,
-    /// Answers in a batch.
-    pub batch: usize,
-    /// Step size to begin with.
-    pub learning_rate: f64,
-    /// Step size at the end.
-    pub last_learning_rate: f64,
-    /// Parts that the training answers are in.
-    pub n_parts: usize,
-}
 
 impl Layout {
     /// The spool that a fit needs.
