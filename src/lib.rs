@@ -5,7 +5,7 @@
 //! The straight line, each arrow a type or a file:
 //!
 //! ```text
-//! concepts → triplets → prompts → engine → choice scores → judgments → ordinal embedding → alignment → report
+//! concepts → triplets → prompts → engine → choice scores → judgments → ordinal embedding → alignment → ingredients → report
 //! ```
 //!
 //! Asking a model a handful of questions, without a model:

@@ -4,6 +4,7 @@ use ndarray::{Array1, Axis};
 use ndarray_stats::interpolate::Linear;
 use ndarray_stats::{MaybeNan, QuantileExt};
 use rand::{Rng, RngExt};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use crate::error::{Error, Result};
 
@@ -115,6 +116,28 @@ pub fn quantile(values: &[f64], q: f64) -> Result<f64> {
     Ok(quantile.expect("there are values and q is in 0..=1").into_scalar())
 }
 
+/// The value below which a share of the distribution lies: Student's t with `df` degrees of freedom, or the normal without.
+pub fn student_quantile(share: f64, df: Option<f64>) -> f64 {
+    match df.filter(|df| df.is_finite()) {
+        Some(df) => StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |t| t.inverse_cdf(share)),
+        None => Normal::standard().inverse_cdf(share),
+    }
+}
+
+/// P(|T| ≥ |statistic|) of Student's t with `df` degrees of freedom, or of the normal distribution without.
+pub fn two_sided(statistic: f64, df: Option<f64>) -> f64 {
+    let below = -statistic.abs();
+    match df.filter(|df| df.is_finite()) {
+        Some(df) => StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |t| 2.0 * t.cdf(below)),
+        None => 2.0 * normal_cdf(below),
+    }
+}
+
+/// P(Z ≤ z) of the standard normal distribution.
+pub fn normal_cdf(z: f64) -> f64 {
+    Normal::standard().cdf(z)
+}
+
 /// Permutation p-value with the observed arrangement counted among the permutations.
 ///
 /// p = (1 + #{null ≥ observed}) / (1 + n). Draws that fall short of the observed value by rounding only (1e-12 of it)
@@ -207,6 +230,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::seed::Streams;
+
+    #[test]
+    fn tables_of_student_and_of_the_normal_distribution() {
+        for (df, expected) in [(Some(1.0), 12.706_204_736), (Some(10.0), 2.228_138_852), (None, 1.959_963_985)] {
+            let found = student_quantile(0.975, df);
+            assert!((found - expected).abs() < 1e-8, "{df:?}: {found}");
+            assert!((two_sided(expected, df) - 0.05).abs() < 1e-10);
+        }
+        for (z, p) in [(0.0, 0.5), (1.0, 0.841_344_746), (-5.0, 2.866_515_719e-7)] {
+            assert!((normal_cdf(z) - p).abs() < 1e-9 * p, "{z}: {}", normal_cdf(z));
+        }
+    }
 
     #[test]
     fn ranks_average_ties_and_forgive_rounding() {

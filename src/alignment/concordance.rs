@@ -222,7 +222,6 @@ impl AnchoredOrders {
         for (anchor, x) in self.x.iter().enumerate() {
             let y = self.y.col_as_slice(order[anchor]);
             ys.clear();
-            // The anchor itself is the first; its own runs end one place earlier without it.
             ys.extend(x.places.iter().map(|&place| y[order[place as usize]]));
             // The anchor is first on both sides: it is in order with each of the others, which is taken off again.
             alike += concordance(&x.ties, &mut ys, &mut spare) - (order.len() as i64 - 1);

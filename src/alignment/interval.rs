@@ -11,13 +11,12 @@ use faer::{Mat, MatRef};
 use rand::RngExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::rsa::{compare, rdm, upper_triangle};
 use super::{Measure, permutation};
 use crate::error::{Error, Result};
 use crate::seed::Streams;
-use crate::stats::{mean, quantile};
+use crate::stats::{mean, quantile, student_quantile};
 
 /// How an interval is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,8 +158,7 @@ pub fn jackknife(measure: Measure, x: MatRef<'_, f64>, y: MatRef<'_, f64>) -> Re
     let (centre, n) = (mean(&values), n as f64);
     let se = ((n - 1.0) / n * values.iter().map(|v| (v - centre) * (v - centre)).sum::<f64>()).sqrt();
     let corrected = n * value - (n - 1.0) * centre;
-    let t = StudentsT::new(0.0, 1.0, n - 1.0).expect("two concepts or more were measured");
-    let t = t.inverse_cdf(1.0 - (1.0 - COVERAGE) / 2.0);
+    let t = student_quantile(0.5 + COVERAGE / 2.0, Some(n - 1.0));
     Ok(Interval { lo: value - t * se, hi: value + t * se, corrected: Some(corrected), se })
 }
 
@@ -215,8 +213,7 @@ pub fn of_refits(value: f64, refits: &[f64]) -> Result<Interval> {
         return Err(Error::TooFew { what: "refits for an interval".to_owned(), found: refits.len(), needed: 2 });
     }
     let se = spread(refits);
-    let t = StudentsT::new(0.0, 1.0, refits.len() as f64 - 1.0).expect("two refits or more");
-    let t = t.inverse_cdf(1.0 - (1.0 - COVERAGE) / 2.0);
+    let t = student_quantile(0.5 + COVERAGE / 2.0, Some(refits.len() as f64 - 1.0));
     Ok(Interval { lo: value - t * se, hi: value + t * se, corrected: None, se })
 }
 

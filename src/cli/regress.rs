@@ -92,9 +92,21 @@ pub(crate) fn answer(section: &RegressSection, study: &Path, out: &Path) -> anyh
         tracing::info!("the mixed model of {} models → {}", model.n, path.display());
     }
     let path = out.join("ingredients.parquet");
-    results::write(&path, &columns(&claims), &Fingerprint::default())?;
+    results::write(&path, &columns(&claims), &fingerprint(section)?)?;
     tracing::info!("{} answers about {} models → {}", claims.len(), table.len(), path.display());
     Ok(Answers { model, claims })
+}
+
+/// What the answers were made from.
+fn fingerprint(section: &RegressSection) -> alike::Result<Fingerprint> {
+    let questions = serde_json::to_string(&(&section.response, &section.formula, &section.variants, &section.claims));
+    let mut fingerprint = Fingerprint::default()
+        .with("questions", questions.expect("questions are JSON"))
+        .with("scores", format!("{} of {}", section.measure, section.fit));
+    for (at, path) in section.scores.iter().chain(&section.tables).enumerate() {
+        fingerprint = fingerprint.with(&format!("table {at}"), alike::model_folder::file_digest(path)?);
+    }
+    Ok(fingerprint)
 }
 
 /// Every claim of every variant that was asked for.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::estimate::SIGNIFICANT;
 use super::{Estimate, Found, Gain};
 use crate::error::{Error, Result};
 
@@ -47,9 +48,6 @@ impl Verdict {
         }
     }
 }
-
-/// Below this, a test speaks against equality.
-const SIGNIFICANT: f64 = 0.05;
 
 impl Expect {
     /// Judges a number; `margin` is how far from zero is still little, in the number's own unit.

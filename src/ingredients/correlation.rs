@@ -4,10 +4,10 @@ use faer::Mat;
 use serde::Serialize;
 
 use super::Estimate;
-use super::estimate::{CONFIDENCE, quantile, two_sided};
+use super::estimate::CONFIDENCE;
 use crate::error::{Error, Result};
 use crate::linalg::residuals;
-use crate::stats;
+use crate::stats::{self, student_quantile, two_sided};
 
 /// Pearson correlation; t with n − 2 degrees of freedom, interval by Fisher's z.
 ///
@@ -61,7 +61,7 @@ fn from_r(r: f64, n: usize, n_given: usize, variance: f64) -> Estimate {
     let r = r.clamp(-1.0, 1.0);
     let df = (n - 2 - n_given) as f64;
     let statistic = r * (df / (1.0 - r * r)).sqrt();
-    let reach = quantile(0.5 + CONFIDENCE / 2.0, None) * (variance / (df - 1.0)).sqrt();
+    let reach = student_quantile(0.5 + CONFIDENCE / 2.0, None) * (variance / (df - 1.0)).sqrt();
     let [lo, hi] = [-reach, reach].map(|by| (r.atanh() + by).tanh());
     Estimate { value: r, lo, hi, se: None, statistic, df: Some(df), p: two_sided(statistic, Some(df)), n }
 }

@@ -1,10 +1,14 @@
 //! An effect with its interval and its test.
 
 use serde::Serialize;
-use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
+use crate::stats::{student_quantile, two_sided};
 
 /// The share of intervals that hold what they estimate.
 pub const CONFIDENCE: f64 = 0.95;
+
+/// A p below this speaks against what it tests.
+pub const SIGNIFICANT: f64 = 0.05;
 
 /// An effect, its 95 % interval, and the test that it is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -32,7 +36,7 @@ impl Estimate {
     /// distribution where there are none.
     pub fn from_se(value: f64, se: f64, df: Option<f64>, n: usize) -> Self {
         let statistic = value / se;
-        let reach = se * quantile(0.5 + CONFIDENCE / 2.0, df);
+        let reach = se * student_quantile(0.5 + CONFIDENCE / 2.0, df);
         let p = two_sided(statistic, df);
         Self { value, lo: value - reach, hi: value + reach, se: Some(se), statistic, df, p, n }
     }
@@ -43,34 +47,14 @@ impl Estimate {
     }
 }
 
-/// The value below which a share of the distribution lies: Student's t with `df` degrees of freedom, or the normal.
-pub fn quantile(share: f64, df: Option<f64>) -> f64 {
-    match df.filter(|df| df.is_finite()) {
-        Some(df) => StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |t| t.inverse_cdf(share)),
-        None => Normal::standard().inverse_cdf(share),
-    }
-}
-
-/// P(|T| ≥ |statistic|) of Student's t with `df` degrees of freedom, or of the normal distribution.
-pub fn two_sided(statistic: f64, df: Option<f64>) -> f64 {
-    let below = -statistic.abs();
-    match df.filter(|df| df.is_finite()) {
-        Some(df) => StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |t| 2.0 * t.cdf(below)),
-        None => 2.0 * Normal::standard().cdf(below),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn tables_of_student_and_of_the_normal_distribution() {
-        for (df, expected) in [(Some(1.0), 12.706_204_736), (Some(10.0), 2.228_138_852), (None, 1.959_963_985)] {
-            assert!((quantile(0.975, df) - expected).abs() < 1e-8, "{df:?}: {}", quantile(0.975, df));
-            assert!((two_sided(expected, df) - 0.05).abs() < 1e-10);
-        }
+    fn an_interval_is_as_wide_as_its_degrees_of_freedom_ask() {
         let estimate = Estimate::from_se(3.0, 1.0, Some(10.0), 12);
         assert!((estimate.lo - 0.771_861_148).abs() < 1e-8 && estimate.is_away_from_zero());
+        assert!((Estimate::from_se(1.959_963_985, 1.0, None, 12).p - 0.05).abs() < 1e-9);
     }
 }

@@ -12,7 +12,7 @@ use super::multiplicity::Adjustment;
 use super::question::left_out;
 use super::{Design, Estimate, Fit, Formula, Method, Table, mixed};
 use crate::error::Result;
-use crate::ingredients::estimate::CONFIDENCE;
+use crate::ingredients::estimate::{CONFIDENCE, SIGNIFICANT};
 
 /// A fitted model, told.
 #[derive(Debug, Clone, Serialize)]
@@ -101,9 +101,6 @@ pub struct Influence {
     /// Conclusions that change, in words; or why the rest gives none.
     pub changes: Vec<String>,
 }
-
-/// Below this, a coefficient counts as different from zero when conclusions are compared.
-const SIGNIFICANT: f64 = 0.05;
 
 /// Rows and groups told beside those that change a conclusion.
 const MOST_INFLUENTIAL: usize = 3;

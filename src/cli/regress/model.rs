@@ -37,7 +37,8 @@ pub(super) fn text(summary: &Summary) -> String {
         .variances
         .iter()
         .map(|v| {
-            let interval = v.profile.map(|[lo, hi]| format!(" ({lo:.3} to {hi:.3})")).unwrap_or_default();
+            let interval =
+                v.profile.map(|[lo, hi]| format!(" ({lo:.3} to {hi:.3} by the profile of ML)")).unwrap_or_default();
             format!("{} {:.4}{interval}", v.name, v.value)
         })
         .collect();

@@ -1,12 +1,12 @@
 //! Intervals: Wald's, and those of the profiled likelihood.
 
 use super::super::design::Design;
-use super::super::estimate::quantile;
 use super::super::root::root;
 use super::deviance::Problem;
 use super::satterthwaite::coefficient_tests;
 use super::{Fit, Method, Optimum, descended, fit, norm, optimum, starts_near};
 use crate::error::Result;
+use crate::stats::student_quantile;
 
 /// An estimate and where it may be.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +29,7 @@ pub struct Interval {
 /// as for [`coefficient_tests`]
 pub fn wald(design: &Design, fit: &Fit, level: f64) -> Result<Vec<Interval>> {
     let interval = |test: &super::satterthwaite::CoefficientTest| {
-        let reach = quantile(0.5 + 0.5 * level, Some(test.df)) * test.standard_error;
+        let reach = student_quantile(0.5 + 0.5 * level, Some(test.df)) * test.standard_error;
         let (low, high) = (test.estimate - reach, test.estimate + reach);
         Interval { name: test.name.clone(), estimate: test.estimate, low, high }
     };
@@ -51,7 +51,7 @@ pub fn wald(design: &Design, fit: &Fit, level: f64) -> Result<Vec<Interval>> {
 pub fn profile(design: &Design, level: f64) -> Result<Vec<Interval>> {
     let ml = fit(design, Method::Ml)?;
     let problem = Problem::new(design);
-    let z2 = quantile(0.5 + 0.5 * level, None).powi(2);
+    let z2 = student_quantile(0.5 + 0.5 * level, None).powi(2);
     let whole = Whole { theta: problem.scaled(&ml.theta), sigma: ml.sigma, limit: ml.deviance() + z2, problem };
     let mut intervals = vec![];
     let interval = |name: String, estimate, (low, high)| Interval { name, estimate, low, high };

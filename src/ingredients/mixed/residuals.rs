@@ -3,11 +3,10 @@
 use faer::Mat;
 
 use super::super::design::Design;
-use super::super::estimate::quantile;
 use super::super::tails::chi_squared;
 use super::Fit;
 use crate::linalg::product;
-use crate::stats::mean;
+use crate::stats::{mean, student_quantile};
 
 /// Tests of the residuals y − Xβ − Zb. With estimated random effects they are approximate.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +64,6 @@ pub fn residual_checks(design: &Design, fit: &Fit) -> ResidualChecks {
         jarque_bera_p: chi_squared(jarque_bera, 2.0),
         breusch_pagan,
         breusch_pagan_p: if p > 1 { chi_squared(breusch_pagan, p as f64 - 1.0) } else { f64::NAN },
-        quantiles: sorted.iter().enumerate().map(|(i, e)| (quantile(place(i), None), *e)).collect(),
+        quantiles: sorted.iter().enumerate().map(|(i, e)| (student_quantile(place(i), None), *e)).collect(),
     }
 }

@@ -3,11 +3,11 @@
 use faer::{Mat, Side};
 
 use super::super::design::Design;
-use super::super::estimate::two_sided;
 use super::super::tails::fisher;
 use super::deviance::Problem;
 use super::{Fit, derivatives, symmetric_jacobian};
 use crate::error::{Error, Result};
+use crate::stats::two_sided;
 
 /// A fixed effect, tested against zero.
 #[derive(Debug, Clone, PartialEq)]
