@@ -95,9 +95,6 @@ impl TableArgs {
     }
 }
 
-/// The tables as they are.
-const AS_GIVEN: &str = "as given";
-
 pub(crate) fn run(args: &RegressArgs, common: &Common) -> anyhow::Result<()> {
     let (file, command) = match (&args.study, &args.tables.out) {
         (Some(study), _) => (RegressFile::read(study)?, format!("alike regress {}", study.display())),
@@ -213,7 +210,7 @@ fn lines(
     variant: Option<&str>,
     command: &str,
 ) -> anyhow::Result<Vec<AnswerRow>> {
-    let as_given = Variant { name: AS_GIVEN.into(), ..Variant::default() };
+    let as_given = Variant { name: Variant::AS_GIVEN.into(), ..Variant::default() };
     let variants: Vec<&Variant> = [&as_given].into_iter().chain(&section.variants).collect();
     let variants = chosen("variant", &variants, variant, |variant| &variant.name)?;
     let wanted: Vec<&Claim> = section.claims.iter().collect();
@@ -287,9 +284,10 @@ fn line(
 /// The answers; those of a variant only where they are not the same as those of the tables as they are.
 fn claims_table(lines: &[AnswerRow]) -> comfy_table::Table {
     let header = ["claim", "variant", "estimate", "95 % interval", "p", "p (Holm)", "n", "verdict"];
-    let as_given = |line: &AnswerRow| lines.iter().find(|other| other.claim == line.claim && other.variant == AS_GIVEN);
+    let as_given =
+        |line: &AnswerRow| lines.iter().find(|other| other.claim == line.claim && other.variant == Variant::AS_GIVEN);
     let differs = |line: &&AnswerRow| {
-        line.variant == AS_GIVEN || as_given(line).is_none_or(|other| other.numbers != line.numbers)
+        line.variant == Variant::AS_GIVEN || as_given(line).is_none_or(|other| other.numbers != line.numbers)
     };
     let mut last = "";
     let rows = lines.iter().filter(differs).map(|line| {

@@ -2,8 +2,8 @@
 
 use crate::alignment::agreement::Agreement;
 use crate::config::RegressSection;
-use crate::ingredients::Table;
 use crate::ingredients::benchmarks::Correlated;
+use crate::ingredients::{Table, Variant};
 use crate::judgments::Quality;
 use crate::presentations::Task;
 use crate::store::alignment::AlignmentRow;
@@ -129,6 +129,24 @@ pub struct Ingredients {
     pub answers: Vec<AnswerRow>,
     /// Correlations of scores and benchmarks.
     pub correlations: Vec<Correlated>,
+}
+
+impl Ingredients {
+    /// What came of a claim on the tables as they are.
+    pub(super) fn answer(&self, claim: &str) -> Option<&AnswerRow> {
+        self.answers.iter().find(|row| row.claim == claim && row.variant == Variant::AS_GIVEN)
+    }
+
+    /// How human-like each model is, in the order of the table.
+    pub(super) fn response(&self) -> Vec<Option<f64>> {
+        self.numbers(&self.asked.response)
+    }
+
+    /// A column of numbers, empty where there is no such column.
+    pub(super) fn numbers(&self, column: &str) -> Vec<Option<f64>> {
+        let cells = self.models.numbers(column).map(<[_]>::to_vec).unwrap_or_else(|_| vec![None; self.models.len()]);
+        cells.into_iter().map(|cell| cell.filter(|value| value.is_finite())).collect()
+    }
 }
 
 /// A fixed effect of the mixed model.

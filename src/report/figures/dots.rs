@@ -19,6 +19,12 @@ pub(super) struct Dot<'a> {
     pub(super) chance: Option<f64>,
     pub(super) chance_range: Option<(f64, f64)>,
     pub(super) null_mean: Option<f64>,
+    /// The value of the model it was made from: a line leads from there to its own.
+    pub(super) made_from: Option<f64>,
+    /// A hollow mark, to tell one kind of model from another.
+    pub(super) hollow: bool,
+    /// What stands at the end of the row in place of the value.
+    pub(super) at_end: Option<String>,
     pub(super) details: String,
 }
 
@@ -94,7 +100,7 @@ fn dot_row(dot: &Dot, axis: &Axis, scale: &Scale, y: f64, height: f64, width: f6
     let _ = write!(
         row,
         "<text class=\"end{dim}\" x=\"{label_x}\" y=\"{text_y}\">{}</text>",
-        escape(&shorten(dot.label, 22))
+        escape(&shorten(dot.label, if height < 20.0 { 26 } else { 22 }))
     );
     let _ = write!(row, "<path class=\"grid\" d=\"M{} {middle}H{}\"/>", px(scale.range[0]), px(scale.range[1]));
     if let (Some(chance), Some(ceiling)) = (finite(dot.chance), finite(dot.ceiling)) {
@@ -121,10 +127,16 @@ fn dot_row(dot: &Dot, axis: &Axis, scale: &Scale, y: f64, height: f64, width: f6
     if let Some((lo, hi)) = dot.interval.filter(|(lo, hi)| lo.is_finite() && hi.is_finite()) {
         row.push_str(&mark_path("ci", &format!("M{} {middle}H{}", px(scale.at(lo)), px(scale.at(hi)))));
     }
+    if let Some((from, to)) = finite(dot.made_from).zip(finite(dot.value)) {
+        let (from, to) = (px(scale.at(from)), px(scale.at(to)));
+        row.push_str(&mark_path("ci", &format!("M{from} {middle}H{to}")));
+        let _ = write!(row, "<circle class=\"hollow\" cx=\"{from}\" cy=\"{middle}\" r=\"2.6\"/>");
+    }
     if let Some(value) = finite(dot.value) {
-        let (class, radius) = match dot.kind {
-            Kind::Model => ("model", 1.0),
-            Kind::Simulated => ("simulated", 0.9),
+        let (class, radius) = match (dot.kind, dot.hollow) {
+            (Kind::Simulated, _) => ("simulated", 0.9),
+            (Kind::Model, true) => ("hollow", 0.9),
+            (Kind::Model, false) => ("model", 1.0),
         };
         let _ = write!(
             row,
@@ -137,7 +149,7 @@ fn dot_row(dot: &Dot, axis: &Axis, scale: &Scale, y: f64, height: f64, width: f6
         row,
         "<text class=\"end num{dim}\" x=\"{}\" y=\"{text_y}\">{}</text></g>",
         px(width),
-        (axis.format)(dot.value)
+        dot.at_end.clone().unwrap_or_else(|| (axis.format)(dot.value))
     );
     row
 }

@@ -1,0 +1,81 @@
+//! What figures of ingredients take from what was asked: whom to tell apart, and what came out.
+
+use crate::config::Claim;
+use crate::ingredients::Question;
+use crate::report::answers;
+use crate::report::data::Ingredients;
+use crate::report::figure::LegendItem;
+use crate::report::names::column_title;
+use crate::report::svg::{escape, px};
+use crate::store::ingredients::AnswerRow;
+
+/// The models of one level, told apart from the others by a filled mark: those of the first comparison of groups.
+pub(super) struct Told<'a> {
+    column: &'a str,
+    level: &'a str,
+    cells: Vec<Option<bool>>,
+}
+
+/// Whom marks tell apart; nobody where no claim compares groups.
+pub(super) fn told(data: &Ingredients) -> Option<Told<'_>> {
+    let groups = data.asked.claims.iter().find_map(|claim| match &claim.ask {
+        Question::Groups { column, level } => Some((column, level)),
+        _ => None,
+    });
+    let (column, level) = groups?;
+    let cells = data.models.levels(column).ok()?;
+    let cells = cells.iter().map(|cell| cell.as_ref().map(|cell| cell == level)).collect();
+    Some(Told { column, level, cells })
+}
+
+/// Whether a model's mark is hollow: it has another level.
+pub(super) fn is_hollow(told: Option<&Told<'_>>, model: usize) -> bool {
+    told.and_then(|told| told.cells[model]).is_some_and(|is| !is)
+}
+
+/// What the marks mean.
+pub(super) fn legend(told: Option<&Told<'_>>) -> Vec<LegendItem> {
+    let Some(told) = told else { return vec![] };
+    let column = column_title(told.column);
+    let item = |hollow, text| LegendItem { mark: format!("<circle class=\"{}\" r=\"4.5\"/>", class(hollow)), text };
+    vec![item(false, format!("{column}: {}", told.level)), item(true, format!("{column}: not {}", told.level))]
+}
+
+/// The class of a mark.
+fn class(hollow: bool) -> &'static str {
+    if hollow { "hollow" } else { "model" }
+}
+
+/// A model's dot, with what pointing at it shows.
+pub(super) fn dot(x: f64, y: f64, hollow: bool, title: &str) -> String {
+    let (class, x, y) = (class(hollow), px(x), px(y));
+    format!("<circle class=\"{class} pt\" cx=\"{x}\" cy=\"{y}\" r=\"4\"><title>{}</title></circle>", escape(title))
+}
+
+/// The claims with one kind of question, and what came of each on the tables as they are.
+pub(super) fn asked<'a, T>(
+    data: &'a Ingredients,
+    of: impl Fn(&'a Question) -> Option<T> + 'a,
+) -> impl Iterator<Item = (&'a Claim, T, &'a AnswerRow)> {
+    data.asked.claims.iter().filter_map(move |claim| Some((claim, of(&claim.ask)?, data.answer(&claim.key)?)))
+}
+
+/// An answer with interval, p and n, or why there is none.
+pub(super) fn found(row: &AnswerRow) -> String {
+    match &row.error {
+        Some(error) => error.clone(),
+        None => {
+            let (estimate, n) = (answers::with_interval(&row.numbers), answers::n(&row.numbers));
+            format!("{estimate}, {}, n = {n}", answers::tests(row))
+        }
+    }
+}
+
+/// A list as a sentence has it.
+pub(super) fn listed(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
