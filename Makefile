@@ -9,12 +9,16 @@ ENCODER := models/all-minilm-l6-v2
 GGUF   := SmolLM2-135M-Instruct.Q4_1.gguf
 ALIKE  := target/release/alike
 
-.PHONY: help demo setup export export-arguments build test test-export test-rust test-readers golden golden-architectures clean
+.PHONY: help demo paper setup export export-arguments build test test-export test-rust test-readers golden golden-architectures clean
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 demo: setup build ## Everything on a real model: judgments, embeddings, alignment, a page (out/demo/report.html)
 	$(ALIKE) run data/studies/demo.toml
+
+paper: build ## The published scores of the paper's 75 models: its claims asked, a page (out/paper/report.html)
+	$(ALIKE) regress data/studies/paper.toml
+	$(ALIKE) report out/paper
 
 setup: $(ENV)/runtime-$(PROVIDER).ok $(DEMO)/alike.json $(ENCODER)/alike.json ## Python environment, ONNX Runtime's library (PROVIDER=cuda: the GPU build), the demo's models
 

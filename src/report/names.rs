@@ -23,7 +23,7 @@ pub(super) fn column_title(name: &str) -> String {
         "attention_type" => "Kind of attention",
         "architecture" => "Architecture",
         "hidden_size" => "Width of the residual stream (dimensions)",
-        "attention_dim" => "Width of attention (heads × dimensions)",
+        "attention_dim" => "Width of attention (dimensions)",
         "intermediate_size" => "Width of the MLP (dimensions)",
         "attention_heads" => "Attention heads",
         "layers" => "Layers",

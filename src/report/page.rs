@@ -143,7 +143,8 @@ struct ClaimView<'a> {
     says: &'a str,
     source: &'a str,
     what: &'a str,
-    command: &'a str,
+    /// Its words, which lines may end after.
+    command: Vec<&'a str>,
     rows: Vec<AnswerView<'a>>,
 }
 
@@ -184,7 +185,7 @@ fn claims(data: &ReportData) -> Vec<ClaimView<'_>> {
                 says: &row.says,
                 source: &row.source,
                 what: &row.what,
-                command: &row.command,
+                command: row.command.split(' ').collect(),
                 rows: vec![answer],
             }),
         }

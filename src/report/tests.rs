@@ -1,3 +1,5 @@
+mod ingredients;
+
 use std::path::PathBuf;
 
 use super::data::*;

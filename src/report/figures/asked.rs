@@ -13,6 +13,8 @@ use crate::store::ingredients::AnswerRow;
 pub(super) struct Told<'a> {
     column: &'a str,
     level: &'a str,
+    /// The other level, where there is only one.
+    other: Option<&'a str>,
     cells: Vec<Option<bool>>,
 }
 
@@ -24,8 +26,10 @@ pub(super) fn told(data: &Ingredients) -> Option<Told<'_>> {
     });
     let (column, level) = groups?;
     let cells = data.models.levels(column).ok()?;
+    let mut others = cells.iter().flatten().map(String::as_str).filter(|cell| cell != level);
+    let other = others.next().filter(|first| others.all(|other| other == *first));
     let cells = cells.iter().map(|cell| cell.as_ref().map(|cell| cell == level)).collect();
-    Some(Told { column, level, cells })
+    Some(Told { column, level, other, cells })
 }
 
 /// Whether a model's mark is hollow: it has another level.
@@ -38,7 +42,10 @@ pub(super) fn legend(told: Option<&Told<'_>>) -> Vec<LegendItem> {
     let Some(told) = told else { return vec![] };
     let column = column_title(told.column);
     let item = |hollow, text| LegendItem { mark: format!("<circle class=\"{}\" r=\"4.5\"/>", class(hollow)), text };
-    vec![item(false, format!("{column}: {}", told.level)), item(true, format!("{column}: not {}", told.level))]
+    vec![
+        item(false, format!("{column}: {}", told.level)),
+        item(true, format!("{column}: {}", told.other.unwrap_or("another"))),
+    ]
 }
 
 /// The class of a mark.
@@ -60,15 +67,21 @@ pub(super) fn asked<'a, T>(
     data.asked.claims.iter().filter_map(move |claim| Some((claim, of(&claim.ask)?, data.answer(&claim.key)?)))
 }
 
-/// An answer with interval, p and n, or why there is none.
-pub(super) fn found(row: &AnswerRow) -> String {
+/// An answer with interval and n, then its p; or why there is none.
+pub(super) fn found_lines(row: &AnswerRow) -> [String; 2] {
     match &row.error {
-        Some(error) => error.clone(),
+        Some(error) => [error.clone(), String::new()],
         None => {
             let (estimate, n) = (answers::with_interval(&row.numbers), answers::n(&row.numbers));
-            format!("{estimate}, {}, n = {n}", answers::tests(row))
+            [format!("{estimate}, n = {n}"), answers::tests(row)]
         }
     }
+}
+
+/// The same in one line.
+pub(super) fn found(row: &AnswerRow) -> String {
+    let [estimate, tests] = found_lines(row);
+    if tests.is_empty() { estimate } else { format!("{estimate}, {tests}") }
 }
 
 /// A list as a sentence has it.

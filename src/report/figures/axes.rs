@@ -39,7 +39,7 @@ impl Axes {
             px(right),
             px(f64::midpoint(left, right)),
             px(bottom + 36.0),
-            escape(&shorten(&self.x_title, 48))
+            escape(&shorten(&self.x_title, 50))
         );
         body
     }
@@ -137,26 +137,41 @@ pub(super) fn apart(places: &[f64], gap: f64, [lowest, highest]: [f64; 2]) -> Ve
     moved
 }
 
-/// Names beside points, to the right or the left of each; one that would cover another is not written.
-pub(super) fn names<'a>(points: impl IntoIterator<Item = (f64, f64, &'a str)>, [left, right]: [f64; 2]) -> String {
-    const HEIGHT: f64 = 14.0;
+/// Names beside points, where each covers the fewest dots; one that would cover another name, or many dots, is not written.
+pub(super) fn names<'a>(
+    points: impl IntoIterator<Item = ([f64; 2], &'a str)>,
+    dots: &[[f64; 2]],
+    [left, right]: [f64; 2],
+) -> String {
+    const HEIGHT: f64 = 13.0;
     const LONGEST: usize = 22;
+    const MOST_COVERED: usize = 1;
     let mut taken: Vec<[f64; 4]> = vec![];
     let mut body = String::new();
-    for (x, y, name) in points {
+    for ([x, y], name) in points {
         let text = shorten(name, LONGEST);
         let width = 6.4 * columns(&text) as f64;
-        let sides = [(x + 7.0, x + 7.0 + width, ""), (x - 7.0 - width, x - 7.0, " end")];
-        let free = sides.into_iter().find(|(from, to, _)| {
-            let covers =
-                |t: &[f64; 4]| *from < t[1] && *to > t[0] && y - HEIGHT / 2.0 < t[3] && y + HEIGHT / 2.0 > t[2];
-            *from >= left && *to <= right && !taken.iter().any(covers)
-        });
-        let Some((from, to, side)) = free else { continue };
-        taken.push([from, to, y - HEIGHT / 2.0, y + HEIGHT / 2.0]);
-        let at = if side.is_empty() { from } else { to };
-        let _ =
-            write!(body, "<text class=\"on{side}\" x=\"{}\" y=\"{}\">{}</text>", px(at), px(y + 4.0), escape(&text));
+        let places = [(x + 7.0, y), (x - 7.0 - width, y), (x - width / 2.0, y - 12.0), (x - width / 2.0, y + 12.0)];
+        let free = places.into_iter().map(|(from, y)| [from, from + width, y - HEIGHT / 2.0, y + HEIGHT / 2.0]).filter(
+            |[from, to, top, bottom]| {
+                let covers = |t: &[f64; 4]| *from < t[1] && *to > t[0] && *top < t[3] && *bottom > t[2];
+                *from >= left && *to <= right + 6.0 && !taken.iter().any(covers)
+            },
+        );
+        let n_covered = |[from, to, top, bottom]: &[f64; 4]| {
+            let inside = |[x, y]: &&[f64; 2]| x + 4.0 > *from && x - 4.0 < *to && y + 4.0 > *top && y - 4.0 < *bottom;
+            dots.iter().filter(inside).count()
+        };
+        let Some(place) = free.min_by_key(n_covered).filter(|place| n_covered(place) <= MOST_COVERED) else { continue };
+        taken.push(place);
+        let [from, _, top, _] = place;
+        let _ = write!(
+            body,
+            "<text class=\"on\" x=\"{}\" y=\"{}\">{}</text>",
+            px(from),
+            px(top + HEIGHT / 2.0 + 4.0),
+            escape(&text)
+        );
     }
     body
 }
@@ -192,7 +207,12 @@ mod tests {
     fn labels_move_apart_and_stay_inside() {
         let moved = apart(&[10.0, 11.0, 50.0, 99.0, 98.0], 10.0, [0.0, 100.0]);
         assert_eq!(moved, [10.0, 20.0, 50.0, 100.0, 90.0]);
-        let written = names([(50.0, 50.0, "one"), (51.0, 51.0, "two"), (52.0, 52.0, "three")], [0.0, 300.0]);
-        assert!(written.contains("one") && written.contains(" end\"") && !written.contains("three"), "{written}");
+        let name_at = |y: f64, dots: &[[f64; 2]]| names([([50.0, y], "one"), ([50.0, y], "two")], dots, [0.0, 300.0]);
+        assert!(name_at(50.0, &[]).contains("x=\"57\" y=\"54\">one") && name_at(50.0, &[]).contains("two"));
+        // A dot to the right moves the name to the left.
+        assert!(name_at(50.0, &[[60.0, 50.0]]).contains("x=\"23.8\" y=\"54\">one"));
+        let everywhere: Vec<[f64; 2]> =
+            (0..100).map(|i| [f64::from(i % 10) * 10.0, 20.0 + f64::from(i / 10) * 6.0]).collect();
+        assert_eq!(name_at(50.0, &everywhere), "");
     }
 }

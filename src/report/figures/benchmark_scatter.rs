@@ -15,9 +15,9 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
     let columns = &ingredients.asked.benchmarks.as_ref()?.columns;
     let scatters = columns.iter().enumerate().filter_map(|(index, column)| {
         let result = result(correlation(ingredients, &ingredients.asked.response, column));
-        let (column, scatter) = scatter(ingredients, &format!("benchmark-{index}"), column, &result)?;
-        let x_title = format!("{}, score", scatter.title);
-        Some((column, Scatter { named: true, x_title, ..scatter }))
+        let (column, scatter) = scatter(ingredients, &format!("benchmark-{index}"), column, vec![result])?;
+        let x_title = format!("{} score", scatter.title);
+        Some((column, Scatter { named: true, may_be_log: false, x_title, ..scatter }))
     });
     let scatters: Vec<_> = scatters.collect();
     let panels: Vec<_> = scatters.iter().filter_map(|(_, scatter)| scatter.panel()).collect();
@@ -54,7 +54,7 @@ fn result(row: Option<&Correlated>) -> String {
     let n = count(row.n);
     match row.estimate {
         Some(e) => {
-            let [r, lo, hi] = [e.value, e.lo, e.hi].map(|v| decimals(Some(v), 2));
+            let [r, lo, hi] = [e.value, e.lo, e.hi].map(|v| decimals(Some(v), 3));
             format!("r = {r} ({lo} to {hi}), n = {n}")
         }
         None => format!("no correlation: n = {n}"),

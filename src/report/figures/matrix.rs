@@ -88,7 +88,8 @@ fn drawn(cell: Option<&Cell>, of: &str, [x, y]: [f64; 2], [width, height]: [f64;
             escape(of)
         );
     };
-    let [r, lo, hi] = [cell.r, cell.lo, cell.hi].map(|v| decimals(Some(v), 2));
+    let r = decimals(Some(cell.r), 2);
+    let [lo, hi] = [cell.lo, cell.hi].map(|v| decimals(Some(v), 3));
     let title = escape(&format!("{of}: r {r} ({lo} to {hi}), {} models", cell.n));
     let (rect, class) = if cell.is_clear() {
         let sign = if cell.r < 0.0 { "below" } else { "above" };
@@ -115,7 +116,7 @@ pub(super) fn legend() -> Vec<LegendItem> {
         item(square("above", DENSEST / 2.0), "r = 0.5"),
         item(square("below", DENSEST / 2.0), "r = −0.5"),
         item(square("below", DENSEST), "r = −1"),
-        item(square("frame", 1.0), "grey without colour: the 95 % interval holds zero"),
+        item(square("frame", 1.0), "no colour: the 95 % interval holds zero"),
     ]
 }
 
@@ -131,7 +132,7 @@ mod tests {
         let panel = matrix_panel("m", "m", &columns, &[Row { name: "x & y".into(), cells, gap: false }]);
         let n = |needle: &str| panel.body.matches(needle).count();
         assert_eq!((n("class=\"above\""), n("class=\"below\""), n("class=\"frame\"")), (1, 1, 2));
-        assert!(panel.body.contains("x &amp; y and b: r −0.50 (−0.80 to −0.10), 9 models"));
+        assert!(panel.body.contains("x &amp; y and b: r −0.50 (−0.800 to −0.100), 9 models"));
         assert_eq!(panel.description, "3 correlations, of which 2 have an interval without zero.");
     }
 }

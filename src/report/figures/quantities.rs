@@ -1,6 +1,6 @@
 //! Whether larger models are more human-like, by each quantity asked about.
 
-use super::asked::{asked, found, is_hollow, legend, told};
+use super::asked::{asked, found_lines, is_hollow, legend, told};
 use super::axes::{extent, from_zero};
 use super::scatter::{Point, Scatter};
 use crate::ingredients::Question;
@@ -17,7 +17,9 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
     let asked = asked(ingredients, quantity).filter(|(_, (column, _), _)| !is_benchmark(column)).enumerate();
     let asked = asked.filter_map(|(index, (_, (column, ranks), answer))| {
         let what = if ranks { "Spearman’s ρ" } else { "r" };
-        scatter(ingredients, &format!("quantity-{index}"), column, &format!("{what} = {}", found(answer)))
+        let [estimate, tests] = found_lines(answer);
+        let estimate = if answer.error.is_none() { format!("{what} = {estimate}") } else { estimate };
+        scatter(ingredients, &format!("quantity-{index}"), column, vec![estimate, tests])
     });
     let scatters: Vec<(String, Scatter)> = asked.collect();
     let panels: Vec<_> = scatters.iter().filter_map(|(_, scatter)| scatter.panel()).collect();
@@ -29,7 +31,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
             "{} of models against a quantity each. Point at a dot for its name. The line is of least squares on the axis as it is drawn, \
              the band its pointwise 95 % interval. Below the heading: the correlation that was asked for, of values or, for ρ, of ranks, \
              with its 95 % interval (Fisher’s z; for ranks with the variance of Bonett and Wright), p alone and adjusted for the number \
-             of claims (Holm). Models for which a quantity is not known are left out there.",
+             of claims (Holm). The line is another thing than r: on a log axis it can rise where the values themselves hardly correlate. Models for which a quantity is not known are left out there.",
             response_title(&ingredients.asked)
         ),
         terms: vec![],
@@ -55,7 +57,7 @@ pub(super) fn scatter<'a>(
     data: &'a Ingredients,
     id: &str,
     column: &str,
-    result: &str,
+    results: Vec<String>,
 ) -> Option<(String, Scatter<'a>)> {
     let (response, values, told) = (data.response(), data.numbers(column), told(data));
     let rows = data.models.rows().iter().zip(response.iter().zip(values)).enumerate();
@@ -72,10 +74,11 @@ pub(super) fn scatter<'a>(
         id: id.to_owned(),
         // What is in brackets is the unit, which the axis has.
         title: title.split(" (").next().unwrap_or(&title).to_owned(),
-        result: result.to_owned(),
+        results,
         x_title: title.clone(),
         y_title: response_title(&data.asked),
         y_domain: from_zero(extent(response.into_iter().flatten())?),
+        may_be_log: true,
         points,
         named: false,
     };

@@ -25,11 +25,13 @@ pub(super) struct Point<'a> {
 pub(super) struct Scatter<'a> {
     pub(super) id: String,
     pub(super) title: String,
-    /// The line below the heading.
-    pub(super) result: String,
+    /// The lines below the heading.
+    pub(super) results: Vec<String>,
     pub(super) x_title: String,
     pub(super) y_title: String,
     pub(super) y_domain: [f64; 2],
+    /// Whether the horizontal axis may be logarithmic, where the points ask for it.
+    pub(super) may_be_log: bool,
     pub(super) points: Vec<Point<'a>>,
     /// Whether points that stand out have their names beside them.
     pub(super) named: bool,
@@ -46,7 +48,8 @@ pub(super) struct Fitted<'a> {
 impl<'a> Scatter<'a> {
     /// Whether the horizontal axis is logarithmic.
     pub(super) fn is_log(&self) -> bool {
-        extent(self.points.iter().map(|point| point.x)).is_some_and(|[lo, hi]| lo > 0.0 && hi > WIDE * lo)
+        let range = extent(self.points.iter().map(|point| point.x));
+        self.may_be_log && range.is_some_and(|[lo, hi]| lo > 0.0 && hi > WIDE * lo)
     }
 
     /// x as the line takes it.
@@ -75,22 +78,24 @@ impl<'a> Scatter<'a> {
     /// The panel; nothing without points.
     pub(super) fn panel(&self) -> Option<Panel> {
         const WIDTH: f64 = 330.0;
-        const HEIGHT: f64 = 320.0;
+        const PLOT: f64 = 230.0;
+        let top = 30.0 + 16.0 * self.results.len() as f64;
+        let height = top + PLOT + 46.0;
         let range = extent(self.points.iter().map(|point| point.x))?;
         let log = self.is_log();
         let axes = Axes {
             x: Scale { domain: roomy(range, log), range: [50.0, WIDTH - 6.0], log },
-            y: Scale { domain: self.y_domain, range: [HEIGHT - 46.0, 46.0], log: false },
+            y: Scale { domain: self.y_domain, range: [top + PLOT, top], log: false },
             x_title: if log { format!("{}, log scale", self.x_title) } else { self.x_title.clone() },
             y_title: self.y_title.clone(),
         };
         let at = |x: f64, y: f64| (axes.x.at(x), axes.y.at(y));
-        let mut body = format!(
-            "<text class=\"head\" y=\"14\">{}</text><text class=\"dim num\" y=\"32\">{}</text>{}",
-            escape(&shorten(&self.title, 46)),
-            escape(&shorten(&self.result, 58)),
-            axes.frame()
-        );
+        let mut body = format!("<text class=\"head\" y=\"14\">{}</text>", escape(&shorten(&self.title, 46)));
+        for (line, result) in self.results.iter().enumerate() {
+            let y = px(32.0 + 16.0 * line as f64);
+            let _ = write!(body, "<text class=\"dim num\" y=\"{y}\">{}</text>", escape(&shorten(result, 58)));
+        }
+        body.push_str(&axes.frame());
         if let Some(line) = self.line() {
             body.push_str(&self.band(&axes, range, &line));
         }
@@ -100,14 +105,20 @@ impl<'a> Scatter<'a> {
             body.push_str(&dot(x, y, point.hollow, &format!("{}: {numbers}", point.name)));
         }
         if self.named {
+            let dots: Vec<[f64; 2]> = self.points.iter().map(|point| at(point.x, point.y).into()).collect();
             let outstanding = self.outstanding().into_iter();
-            let placed = outstanding.map(|point| (axes.x.at(point.x), axes.y.at(point.y), point.name));
-            body.push_str(&names(placed, axes.x.range));
+            let placed = outstanding.map(|point| (at(point.x, point.y).into(), point.name));
+            body.push_str(&names(placed, &dots, axes.x.range));
         }
-        let description =
-            format!("{}: {} against {}, {} models.", self.result, self.y_title, self.x_title, count(self.points.len()));
+        let description = format!(
+            "{}: {} against {}, {} models.",
+            self.results.join(", "),
+            self.y_title,
+            self.x_title,
+            count(self.points.len())
+        );
         let title = self.title.clone();
-        Some(Panel { id: self.id.clone(), width: WIDTH, height: HEIGHT, role: "img", title, description, body })
+        Some(Panel { id: self.id.clone(), width: WIDTH, height, role: "img", title, description, body })
     }
 
     /// The line over the range of the points, and its band, cut where the panel ends.

@@ -15,6 +15,7 @@ use crate::report::scale::Scale;
 use crate::report::svg::{escape, px, shorten};
 use crate::stats::mean;
 
+const HEADING: &str = "Stages";
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 380.0;
 /// Bottom and top of the plots.
@@ -41,7 +42,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
             caption,
             " {}: a line for each chain of models that were trained on from one another, over the stages that claims step between, as \
              the column {} has them. Mean steps: {}.",
-            chains.heading(),
+            HEADING,
             chains.stage_column,
             listed(&steps)
         );
@@ -138,22 +139,18 @@ impl<'a> Chains<'a> {
         (!lines.is_empty()).then_some(Self { stage_column, stages, lines })
     }
 
-    fn heading(&self) -> &'static str {
-        "Stages"
-    }
-
     fn panel(&self, domain: [f64; 2], y_title: &str) -> Panel {
         const RIGHT: f64 = 330.0;
         let n = self.stages.len() as f64;
-        let axes = Axes {
-            x: Scale { domain: [0.0, n - 1.0], range: [76.0, RIGHT - 26.0], log: false },
+        let places = Scale { domain: [0.0, n - 1.0], range: [76.0, RIGHT - 26.0], log: false };
+        let x = |place: usize| places.at(place as f64);
+        let framed = Axes {
+            x: Scale { range: [50.0, RIGHT], ..places.clone() },
             y: Scale { domain, range: PLOT, log: false },
             x_title: String::new(),
             y_title: y_title.to_owned(),
         };
-        let framed = Axes { x: Scale { range: [50.0, RIGHT], ..axes.x.clone() }, ..axes };
-        let x = |place: usize| Scale { range: [76.0, RIGHT - 26.0], ..framed.x.clone() }.at(place as f64);
-        let mut body = format!("<text class=\"head\" y=\"14\">{}</text>{}", self.heading(), framed.y_axis());
+        let mut body = format!("<text class=\"head\" y=\"14\">{}</text>{}", HEADING, framed.y_axis());
         for (place, stage) in self.stages.iter().enumerate() {
             body.push_str(&stage_label(x(place), stage, 14));
         }
@@ -195,7 +192,7 @@ impl<'a> Chains<'a> {
             width: WIDTH,
             height: HEIGHT,
             role: "img",
-            title: self.heading().into(),
+            title: HEADING.into(),
             description,
             body,
         }
@@ -211,22 +208,17 @@ struct Pair<'a> {
 }
 
 /// The pairs of the first claim about them, with what came of every such claim.
-fn pairs(data: &Ingredients) -> Option<(Vec<Pair<'_>>, Vec<String>)> {
+fn pairs<'a>(data: &'a Ingredients) -> Option<(Vec<Pair<'a>>, Vec<String>)> {
     let asked: Vec<_> =
         asked(data, |question| if let Question::Pairs { base } = question { Some(base) } else { None }).collect();
     let bases = data.models.levels(asked.first()?.1).ok()?;
     let (names, response) = (data.models.rows(), data.response());
-    let pair = |(row, name): (usize, &'_ String)| {
+    let pair = |(row, name): (usize, &'a str)| {
         let base = bases[row].as_deref()?;
         let from = response[names.iter().position(|other| other == base)?]?;
-        Some((row, base, from, response[row]?, name.len()))
+        Some(Pair { name, base, from, to: response[row]? })
     };
-    let pairs: Vec<Pair> = names
-        .iter()
-        .enumerate()
-        .filter_map(pair)
-        .map(|(row, base, from, to, _)| Pair { name: &names[row], base, from, to })
-        .collect();
+    let pairs: Vec<Pair> = names.iter().map(String::as_str).enumerate().filter_map(pair).collect();
     let answers = asked.iter().map(|(.., answer)| found(answer)).collect();
     (!pairs.is_empty()).then_some((pairs, answers))
 }

@@ -58,11 +58,13 @@ fn standing(data: &Ingredients, given: &[&AnswerRow]) -> Option<String> {
         return None;
     }
     let adjusted = agreeing.iter().filter(|row| row.p_holm.is_some_and(|p| p < SIGNIFICANT)).count();
+    let stand = match adjusted == agreeing.len() {
+        true => format!("all {} that agree", count(adjusted)),
+        false => format!("{} of the {} that agree", count(adjusted), count(agreeing.len())),
+    };
     let mut text = format!(
-        "Verdicts are by 95 % intervals one claim at a time: adjusted for the number of claims (Holm), {} of the {} that agree stand \
+        "Verdicts are by 95 % intervals one claim at a time: adjusted for the number of claims (Holm), {stand} stand \
          (p < {})",
-        count(adjusted),
-        count(agreeing.len()),
         decimals(Some(SIGNIFICANT), 2)
     );
     let n_variants = data.asked.variants.len();
