@@ -83,12 +83,3 @@ pub(super) fn found(row: &AnswerRow) -> String {
     let [estimate, tests] = found_lines(row);
     if tests.is_empty() { estimate } else { format!("{estimate}, {tests}") }
 }
-
-/// A list as a sentence has it.
-pub(super) fn listed(names: &[String]) -> String {
-    match names {
-        [] => String::new(),
-        [one] => one.clone(),
-        [most @ .., last] => format!("{} and {last}", most.join(", ")),
-    }
-}

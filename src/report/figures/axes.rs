@@ -137,41 +137,39 @@ pub(super) fn apart(places: &[f64], gap: f64, [lowest, highest]: [f64; 2]) -> Ve
     moved
 }
 
-/// Names beside points, where each covers the fewest dots; one that would cover another name, or many dots, is not written.
+/// Names beside points, or above or below them; one that would cover another name or a dot is not written.
 pub(super) fn names<'a>(
     points: impl IntoIterator<Item = ([f64; 2], &'a str)>,
     dots: &[[f64; 2]],
     [left, right]: [f64; 2],
 ) -> String {
-    const HEIGHT: f64 = 13.0;
     const LONGEST: usize = 22;
-    const MOST_COVERED: usize = 1;
+    const AWAY: f64 = 7.0;
+    const HALF: f64 = 6.5;
+    const DOT: f64 = 4.0;
     let mut taken: Vec<[f64; 4]> = vec![];
     let mut body = String::new();
     for ([x, y], name) in points {
         let text = shorten(name, LONGEST);
-        let width = 6.4 * columns(&text) as f64;
-        let places = [(x + 7.0, y), (x - 7.0 - width, y), (x - width / 2.0, y - 12.0), (x - width / 2.0, y + 12.0)];
-        let free = places.into_iter().map(|(from, y)| [from, from + width, y - HEIGHT / 2.0, y + HEIGHT / 2.0]).filter(
-            |[from, to, top, bottom]| {
-                let covers = |t: &[f64; 4]| *from < t[1] && *to > t[0] && *top < t[3] && *bottom > t[2];
-                *from >= left && *to <= right + 6.0 && !taken.iter().any(covers)
-            },
-        );
-        let n_covered = |[from, to, top, bottom]: &[f64; 4]| {
-            let inside = |[x, y]: &&[f64; 2]| x + 4.0 > *from && x - 4.0 < *to && y + 4.0 > *top && y - 4.0 < *bottom;
-            dots.iter().filter(inside).count()
+        let width = 7.0 * columns(&text) as f64;
+        let above = y - HALF - DOT - 1.0;
+        let below = y + HALF + DOT + 1.0;
+        // Where the text is anchored, and how much of its width lies before that.
+        let places =
+            [("", x + AWAY, y, 0.0), (" end", x - AWAY, y, 1.0), (" mid", x, above, 0.5), (" mid", x, below, 0.5)];
+        let area = |(_, x, y, before): (&str, f64, f64, f64)| {
+            [x - before * width, x + (1.0 - before) * width, y - HALF, y + HALF]
         };
-        let Some(place) = free.min_by_key(n_covered).filter(|place| n_covered(place) <= MOST_COVERED) else { continue };
-        taken.push(place);
-        let [from, _, top, _] = place;
-        let _ = write!(
-            body,
-            "<text class=\"on\" x=\"{}\" y=\"{}\">{}</text>",
-            px(from),
-            px(top + HEIGHT / 2.0 + 4.0),
-            escape(&text)
-        );
+        let is_free = |place: &(&str, f64, f64, f64)| {
+            let [from, to, top, bottom] = area(*place);
+            let covers = |t: &[f64; 4]| from < t[1] && to > t[0] && top < t[3] && bottom > t[2];
+            let dot = |[x, y]: &[f64; 2]| covers(&[x - DOT, x + DOT, y - DOT, y + DOT]);
+            from >= left && to <= right && !taken.iter().any(covers) && !dots.iter().any(dot)
+        };
+        let Some(place) = places.into_iter().find(is_free) else { continue };
+        taken.push(area(place));
+        let (side, x, y, _) = place;
+        let _ = write!(body, "<text class=\"on{side}\" x=\"{}\" y=\"{}\">{}</text>", px(x), px(y + 4.0), escape(&text));
     }
     body
 }
@@ -207,12 +205,15 @@ mod tests {
     fn labels_move_apart_and_stay_inside() {
         let moved = apart(&[10.0, 11.0, 50.0, 99.0, 98.0], 10.0, [0.0, 100.0]);
         assert_eq!(moved, [10.0, 20.0, 50.0, 100.0, 90.0]);
-        let name_at = |y: f64, dots: &[[f64; 2]]| names([([50.0, y], "one"), ([50.0, y], "two")], dots, [0.0, 300.0]);
-        assert!(name_at(50.0, &[]).contains("x=\"57\" y=\"54\">one") && name_at(50.0, &[]).contains("two"));
-        // A dot to the right moves the name to the left.
-        assert!(name_at(50.0, &[[60.0, 50.0]]).contains("x=\"23.8\" y=\"54\">one"));
+        let name_at = |dots: &[[f64; 2]]| names([([50.0, 50.0], "one"), ([50.0, 50.0], "two")], dots, [0.0, 300.0]);
+        assert!(
+            name_at(&[]).contains("class=\"on\" x=\"57\" y=\"54\">one") && name_at(&[]).contains("on end\" x=\"43\"")
+        );
+        // Dots on both sides move a name above.
+        let beside = [[60.0, 50.0], [40.0, 50.0]];
+        assert!(name_at(&beside).contains("class=\"on mid\" x=\"50\" y=\"42.5\">one"), "{}", name_at(&beside));
         let everywhere: Vec<[f64; 2]> =
             (0..100).map(|i| [f64::from(i % 10) * 10.0, 20.0 + f64::from(i / 10) * 6.0]).collect();
-        assert_eq!(name_at(50.0, &everywhere), "");
+        assert_eq!(name_at(&everywhere), "");
     }
 }

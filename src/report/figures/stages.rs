@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::asked::{asked, found, listed};
+use super::asked::{asked, found};
 use super::axes::{Axes, apart, extent, from_zero};
 use crate::ingredients::Question;
 use crate::report::csv::to_csv;
@@ -44,7 +44,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
              the column {} has them. Mean steps: {}.",
             HEADING,
             chains.stage_column,
-            listed(&steps)
+            steps.join("; ")
         );
         for (name, places) in &chains.lines {
             let stages =

@@ -139,9 +139,9 @@ fn every_question_has_its_figure() {
     }
     let n = |figure: &str, needle: &str| file(&files, &format!("figures/{figure}.svg")).matches(needle).count();
     assert_eq!(n("scores", "class=\"row\""), 11, "a row for each model with a score");
-    assert_eq!(n("scores", "made from"), 6 + 1, "a model without a score is no pair; the legend says what a pair is");
+    assert_eq!(n("scores", "made from"), 7 + 1, "a model without a score is no pair; the legend says what a line is");
     assert_eq!(n("groups", " pt\""), 2 * 11);
-    assert_eq!(n("groups", "class=\"box\""), 3, "four models have no box");
+    assert_eq!(n("groups", "class=\"box\""), 2, "seven models have a box, four have none");
     assert_eq!(n("quantities", " pt\""), 10, "one panel: a benchmark has its own figure");
     assert_eq!((n("quantities", "class=\"around\""), n("quantities", "log scale")), (1, 2), "axis and description");
     assert_eq!(n("effects", "class=\"row\""), 2, "without the intercept");
