@@ -163,7 +163,8 @@ pub(super) fn names<'a>(
         let is_free = |place: &(&str, f64, f64, f64)| {
             let [from, to, top, bottom] = area(*place);
             let covers = |t: &[f64; 4]| from < t[1] && to > t[0] && top < t[3] && bottom > t[2];
-            let dot = |[x, y]: &[f64; 2]| covers(&[x - DOT, x + DOT, y - DOT, y + DOT]);
+            // A dot that ends where a name begins would look like the one named.
+            let dot = |[x, y]: &[f64; 2]| covers(&[x - AWAY, x + AWAY, y - DOT, y + DOT]);
             from >= left && to <= right && !taken.iter().any(covers) && !dots.iter().any(dot)
         };
         let Some(place) = places.into_iter().find(is_free) else { continue };

@@ -27,8 +27,8 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         title: "How alignment goes with each benchmark".into(),
         caption: format!(
             "{} of models against their scores in a benchmark, on the scale that the table has them in; models without a score are left out, \
-             so that panels show different models. Named are the highest and the lowest model and those furthest from the line; point at \
-             the others. The line is of least squares, the band its pointwise 95 % interval. r is Pearson’s correlation with its \
+             so that panels show different models. Named are the highest and the lowest model and those furthest from the line, where there is room; \
+             point at the others. The line is of least squares, the band its pointwise 95 % interval. r is Pearson’s correlation with its \
              95 % interval (Fisher’s z).",
             response_title(&ingredients.asked)
         ),

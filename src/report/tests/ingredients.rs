@@ -66,7 +66,7 @@ fn table(n: usize, name: &str) -> Table {
             ("chain".into(), levels(&|i| (i < 6).then(|| if i < 3 { name.into() } else { "second chain".to_owned() }))),
             ("stage".into(), levels(&stage)),
             ("family".into(), levels(&|i| Some(format!("family {}", i % 4)))),
-            ("size".into(), numbers(&|i| (i != 10).then_some(2_f64.powf(i as f64 / 2.0)))),
+            ("size".into(), numbers(&|i| (i != 10).then_some(2_f64.powf(i as f64)))),
             ("mmlu".into(), numbers(&|i| Some(0.4 + wave(i, 2.1)))),
             ("bbh".into(), numbers(&|i| Some(0.5 - wave(i, 5.0)))),
         ],
@@ -143,7 +143,7 @@ fn every_question_has_its_figure() {
     assert_eq!(n("groups", " pt\""), 2 * 11);
     assert_eq!(n("groups", "class=\"box\""), 2, "seven models have a box, four have none");
     assert_eq!(n("quantities", " pt\""), 10, "one panel: a benchmark has its own figure");
-    assert_eq!((n("quantities", "class=\"around\""), n("quantities", "log scale")), (1, 2), "axis and description");
+    assert_eq!((n("quantities", "class=\"around\""), n("quantities", "log scale")), (1, 1), "from 1 to 512");
     assert_eq!(n("effects", "class=\"row\""), 2, "without the intercept");
     assert_eq!(n("benchmark-scatter", " pt\""), 2 * 11);
     assert_eq!(n("benchmark-correlations", "class=\"cell\""), 3);
