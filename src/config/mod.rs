@@ -297,6 +297,15 @@ pub struct AlignSection {
     /// Dimensions of the reference: fewer by PCA, more by zeros; its own unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference_dims: Option<usize>,
+    /// Embeddings of single people or groups, two or more, read as the reference is: RSA measures get their noise ceiling.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<PathBuf>,
+    /// Triplets that people answered: the share of them that each embedding would make too is a measure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choices: Option<PathBuf>,
+    /// Names that a text file of choices counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choice_names: Option<PathBuf>,
 }
 
 impl Default for AlignSection {
@@ -310,6 +319,9 @@ impl Default for AlignSection {
             measures: Measure::DEFAULTS.to_vec(),
             intervals: IntervalMethod::DEFAULT,
             reference_dims: None,
+            subjects: Vec::new(),
+            choices: None,
+            choice_names: None,
         }
     }
 }
@@ -367,7 +379,9 @@ impl Study {
         if let Some(regress) = &mut self.regress {
             regress.fill_in(folder, &self.study.out);
         }
-        self.align.names.iter_mut().for_each(resolve);
+        let align = &mut self.align;
+        let files = [&mut align.names, &mut align.choices, &mut align.choice_names].into_iter().flatten();
+        files.chain(&mut align.subjects).for_each(resolve);
         if self.align.reference != BUILT_IN_REFERENCE {
             self.align.reference = crate::tidy(&folder.join(&self.align.reference)).to_string_lossy().into_owned();
         }
@@ -435,6 +449,9 @@ impl Study {
         }
         if let Some(model) = self.models.iter().find(|m| m.batch_tokens == Some(0)) {
             return wrong("models.batch_tokens", format!("0 for {}", model.label), "1 or more");
+        }
+        if let (Some(names), None) = (&self.align.choice_names, &self.align.choices) {
+            return wrong("align.choice_names", names.display().to_string(), "absent without `choices`");
         }
         self.regress.as_ref().map_or(Ok(()), RegressSection::check)?;
         self.embed.check()?;
