@@ -294,7 +294,8 @@ fn least_squares_and_its_checks_are_those_of_statsmodels() {
         close(key, &[found], &expected[key], 1e-9, 0.0);
     }
     let shape = checks.shapiro_wilk.unwrap();
-    close("Shapiro-Wilk", &[shape.w, shape.p], &expected["shapiro_wilk"], 1e-9, 0.0);
+    // scipy's normal quantiles have nine digits.
+    close("Shapiro-Wilk", &[shape.w, shape.p], &expected["shapiro_wilk"], 1e-7, 0.0);
     assert!(checks.effects.is_empty(), "no random effects");
     let middle = checks.quantiles[35].0 + checks.quantiles[36].0;
     assert!(checks.quantiles.len() == 72 && middle.abs() < 1e-9 && checks.quantiles.is_sorted_by(|a, b| a.0 < b.0));
@@ -310,15 +311,15 @@ fn normality_is_told_as_scipy_tells_it() {
     let mut n_compared = 0;
     for (name, sample) in golden["samples"].as_object().unwrap() {
         let found = shapiro_wilk(&numbers(&sample["x"])).unwrap();
-        // The p of three values turns on an arcsine near its end, which loses digits of W.
-        close(name, &[found.w], &sample["w"], 1e-10, 0.0);
-        close(name, &[found.p], &sample["p"], 1e-6, 1e-12);
+        // scipy's normal quantiles have nine digits, of which p loses some; the smallest is 1e-24.
+        close(name, &[found.w], &sample["w"], 1e-8, 0.0);
+        close(name, &[found.p], &sample["p"], 1e-6, 0.0);
         n_compared += 1;
     }
     assert_eq!(n_compared, 34);
     let largest: Vec<f64> = (0..5_000_u64).map(|i| (i * i % 4_999) as f64).collect();
     let found = shapiro_wilk(&largest).unwrap();
-    close("5000", &[found.w], &golden["5000"]["w"], 1e-10, 0.0);
+    close("5000", &[found.w], &golden["5000"]["w"], 1e-8, 0.0);
     close("5000", &[found.p], &golden["5000"]["p"], 1e-6, 0.0);
 }
 
