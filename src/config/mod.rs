@@ -1,16 +1,14 @@
 //! The study file: one TOML says what is asked of whom and what is done with the answers.
 
+mod align;
 mod embed;
 mod judge;
 mod regress;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::alignment::Measure;
-use crate::alignment::interval::IntervalMethod;
 use crate::embedding::Fitting;
 use crate::engine::provider::{ExecutionProvider, Gpu};
 use crate::error::{Error, Result};
@@ -21,6 +19,7 @@ use crate::respondents::noise::agreement_between_lapses;
 use crate::scoring::{Decision, ScoreKind};
 use crate::store::folder::StudyFolder;
 
+pub use align::{AlignSection, BUILT_IN_REFERENCE};
 pub use embed::{EmbedSection, FitName, LossName, SparseName};
 pub use judge::JudgeSection;
 pub use regress::{Claim, RegressFile, RegressSection};
@@ -273,61 +272,6 @@ impl Simulated {
         }
     }
 }
-
-/// `[align]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AlignSection {
-    /// `category` (built in) or a file of coordinates.
-    pub reference: String,
-    /// Names of the reference's rows, for `.npy` and text files.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub names: Option<PathBuf>,
-    /// Rows named for concepts: `mouse = "mouse1"`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub map: BTreeMap<String, String>,
-    /// Leave out concepts without a row.
-    pub allow_missing: bool,
-    /// Permutations of the null.
-    pub permutations: usize,
-    /// What is measured.
-    pub measures: Vec<Measure>,
-    /// How intervals are made; `none` for none.
-    pub intervals: IntervalMethod,
-    /// Dimensions of the reference: fewer by PCA, more by zeros; its own unless set.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reference_dims: Option<usize>,
-    /// Embeddings of single people or groups, two or more, read as the reference is: RSA measures get their noise ceiling.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub subjects: Vec<PathBuf>,
-    /// Triplets that people answered: the share of them that each embedding would make too is a measure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub choices: Option<PathBuf>,
-    /// Names that a text file of choices counts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub choice_names: Option<PathBuf>,
-}
-
-impl Default for AlignSection {
-    fn default() -> Self {
-        Self {
-            reference: BUILT_IN_REFERENCE.into(),
-            names: None,
-            map: BTreeMap::new(),
-            allow_missing: false,
-            permutations: 1000,
-            measures: Measure::DEFAULTS.to_vec(),
-            intervals: IntervalMethod::DEFAULT,
-            reference_dims: None,
-            subjects: Vec::new(),
-            choices: None,
-            choice_names: None,
-        }
-    }
-}
-
-/// Name of the reference made of the concepts' categories.
-pub const BUILT_IN_REFERENCE: &str = "category";
 
 /// `[report]`
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
