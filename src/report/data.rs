@@ -1,9 +1,13 @@
 //! What the page shows, as plain data, and the orders in which it is shown.
 
 use crate::alignment::agreement::Agreement;
+use crate::config::RegressSection;
+use crate::ingredients::Table;
+use crate::ingredients::benchmarks::Correlated;
 use crate::judgments::Quality;
 use crate::presentations::Task;
 use crate::store::alignment::AlignmentRow;
+use crate::store::ingredients::AnswerRow;
 
 /// Everything the page shows.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -28,6 +32,8 @@ pub struct ReportData {
     pub alignment: Vec<AlignmentRow>,
     /// Two axes of each embedding. A map whose respondent is nobody in `respondents` is the reference's.
     pub maps: Vec<ConceptMap>,
+    /// Which ingredients go with the scores of models, where that was asked.
+    pub ingredients: Option<Ingredients>,
     /// What the results were made from and with: name and value.
     pub provenance: Vec<(String, String)>,
     /// What the reader must know before trusting the numbers.
@@ -106,6 +112,38 @@ pub struct ConceptMap {
     pub points: Vec<[f64; 2]>,
     /// Share of the embedding's variance that the two axes carry.
     pub explained: f64,
+}
+
+/// What `alike regress` was asked, of which models, and what it found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ingredients {
+    /// What was asked, every default filled in.
+    pub asked: RegressSection,
+    /// The models with their scores and properties.
+    pub models: Table,
+    /// The fixed effects of the mixed model, the intercept first; none where no model was asked for.
+    pub effects: Vec<Effect>,
+    /// Models that the mixed model was fitted to.
+    pub n_fitted: usize,
+    /// The answers to claims, variants in their order after each claim.
+    pub answers: Vec<AnswerRow>,
+    /// Correlations of scores and benchmarks.
+    pub correlations: Vec<Correlated>,
+}
+
+/// A fixed effect of the mixed model.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Effect {
+    /// Its name, such as `z(hidden_size)`.
+    pub term: String,
+    /// β, in units of the response.
+    pub value: f64,
+    /// Ends of the 95 % interval.
+    pub interval: Option<(f64, f64)>,
+    /// p of the test that it is zero.
+    pub p: Option<f64>,
+    /// p adjusted for all effects but the intercept (Holm).
+    pub p_holm: Option<f64>,
 }
 
 /// Key of the measure that the ranking shows.

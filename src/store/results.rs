@@ -15,6 +15,8 @@ use crate::store::table;
 pub enum Column {
     /// Words.
     Text(Vec<String>),
+    /// Words; nothing where there are none.
+    Labels(Vec<Option<String>>),
     /// Counts.
     Integers(Vec<i64>),
     /// Values; nothing where there is none.
@@ -48,12 +50,14 @@ pub fn write(path: &Path, columns: &[(&str, Column)], fingerprint: &Fingerprint)
     }
     let field = |(name, column): &(&str, Column)| match column {
         Column::Text(_) => Field::new(*name, DataType::Utf8, false),
+        Column::Labels(_) => Field::new(*name, DataType::Utf8, true),
         Column::Integers(_) => Field::new(*name, DataType::Int64, false),
         Column::Numbers(_) => Field::new(*name, DataType::Float64, true),
     };
     let array = |(_, column): &(&str, Column)| -> ArrayRef {
         match column {
             Column::Text(values) => Arc::new(StringArray::from_iter_values(values)),
+            Column::Labels(values) => Arc::new(StringArray::from_iter(values)),
             Column::Integers(values) => Arc::new(Int64Array::from(values.clone())),
             Column::Numbers(values) => Arc::new(Float64Array::from(values.clone())),
         }
@@ -76,6 +80,7 @@ impl Column {
     fn len(&self) -> usize {
         match self {
             Self::Text(values) => values.len(),
+            Self::Labels(values) => values.len(),
             Self::Integers(values) => values.len(),
             Self::Numbers(values) => values.len(),
         }
@@ -84,6 +89,7 @@ impl Column {
     fn cell(&self, row: usize) -> String {
         match self {
             Self::Text(values) => values[row].clone(),
+            Self::Labels(values) => values[row].clone().unwrap_or_default(),
             Self::Integers(values) => values[row].to_string(),
             Self::Numbers(values) => values[row].map(|value| value.to_string()).unwrap_or_default(),
         }

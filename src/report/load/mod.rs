@@ -1,14 +1,16 @@
 //! What a study's output folder holds, read into what the page shows. Fits nothing but the axes of the maps.
 
+mod ingredients;
 mod maps;
 
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::alignment::agreement::Agreement;
 use crate::concepts::Concepts;
-use crate::config::{BUILT_IN_REFERENCE, Response, Study};
+use crate::config::{BUILT_IN_REFERENCE, RegressFile, Response, Study};
 use crate::error::{Error, Result};
 use crate::judgments::{Judgment, Quality, quality};
 use crate::report::data::{ConceptLabel, FitSummary, Kind, ReportData, Respondent};
@@ -17,25 +19,50 @@ use crate::store::embedding::Embedding;
 use crate::store::folder::StudyFolder;
 use crate::store::table::Table;
 
-/// Reads a study's output folder.
+/// Reads an output folder: a study's, or that of `alike regress` alone.
 ///
 /// # Errors
 /// [`Error::Missing`] naming the stage that has not run, and those of the readers.
 pub fn load(folder: &StudyFolder) -> Result<ReportData> {
-    let missing = |what: &'static str, path: PathBuf| Error::Missing {
-        what,
-        path,
-        hint: "run `alike run STUDY.toml` first, and give its output folder".into(),
+    let file = match folder.regress().is_file() {
+        true => Some(read_toml::<RegressFile>(folder.regress())?),
+        false => None,
     };
-    let study_path = folder.study();
-    if !study_path.is_file() {
-        return Err(missing("the study", study_path));
+    let mut data = match (folder.study().is_file(), &file) {
+        (false, None) => return Err(missing("the study", folder.study())),
+        (false, Some(file)) => ReportData {
+            title: file.report.title.clone(),
+            study: file.study.name.clone(),
+            provenance: vec![("alike".to_owned(), env!("CARGO_PKG_VERSION").to_owned())],
+            ..ReportData::default()
+        },
+        (true, _) => judged(folder)?,
+    };
+    if let Some(file) = file {
+        let sources = file.regress.scores.iter().chain(&file.regress.tables);
+        let sources: Vec<String> = sources.map(|path| path.display().to_string()).collect();
+        data.provenance.push(("scores and properties of models".to_owned(), sources.join(", ")));
+        data.ingredients = Some(ingredients::ingredients(folder, file)?);
     }
-    let study: Study = toml::from_str(&fs_err::read_to_string(&study_path)?).map_err(|e| Error::Format {
-        path: study_path,
+    Ok(data)
+}
+
+fn missing(what: &'static str, path: PathBuf) -> Error {
+    let hint = "run `alike run STUDY.toml` first, or `alike regress`, and give its output folder".into();
+    Error::Missing { what, path, hint }
+}
+
+fn read_toml<T: DeserializeOwned>(path: PathBuf) -> Result<T> {
+    toml::from_str(&fs_err::read_to_string(&path)?).map_err(|e| Error::Format {
+        path,
         found: e.message().to_owned(),
-        expected: "the study that alike wrote".into(),
-    })?;
+        expected: "a file that this alike wrote".into(),
+    })
+}
+
+/// What respondents were asked and answered, and what became of it.
+fn judged(folder: &StudyFolder) -> Result<ReportData> {
+    let study: Study = read_toml(folder.study())?;
     let alignment_path = folder.alignment();
     if !alignment_path.is_file() {
         return Err(missing("the alignment", alignment_path));
@@ -93,6 +120,7 @@ pub fn load(folder: &StudyFolder) -> Result<ReportData> {
         respondents,
         alignment,
         maps,
+        ingredients: None,
         provenance,
         notes: Vec::new(),
     })
