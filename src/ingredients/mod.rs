@@ -10,6 +10,7 @@ pub mod formula;
 pub mod line;
 pub mod mixed;
 pub mod multiplicity;
+pub mod normality;
 pub mod question;
 mod root;
 pub mod summary;
