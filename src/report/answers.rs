@@ -32,8 +32,7 @@ pub(super) fn with_interval(found: &Numbers) -> String {
 
 /// How many models it is made from.
 pub(super) fn n(found: &Numbers) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of models")]
-    found.n.filter(|n| n.is_finite()).map_or_else(|| NOTHING.into(), |n| count(n as usize))
+    found.n.map_or_else(|| NOTHING.into(), count)
 }
 
 /// p, alone and adjusted.
@@ -49,7 +48,7 @@ mod tests {
     fn each_kind_of_answer_has_its_number() {
         let effect = Numbers { value: Some(-0.05), lo: Some(-0.0812), hi: Some(-0.02), ..Numbers::default() };
         assert_eq!(with_interval(&effect), "−0.050 (−0.081 to −0.020)");
-        let test = Numbers { statistic: Some(8.883), n: Some(75.0), ..Numbers::default() };
+        let test = Numbers { statistic: Some(8.883), n: Some(75), ..Numbers::default() };
         assert_eq!((with_interval(&test).as_str(), n(&test).as_str()), ("H = 8.88", "75"));
         let gain = Numbers { r2: Some(0.56), r2_larger: Some(0.74), df_error: Some(30.0), ..test };
         assert_eq!(estimate(&gain), "R² 0.56, then 0.74");

@@ -83,3 +83,18 @@ pub(super) fn found(row: &AnswerRow) -> String {
     let [estimate, tests] = found_lines(row);
     if tests.is_empty() { estimate } else { format!("{estimate}, {tests}") }
 }
+
+/// Whom answers could not use, for a caption: by what was asked, many models as a number; empty where nobody is.
+pub(super) fn left_out<'a>(answers: impl IntoIterator<Item = (String, &'a AnswerRow)>) -> String {
+    const NAMED: usize = 4;
+    let of = |(what, row): (String, &AnswerRow)| {
+        let names: Vec<&str> = row.left_out.iter().map(|(model, _)| model.as_str()).collect();
+        match names.len() {
+            0 => None,
+            1..=NAMED => Some(format!("{what}: {}", names.join(", "))),
+            n => Some(format!("{what}: {n} models")),
+        }
+    };
+    let all: Vec<String> = answers.into_iter().filter_map(of).collect();
+    if all.is_empty() { String::new() } else { format!(" Models left out – {}.", all.join("; ")) }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::asked::{asked, dot, found, is_hollow, legend, told};
+use super::asked::{asked, dot, found, is_hollow, left_out, legend, told};
 use super::axes::{extent, from_zero, ticks};
 use crate::ingredients::Question;
 use crate::ingredients::whiskers::Whiskers;
@@ -29,6 +29,8 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
     let hollow = |row| is_hollow(told.as_ref(), row);
     let panel = |(index, property)| panel(index, property, domain, &axis_title, ingredients, &hollow);
     let panels: Vec<Panel> = properties.iter().enumerate().map(panel).collect();
+    let left_out =
+        left_out(asked(ingredients, compared).map(|(_, (column, _), answer)| (column_title(column), answer)));
     (!panels.is_empty()).then(|| Figure {
         name: "groups",
         part: Part::Ingredients,
@@ -39,7 +41,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
              1.5 box lengths; groups of fewer than {BOXED} have none. The line below a heading has the difference of means (Welch) with \
              its 95 % interval, or the test that any group differs (H of Kruskal and Wallis, F of Welch), p alone and adjusted for the \
              number of claims (Holm). Groups differ in more than the one property: what holds with others fixed is in the figure of \
-             effects."
+             effects.{left_out}"
         ),
         terms: vec![],
         csv: csv(&properties, ingredients, &response),
@@ -59,14 +61,18 @@ struct Property<'a> {
     levels: Vec<(&'a str, Vec<(usize, f64)>)>,
 }
 
+/// A column of levels that are compared, and the one that is compared with the others.
+fn compared(question: &Question) -> Option<(&str, Option<&str>)> {
+    match question {
+        Question::Groups { column, level } => Some((column, Some(level))),
+        Question::Levels { column, .. } => Some((column, None)),
+        _ => None,
+    }
+}
+
 fn properties<'a>(data: &'a Ingredients, response: &[Option<f64>]) -> Vec<Property<'a>> {
     let mut properties: Vec<Property> = vec![];
-    let of = |question: &'a Question| match question {
-        Question::Groups { column, level } => Some((column.as_str(), Some(level.as_str()))),
-        Question::Levels { column, .. } => Some((column.as_str(), None)),
-        _ => None,
-    };
-    for (_, (column, level), answer) in asked(data, of) {
+    for (_, (column, level), answer) in asked(data, compared) {
         let result = match level {
             Some(level) => format!("{level} less others: {}", found(answer)),
             None => format!("any group differs: {}", found(answer)),

@@ -1,6 +1,6 @@
 //! Whether larger models are more human-like, by each quantity asked about.
 
-use super::asked::{asked, found_lines, is_hollow, legend, told};
+use super::asked::{asked, found_lines, is_hollow, left_out, legend, told};
 use super::axes::{extent, from_zero};
 use super::scatter::{Point, Scatter};
 use crate::ingredients::Question;
@@ -14,14 +14,15 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
     let ingredients = data.ingredients.as_ref()?;
     let benchmarks = ingredients.asked.benchmarks.as_ref().map(|asked| asked.columns.as_slice()).unwrap_or_default();
     let is_benchmark = |column: &str| benchmarks.iter().any(|benchmark| benchmark == column);
-    let asked = asked(ingredients, quantity).filter(|(_, (column, _), _)| !is_benchmark(column)).enumerate();
-    let asked = asked.filter_map(|(index, (_, (column, ranks), answer))| {
-        let what = if ranks { "Spearman’s ρ" } else { "r" };
+    let asked: Vec<_> = asked(ingredients, quantity).filter(|(_, (column, _), _)| !is_benchmark(column)).collect();
+    let drawn = asked.iter().enumerate().filter_map(|(index, (_, (column, ranks), answer))| {
+        let what = if *ranks { "Spearman’s ρ" } else { "r" };
         let [estimate, tests] = found_lines(answer);
         let estimate = if answer.error.is_none() { format!("{what} = {estimate}") } else { estimate };
         scatter(ingredients, &format!("quantity-{index}"), column, vec![estimate, tests])
     });
-    let scatters: Vec<(String, Scatter)> = asked.collect();
+    let scatters: Vec<(String, Scatter)> = drawn.collect();
+    let left_out = left_out(asked.iter().map(|(_, (column, _), answer)| (column_title(column), *answer)));
     let panels: Vec<_> = scatters.iter().filter_map(|(_, scatter)| scatter.panel()).collect();
     (!panels.is_empty()).then(|| Figure {
         name: "quantities",
@@ -31,7 +32,8 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
             "{} of models against a quantity each. Point at a dot for its name. The line is of least squares on the axis as it is drawn, \
              the band its pointwise 95 % interval. Below the heading: the correlation that was asked for, of values or, for ρ, of ranks, \
              with its 95 % interval (Fisher’s z; for ranks with the variance of Bonett and Wright), p alone and adjusted for the number \
-             of claims (Holm). The line is another thing than r: on a log axis it can rise where the values themselves hardly correlate. Models for which a quantity is not known are left out there.",
+             of claims (Holm). The line is another thing than r: on a log axis it can rise where the values themselves hardly \
+             correlate.{left_out}",
             response_title(&ingredients.asked)
         ),
         terms: vec![],
