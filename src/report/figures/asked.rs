@@ -1,5 +1,6 @@
 //! What figures of ingredients take from what was asked: whom to tell apart, and what came out.
 
+use super::dots::Mark;
 use crate::config::Claim;
 use crate::ingredients::Question;
 use crate::report::answers;
@@ -32,30 +33,34 @@ pub(super) fn told(data: &Ingredients) -> Option<Told<'_>> {
     Some(Told { column, level, other, cells })
 }
 
-/// Whether a model's mark is hollow: it has another level.
-pub(super) fn is_hollow(told: Option<&Told<'_>>, model: usize) -> bool {
-    told.and_then(|told| told.cells[model]).is_some_and(|is| !is)
+/// A model's mark.
+pub(super) fn mark(told: Option<&Told<'_>>, model: usize) -> Mark {
+    match told.map(|told| told.cells[model]) {
+        None | Some(Some(true)) => Mark::Filled,
+        Some(Some(false)) => Mark::Hollow,
+        Some(None) => Mark::Grey,
+    }
 }
 
 /// What the marks mean.
 pub(super) fn legend(told: Option<&Told<'_>>) -> Vec<LegendItem> {
     let Some(told) = told else { return vec![] };
     let column = column_title(told.column);
-    let item = |hollow, text| LegendItem { mark: format!("<circle class=\"{}\" r=\"4.5\"/>", class(hollow)), text };
-    vec![
-        item(false, format!("{column}: {}", told.level)),
-        item(true, format!("{column}: {}", told.other.unwrap_or("another"))),
-    ]
-}
-
-/// The class of a mark.
-fn class(hollow: bool) -> &'static str {
-    if hollow { "hollow" } else { "model" }
+    let marks = [
+        (Mark::Filled, told.level, true),
+        (Mark::Hollow, told.other.unwrap_or("another"), told.cells.contains(&Some(false))),
+        (Mark::Grey, "not known", told.cells.contains(&None)),
+    ];
+    let item = |(mark, level, _): (Mark, &str, bool)| LegendItem {
+        mark: format!("<circle class=\"{}\" r=\"4.5\"/>", mark.class()),
+        text: format!("{column}: {level}"),
+    };
+    marks.into_iter().filter(|(.., there)| *there).map(item).collect()
 }
 
 /// A model's dot, with what pointing at it shows.
-pub(super) fn dot(x: f64, y: f64, hollow: bool, title: &str) -> String {
-    let (class, x, y) = (class(hollow), px(x), px(y));
+pub(super) fn dot(x: f64, y: f64, mark: Mark, title: &str) -> String {
+    let (class, x, y) = (mark.class(), px(x), px(y));
     format!("<circle class=\"{class} pt\" cx=\"{x}\" cy=\"{y}\" r=\"4\"><title>{}</title></circle>", escape(title))
 }
 

@@ -7,6 +7,29 @@ use crate::report::figure::Panel;
 use crate::report::scale::Scale;
 use crate::report::svg::{escape, px, shorten};
 
+/// How models of one kind are told from those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Mark {
+    /// Those that the comparison is about; all where there is none.
+    #[default]
+    Filled,
+    /// The others.
+    Hollow,
+    /// Those of which it is not known.
+    Grey,
+}
+
+impl Mark {
+    /// Its class in the style sheet.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Filled => "model",
+            Self::Hollow => "hollow",
+            Self::Grey => "unknown",
+        }
+    }
+}
+
 /// One row of a dot panel.
 #[derive(Default)]
 pub(super) struct Dot<'a> {
@@ -21,8 +44,8 @@ pub(super) struct Dot<'a> {
     pub(super) null_mean: Option<f64>,
     /// The value of the model it was made from: a line leads from there to its own.
     pub(super) made_from: Option<f64>,
-    /// A hollow mark, to tell one kind of model from another.
-    pub(super) hollow: bool,
+    /// The mark of a model.
+    pub(super) mark: Mark,
     /// What stands at the end of the row in place of the value.
     pub(super) at_end: Option<String>,
     pub(super) details: String,
@@ -133,10 +156,10 @@ fn dot_row(dot: &Dot, axis: &Axis, scale: &Scale, y: f64, height: f64, width: f6
         let _ = write!(row, "<circle class=\"hollow\" cx=\"{from}\" cy=\"{middle}\" r=\"2.6\"/>");
     }
     if let Some(value) = finite(dot.value) {
-        let (class, radius) = match (dot.kind, dot.hollow) {
+        let (class, radius) = match (dot.kind, dot.mark) {
             (Kind::Simulated, _) => ("simulated", 0.9),
-            (Kind::Model, true) => ("hollow", 0.9),
-            (Kind::Model, false) => ("model", 1.0),
+            (Kind::Model, Mark::Filled) => ("model", 1.0),
+            (Kind::Model, other) => (other.class(), 0.9),
         };
         let _ = write!(
             row,

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::asked::{asked, dot, found, is_hollow, left_out, legend, told};
+use super::asked::{asked, dot, found, left_out, legend, mark, told};
 use super::axes::{extent, from_zero, ticks};
+use super::dots::Mark;
 use crate::ingredients::Question;
 use crate::ingredients::whiskers::Whiskers;
 use crate::report::csv::to_csv;
@@ -26,8 +27,8 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
     let properties: Vec<Property> = properties(ingredients, &response);
     let told = told(ingredients);
     let axis_title = response_title(&ingredients.asked);
-    let hollow = |row| is_hollow(told.as_ref(), row);
-    let panel = |(index, property)| panel(index, property, domain, &axis_title, ingredients, &hollow);
+    let mark = |row| mark(told.as_ref(), row);
+    let panel = |(index, property)| panel(index, property, domain, &axis_title, ingredients, &mark);
     let panels: Vec<Panel> = properties.iter().enumerate().map(panel).collect();
     let left_out =
         left_out(asked(ingredients, compared).map(|(_, (column, _), answer)| (column_title(column), answer)));
@@ -111,7 +112,7 @@ fn panel(
     domain: [f64; 2],
     axis_title: &str,
     data: &Ingredients,
-    hollow: &dyn Fn(usize) -> bool,
+    mark: &dyn Fn(usize) -> Mark,
 ) -> Panel {
     const WIDTH: f64 = 460.0;
     const PLOT: [f64; 2] = [150.0, 450.0];
@@ -169,7 +170,7 @@ fn panel(
         for (place, (row, value)) in sorted.iter().enumerate() {
             let name = &data.models.rows()[*row];
             let title = format!("{name}: {}", decimals(Some(*value), 3));
-            body.push_str(&dot(scale.at(*value), y + 22.0 * (spread(place) - 0.5), hollow(*row), &title));
+            body.push_str(&dot(scale.at(*value), y + 22.0 * (spread(place) - 0.5), mark(*row), &title));
         }
     }
     let _ = write!(

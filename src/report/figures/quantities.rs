@@ -1,6 +1,6 @@
 //! Whether larger models are more human-like, by each quantity asked about.
 
-use super::asked::{asked, found_lines, is_hollow, left_out, legend, told};
+use super::asked::{asked, found_lines, left_out, legend, mark, told};
 use super::axes::{extent, from_zero};
 use super::scatter::{Point, Scatter};
 use crate::ingredients::Question;
@@ -64,9 +64,7 @@ pub(super) fn scatter<'a>(
     let (response, values, told) = (data.response(), data.numbers(column), told(data));
     let rows = data.models.rows().iter().zip(response.iter().zip(values)).enumerate();
     let points: Vec<Point> = rows
-        .filter_map(|(row, (name, (y, x)))| {
-            Some(Point { name, x: x?, y: (*y)?, hollow: is_hollow(told.as_ref(), row) })
-        })
+        .filter_map(|(row, (name, (y, x)))| Some(Point { name, x: x?, y: (*y)?, mark: mark(told.as_ref(), row) }))
         .collect();
     if points.is_empty() {
         return None;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::asked::dot;
 use super::axes::{Axes, extent, names, roomy};
+use super::dots::Mark;
 use crate::ingredients::line::Line;
 use crate::report::figure::Panel;
 use crate::report::numbers::{count, decimals, significant};
@@ -18,7 +19,7 @@ pub(super) struct Point<'a> {
     pub(super) name: &'a str,
     pub(super) x: f64,
     pub(super) y: f64,
-    pub(super) hollow: bool,
+    pub(super) mark: Mark,
 }
 
 /// What a panel shows.
@@ -102,7 +103,7 @@ impl<'a> Scatter<'a> {
         for point in &self.points {
             let (x, y) = at(point.x, point.y);
             let numbers = format!("{}, {}", significant(Some(point.x)), decimals(Some(point.y), 3));
-            body.push_str(&dot(x, y, point.hollow, &format!("{}: {numbers}", point.name)));
+            body.push_str(&dot(x, y, point.mark, &format!("{}: {numbers}", point.name)));
         }
         if self.named {
             let dots: Vec<[f64; 2]> = self.points.iter().map(|point| at(point.x, point.y).into()).collect();

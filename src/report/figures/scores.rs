@@ -1,6 +1,6 @@
 //! How human-like each model is, where only scores are there: published ones, say.
 
-use super::asked::{asked, is_hollow, legend, told};
+use super::asked::{asked, legend, mark, told};
 use super::axes::{extent, from_zero};
 use super::dots::{Axis, Dot, dot_panel};
 use crate::ingredients::Question;
@@ -37,7 +37,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
                 label: score.name,
                 value: Some(score.value),
                 made_from: score.base.map(|(_, value)| value),
-                hollow: is_hollow(told.as_ref(), score.row),
+                mark: mark(told.as_ref(), score.row),
                 details: match score.base {
                     None => decimals(Some(score.value), 3),
                     Some((base, value)) => format!(

@@ -60,7 +60,7 @@ fn table(n: usize, name: &str) -> Table {
         rows.clone(),
         vec![
             ("r2".into(), numbers(&|i| (i != 11).then_some(0.3 + 0.01 * i as f64 + wave(i, 2.0)))),
-            ("tuned".into(), levels(&|i| Some(if i % 3 == 0 { "no" } else { "yes" }.into()))),
+            ("tuned".into(), levels(&|i| (i != 8).then(|| if i % 3 == 0 { "no" } else { "yes" }.into()))),
             ("kind".into(), levels(&|i| Some(if i < 7 { name } else { "other" }.into()))),
             ("base".into(), levels(&|i| (i % 3 != 0).then(|| rows[i - i % 3].clone()))),
             ("chain".into(), levels(&|i| (i < 6).then(|| if i < 3 { name.into() } else { "second chain".to_owned() }))),
@@ -140,8 +140,9 @@ fn every_question_has_its_figure() {
     let n = |figure: &str, needle: &str| file(&files, &format!("figures/{figure}.svg")).matches(needle).count();
     assert_eq!(n("scores", "class=\"row\""), 11, "a row for each model with a score");
     assert_eq!(n("scores", "made from"), 7 + 1, "a model without a score is no pair; the legend says what a line is");
-    assert_eq!(n("groups", " pt\""), 2 * 11);
-    assert_eq!(n("groups", "class=\"box\""), 2, "seven models have a box, four have none");
+    assert_eq!(n("groups", " pt\""), 2 * 11 - 1, "a model without a level has no place there");
+    assert_eq!((n("groups", "unknown pt"), n("quantities", "unknown pt")), (1, 1), "nor a mark of either");
+    assert_eq!(n("groups", "class=\"box\""), 2, "six and seven models have a box, four have none");
     assert_eq!(n("quantities", " pt\""), 10, "one panel: a benchmark has its own figure");
     assert_eq!((n("quantities", "class=\"around\""), n("quantities", "log scale")), (1, 1), "from 1 to 512");
     assert_eq!(n("effects", "class=\"row\""), 2, "without the intercept");
@@ -186,7 +187,7 @@ fn csv_files_hold_what_is_drawn() {
     let files = written(&data);
     let csv = |name: &str| -> Vec<&str> { file(&files, &format!("figures/{name}.csv")).lines().collect() };
     assert_eq!(csv("groups")[0], "column,level,model,score");
-    assert_eq!(csv("groups").len(), 1 + 2 * 11);
+    assert_eq!(csv("groups").len(), 2 * 11);
     assert_eq!(csv("effects")[1..], ["tuned[yes],0.1,0.02,0.18,0.01,0.02", "model-00,-0.05,-0.11,0.01,0.01,0.02"]);
     assert_eq!(csv("quantities")[0], "column,model,value,score,line,line_lo,line_hi");
     assert!(csv("quantities")[1].starts_with("size,model-00,1.0,0.3,0."));
