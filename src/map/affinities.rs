@@ -115,7 +115,7 @@ fn dist2_from(x: MatRef<'_, f64>, i: usize, dist2: &mut [f64]) {
 /// Distances that differ by less than this share of the mean are one distance and rounding.
 const TIED: f64 = 1e-12;
 
-/// The entropy's logarithm, in nats, is met this closely: far below what moves a map, at the price of one more step than 1e-5.
+/// The entropy, in nats, is met this closely: far below what moves a map, at the price of one more step than 1e-5.
 const ENTROPY_TOLERANCE: f64 = 1e-10;
 
 /// Turns the squared distances of concept i into p_·|i; whether more tie for nearest than the entropy has room for.
@@ -167,7 +167,11 @@ fn precision(excess: &[f64], entropy: f64) -> f64 {
         if over.abs() <= ENTROPY_TOLERANCE {
             break;
         }
-        if over > 0.0 { low = log_beta } else { high = log_beta }
+        if over > 0.0 {
+            low = log_beta
+        } else {
+            high = log_beta
+        }
         let newton = log_beta + over / (beta * beta * (second / z - expected * expected));
         log_beta = match (low.is_finite(), high.is_finite()) {
             _ if newton > low && newton < high && (newton - log_beta).abs() < 2.0 => newton,
@@ -222,9 +226,10 @@ mod tests {
 
     #[test]
     fn corners_of_a_simplex_pick_evenly() {
-        // Rotated, so that rounding splits the distances.
-        let corner = |i: usize, k: usize| if i == k { 1.0 } else { 0.1 * (i + k) as f64 / 7.0 - 0.1 * (i + k) as f64 / 7.0 };
-        let simplex = Mat::from_fn(6, 6, corner);
+        // Turned half over, so that rounding splits the distances.
+        let (n, turned) = (6, 2.0 / 6.0);
+        let simplex = Mat::from_fn(n, n, |i, k| 0.1 * (f64::from(i == k) - turned));
+        let simplex = Mat::from_fn(n, n, |i, k| simplex[(i, k)] + 0.3 * k as f64);
         let p = Affinities::new(simplex.as_ref(), 2.0).unwrap();
         assert_eq!(p.n_crowded(), 6);
         for i in 0..6 {
