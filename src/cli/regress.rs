@@ -1,16 +1,20 @@
 //! `alike regress`: which ingredients go with how human-like models are, and what becomes of the claims about that.
 
+mod benchmarks;
 mod model;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use alike::config::{Claim, RegressFile, RegressSection};
+use alike::config::{BenchmarkSection, Claim, RegressFile, RegressSection};
 use alike::error::Error;
+use alike::ingredients::benchmarks::{Correlated, correlations};
+use alike::ingredients::multiplicity::Adjustment;
 use alike::ingredients::summary::summary;
-use alike::ingredients::{Answer, Expect, Found, Gain, Method, Summary, Table, Variant, Verdict};
+use alike::ingredients::{Method, Summary, Table, Variant};
+use alike::store::ingredients::{AnswerRow, Numbers};
 use alike::store::manifest::Fingerprint;
-use alike::store::results::{self, Column};
+use alike::store::{ingredients, models};
 use clap::Args;
 use serde::Serialize;
 
@@ -20,43 +24,98 @@ use crate::cli::tables::table;
 #[derive(Debug, Args)]
 pub(crate) struct RegressArgs {
     /// File with `[study]` and `[regress]`, such as data/studies/paper.toml
-    #[arg(value_name = "STUDY")]
-    study: PathBuf,
+    #[arg(value_name = "STUDY", required_unless_present = "alignment", conflicts_with = "alignment")]
+    study: Option<PathBuf>,
     /// Only this claim
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", requires = "study")]
     claim: Option<String>,
     /// Only this variant; `as given` is the tables as they are
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "study")]
     variant: Option<String>,
+    #[command(flatten)]
+    tables: TableArgs,
+}
+
+/// Tables and a model without a file.
+#[derive(Debug, Args)]
+struct TableArgs {
+    /// Scores: an alignment.parquet, or a CSV table with `model` and the response
+    #[arg(long, value_name = "FILE", requires = "models")]
+    alignment: Option<PathBuf>,
+    /// Properties: CSV tables with `model`
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "alignment")]
+    models: Vec<PathBuf>,
+    /// The mixed model, such as `r2 ~ instruct + z(layers) + (1 | family)`
+    #[arg(long, value_name = "FORMULA", requires = "alignment")]
+    formula: Option<String>,
+    /// Which fit of an alignment.parquet
+    #[arg(long, value_name = "NAME", requires = "alignment")]
+    fit: Option<String>,
+    /// Which of its measures is the response
+    #[arg(long, value_name = "KEY", requires = "alignment")]
+    measure: Option<String>,
+    /// Name of the response, a column of a CSV table
+    #[arg(long, value_name = "COLUMN", requires = "alignment")]
+    response: Option<String>,
+    /// Columns of benchmark scores to correlate with the response
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',', requires = "alignment")]
+    benchmarks: Vec<String>,
+    /// Quantities held fixed in partial correlations with benchmarks
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',', requires = "benchmarks")]
+    given: Vec<String>,
+    /// Folder for the tables; they are printed in any case
+    #[arg(long, value_name = "DIR", requires = "alignment")]
+    out: Option<PathBuf>,
+}
+
+impl TableArgs {
+    /// The section that the flags stand for.
+    fn section(&self) -> anyhow::Result<RegressSection> {
+        let mut section = RegressSection {
+            scores: self.alignment.clone(),
+            tables: self.models.clone(),
+            formula: self.formula.clone(),
+            ..RegressSection::default()
+        };
+        let set = |place: &mut String, value: &Option<String>| value.iter().for_each(|value| place.clone_from(value));
+        set(&mut section.fit, &self.fit);
+        set(&mut section.measure, &self.measure);
+        set(&mut section.response, &self.response);
+        if !self.benchmarks.is_empty() {
+            section.benchmarks = Some(BenchmarkSection {
+                columns: self.benchmarks.clone(),
+                measures: vec![section.response.clone()],
+                given: self.given.clone(),
+            });
+        }
+        if section.formula.is_none() && section.benchmarks.is_none() {
+            anyhow::bail!("nothing is asked: give --formula or --benchmarks");
+        }
+        Ok(section)
+    }
 }
 
 /// The tables as they are.
 const AS_GIVEN: &str = "as given";
 
-/// A claim, asked of one variant.
-#[derive(Debug, Serialize)]
-pub(crate) struct Line {
-    claim: String,
-    says: String,
-    source: String,
-    variant: String,
-    expect: Expect,
-    /// What the number is.
-    what: String,
-    #[serde(flatten)]
-    answer: Option<Answer>,
-    verdict: Option<Verdict>,
-    /// Why there is no answer.
-    error: Option<String>,
-    command: String,
-}
-
 pub(crate) fn run(args: &RegressArgs, common: &Common) -> anyhow::Result<()> {
-    let RegressFile { out, section } = RegressFile::read(&args.study)?;
+    let (file, command) = match (&args.study, &args.tables.out) {
+        (Some(study), _) => (RegressFile::read(study)?, format!("alike regress {}", study.display())),
+        (None, out) => {
+            let name = out.iter().find_map(|out| out.file_name()).unwrap_or_default().to_string_lossy().into_owned();
+            (RegressFile::new(name, out.clone().unwrap_or_default(), args.tables.section()?), String::new())
+        }
+    };
     let answers = if args.claim.is_none() && args.variant.is_none() {
-        answer(&section, &args.study, &out)?
+        let answers = answer(&file.regress, &command)?;
+        if args.study.is_some() || args.tables.out.is_some() {
+            answers.write(&file)?;
+        }
+        answers
     } else {
-        Answers { model: None, claims: lines(&section, &section.table()?, args)? }
+        let table = file.regress.table()?;
+        let claims = lines(&file.regress, &table, args.claim.as_deref(), args.variant.as_deref(), &command)?;
+        Answers { table, model: None, claims, correlations: vec![] }
     };
     if common.json {
         println!("{}", serde_json::to_string(&answers)?);
@@ -64,6 +123,9 @@ pub(crate) fn run(args: &RegressArgs, common: &Common) -> anyhow::Result<()> {
     }
     if let Some(summary) = &answers.model {
         println!("{}\n", model::text(summary));
+    }
+    if let Some(asked) = file.regress.benchmarks.as_ref().filter(|_| !answers.correlations.is_empty()) {
+        println!("{}\n", benchmarks::text(&answers.correlations, asked));
     }
     if !answers.claims.is_empty() {
         println!("{}\n\n{}", claims_table(&answers.claims), glossary(&answers.claims));
@@ -74,32 +136,66 @@ pub(crate) fn run(args: &RegressArgs, common: &Common) -> anyhow::Result<()> {
 /// What a section asks for.
 #[derive(Debug, Serialize)]
 pub(crate) struct Answers {
+    /// The models with their scores and properties.
+    #[serde(skip)]
+    table: Table,
     /// The mixed model of the tables as they are.
     model: Option<Summary>,
-    claims: Vec<Line>,
+    claims: Vec<AnswerRow>,
+    correlations: Vec<Correlated>,
 }
 
-/// All answers to a section, which are written to a folder too.
-pub(crate) fn answer(section: &RegressSection, study: &Path, out: &Path) -> anyhow::Result<Answers> {
+/// All answers to a section; `command` asks them.
+pub(crate) fn answer(section: &RegressSection, command: &str) -> anyhow::Result<Answers> {
     let table = section.table()?;
     let formula = section.formula.as_deref().map(str::parse).transpose()?;
     let model = formula.map(|formula| summary(&formula, &table, Method::Reml)).transpose()?;
-    let claims = lines(section, &table, &RegressArgs { study: study.to_owned(), claim: None, variant: None })?;
-    fs_err::create_dir_all(out)?;
-    if let Some(model) = &model {
-        let path = out.join("mixed_model.json");
-        crate::cli::write_json(&path, &serde_json::to_value(model)?)?;
-        tracing::info!("the mixed model of {} models → {}", model.n, path.display());
+    let claims = lines(section, &table, None, None, command)?;
+    let correlations = match &section.benchmarks {
+        Some(asked) => correlations(&table, &asked.measures, &asked.columns, &asked.given)?,
+        None => vec![],
+    };
+    Ok(Answers { table, model, claims, correlations })
+}
+
+impl Answers {
+    /// Writes everything that there is to the folder of a file.
+    pub(crate) fn write(&self, file: &RegressFile) -> anyhow::Result<()> {
+        let (folder, fingerprint) = (file.folder(), fingerprint(&file.regress)?);
+        fs_err::create_dir_all(folder.root())?;
+        let text = toml::to_string_pretty(file)?;
+        alike::store::table::write_atomically(&folder.regress(), |out| {
+            std::io::Write::write_all(out, text.as_bytes())
+        })?;
+        models::write(&folder.models(), &self.table, &fingerprint)?;
+        if let Some(model) = &self.model {
+            let path = folder.mixed_model();
+            crate::cli::write_json(&path, &serde_json::to_value(model)?)?;
+            tracing::info!("the mixed model of {} models → {}", model.n, path.display());
+        }
+        if !self.claims.is_empty() {
+            let path = folder.ingredients();
+            ingredients::write(&path, &self.claims, &fingerprint)?;
+            tracing::info!("{} answers about {} models → {}", self.claims.len(), self.table.len(), path.display());
+        }
+        if !self.correlations.is_empty() {
+            let path = folder.benchmarks();
+            ingredients::write_correlations(&path, &self.correlations, &fingerprint)?;
+            tracing::info!("{} correlations → {}", self.correlations.len(), path.display());
+        }
+        Ok(())
     }
-    let path = out.join("ingredients.parquet");
-    results::write(&path, &columns(&claims), &fingerprint(section)?)?;
-    tracing::info!("{} answers about {} models → {}", claims.len(), table.len(), path.display());
-    Ok(Answers { model, claims })
 }
 
 /// What the answers were made from.
 fn fingerprint(section: &RegressSection) -> alike::Result<Fingerprint> {
-    let questions = serde_json::to_string(&(&section.response, &section.formula, &section.variants, &section.claims));
+    let questions = serde_json::to_string(&(
+        &section.response,
+        &section.formula,
+        &section.benchmarks,
+        &section.variants,
+        &section.claims,
+    ));
     let mut fingerprint = Fingerprint::default()
         .with("questions", questions.expect("questions are JSON"))
         .with("scores", format!("{} of {}", section.measure, section.fit));
@@ -110,21 +206,34 @@ fn fingerprint(section: &RegressSection) -> alike::Result<Fingerprint> {
 }
 
 /// Every claim of every variant that was asked for.
-fn lines(section: &RegressSection, table: &Table, args: &RegressArgs) -> anyhow::Result<Vec<Line>> {
+fn lines(
+    section: &RegressSection,
+    table: &Table,
+    claim: Option<&str>,
+    variant: Option<&str>,
+    command: &str,
+) -> anyhow::Result<Vec<AnswerRow>> {
     let as_given = Variant { name: AS_GIVEN.into(), ..Variant::default() };
     let variants: Vec<&Variant> = [&as_given].into_iter().chain(&section.variants).collect();
-    let variants = chosen("variant", &variants, args.variant.as_deref(), |variant| &variant.name)?;
-    let claims: Vec<&Claim> = section.claims.iter().collect();
-    let claims = chosen("claim", &claims, args.claim.as_deref(), |claim| &claim.key)?;
-    let tables: Vec<(&Variant, Table)> =
-        variants.into_iter().map(|variant| Ok((variant, variant.of(table)?))).collect::<alike::Result<_>>()?;
-    let mut lines = vec![];
-    for claim in claims {
-        for (variant, table) in &tables {
-            lines.push(line(claim, variant, table, section, &args.study)?);
+    let variants = chosen("variant", &variants, variant, |variant| &variant.name)?;
+    let wanted: Vec<&Claim> = section.claims.iter().collect();
+    let wanted = chosen("claim", &wanted, claim, |claim| &claim.key)?;
+    let mut of_variants = vec![];
+    for variant in variants {
+        let table = variant.of(table)?;
+        let rows = section.claims.iter().map(|claim| line(claim, variant, &table, section, command));
+        let mut rows = rows.collect::<alike::Result<Vec<AnswerRow>>>()?;
+        // Of all claims, whichever were asked for: one line says the same alone as among the others.
+        let tested: Vec<usize> = (0..rows.len()).filter(|&at| rows[at].numbers.p.is_some()).collect();
+        let p: Vec<f64> = tested.iter().filter_map(|&at| rows[at].numbers.p).collect();
+        for (&at, p) in tested.iter().zip(Adjustment::Holm.adjusted(&p)) {
+            rows[at].p_holm = Some(p);
         }
+        of_variants.push(rows);
     }
-    Ok(lines)
+    let of_claim =
+        |claim: &&Claim| of_variants.iter().flatten().filter(|row| row.claim == claim.key).cloned().collect::<Vec<_>>();
+    Ok(wanted.iter().flat_map(of_claim).collect())
 }
 
 /// The one with a name, or all.
@@ -150,8 +259,8 @@ fn line(
     variant: &Variant,
     table: &Table,
     section: &RegressSection,
-    study: &Path,
-) -> alike::Result<Line> {
+    command: &str,
+) -> alike::Result<AnswerRow> {
     // A column that is not there is a fault of the file; too few models for a test is a fact about the variant.
     let (answer, error) = match claim.ask.ask(table, &section.response, section.formula.as_deref()) {
         Ok(answer) => (Some(answer), None),
@@ -159,48 +268,49 @@ fn line(
         Err(error) => return Err(error),
     };
     let verdict = answer.as_ref().map(|answer| claim.expect.judge(&answer.found, claim.margin)).transpose()?;
-    let command = format!("alike regress {} --claim {} --variant '{}'", study.display(), claim.key, variant.name);
-    Ok(Line {
+    Ok(AnswerRow {
         claim: claim.key.clone(),
         says: claim.says.clone(),
         source: claim.source.clone(),
         variant: variant.name.clone(),
         expect: claim.expect,
         what: claim.ask.unit(),
-        answer,
+        numbers: answer.as_ref().map(|answer| answer.found.into()).unwrap_or_default(),
+        p_holm: None,
+        left_out: answer.map(|answer| answer.left_out).unwrap_or_default(),
         verdict,
         error,
-        command,
+        command: format!("{command} --claim {} --variant '{}'", claim.key, variant.name),
     })
 }
 
 /// The answers; those of a variant only where they are not the same as those of the tables as they are.
-fn claims_table(lines: &[Line]) -> comfy_table::Table {
-    let header = ["claim", "variant", "estimate", "95 % interval", "p", "n", "verdict"];
-    let as_given = |line: &Line| lines.iter().find(|other| other.claim == line.claim && other.variant == AS_GIVEN);
-    let differs = |line: &&Line| {
-        let found = |line: &Line| line.answer.as_ref().map(|answer| answer.found);
-        line.variant == AS_GIVEN || as_given(line).is_none_or(|other| found(other) != found(line))
+fn claims_table(lines: &[AnswerRow]) -> comfy_table::Table {
+    let header = ["claim", "variant", "estimate", "95 % interval", "p", "p (Holm)", "n", "verdict"];
+    let as_given = |line: &AnswerRow| lines.iter().find(|other| other.claim == line.claim && other.variant == AS_GIVEN);
+    let differs = |line: &&AnswerRow| {
+        line.variant == AS_GIVEN || as_given(line).is_none_or(|other| other.numbers != line.numbers)
     };
     let mut last = "";
     let rows = lines.iter().filter(differs).map(|line| {
         let claim = if line.claim == last { String::new() } else { line.claim.clone() };
         last = &line.claim;
-        let [estimate, interval, p, n] = numbers(line);
+        let [estimate, interval, p, n] = numbers(&line.numbers);
+        let holm = line.p_holm.map_or_else(|| "–".to_owned(), p_value);
         let verdict = line.verdict.map(|verdict| verdict.text().to_owned()).or(line.error.clone()).unwrap_or_default();
-        vec![claim, line.variant.clone(), estimate, interval, p, n, verdict]
+        vec![claim, line.variant.clone(), estimate, interval, p, holm, n, verdict]
     });
     table(&header, rows, 2)
 }
 
 /// What the claims of the table are, and what their numbers.
-fn glossary(lines: &[Line]) -> String {
+fn glossary(lines: &[AnswerRow]) -> String {
     let mut text = String::new();
     for line in lines.iter().filter(|line| line.variant == lines[0].variant) {
         let source = if line.source.is_empty() { String::new() } else { format!(" ({})", line.source) };
         text += &format!("{}: {}{source}. {}", line.claim, line.says, line.what);
-        if let Some(answer) = line.answer.as_ref().filter(|answer| !answer.left_out.is_empty()) {
-            text += &format!("; without {}", left_out(&answer.left_out));
+        if !line.left_out.is_empty() {
+            text += &format!("; without {}", left_out(&line.left_out));
         }
         text += "\n";
     }
@@ -218,86 +328,22 @@ pub(super) fn left_out(rows: &[(String, String)]) -> String {
     named.collect::<Vec<_>>().join("; ")
 }
 
-fn numbers(line: &Line) -> [String; 4] {
-    match line.answer.as_ref().map(|answer| answer.found) {
-        None => [(); 4].map(|()| "–".to_owned()),
-        Some(Found::Effect(e)) => {
-            [format!("{:+.3}", e.value), format!("{:+.3} to {:+.3}", e.lo, e.hi), p_value(e.p), e.n.to_string()]
+/// Estimate, interval, p and n as text.
+fn numbers(found: &Numbers) -> [String; 4] {
+    let nothing = || "–".to_owned();
+    let estimate = match (found.value, found.r2.zip(found.r2_larger), found.statistic) {
+        (Some(value), ..) => format!("{value:+.3}"),
+        (None, Some((r2, larger)), _) => format!("{r2:.2}, {larger:.2}"),
+        (None, None, Some(statistic)) => {
+            let letter = if found.df_error.is_some() { "F" } else { "H" };
+            format!("{letter} = {statistic:.2}")
         }
-        Some(Found::Difference(test)) => {
-            let letter = if test.df_error.is_some() { "F" } else { "H" };
-            [format!("{letter} = {:.2}", test.statistic), "–".to_owned(), p_value(test.p), test.n.to_string()]
-        }
-        Some(Found::Gain(Gain { r2, r2_larger, test })) => {
-            [format!("{r2:.2}, {r2_larger:.2}"), "–".to_owned(), p_value(test.p), test.n.to_string()]
-        }
-    }
+        (None, None, None) => nothing(),
+    };
+    let interval = found.lo.zip(found.hi).map_or_else(nothing, |(lo, hi)| format!("{lo:+.3} to {hi:+.3}"));
+    [estimate, interval, found.p.map_or_else(nothing, p_value), found.n.map_or_else(nothing, |n| n.to_string())]
 }
 
 pub(super) fn p_value(p: f64) -> String {
     if p < 0.001 { format!("{p:.0e}") } else { format!("{p:.3}") }
-}
-
-fn columns(lines: &[Line]) -> Vec<(&'static str, Column)> {
-    let text = |of: &dyn Fn(&Line) -> String| Column::Text(lines.iter().map(of).collect());
-    let number = |of: &dyn Fn(Found) -> Option<f64>| {
-        Column::Numbers(lines.iter().map(|line| line.answer.as_ref().and_then(|answer| of(answer.found))).collect())
-    };
-    let effect = |of: fn(&alike::ingredients::Estimate) -> Option<f64>| {
-        number(&|found| match found {
-            Found::Effect(estimate) => of(&estimate),
-            Found::Difference(_) | Found::Gain(_) => None,
-        })
-    };
-    vec![
-        ("claim", text(&|line| line.claim.clone())),
-        ("says", text(&|line| line.says.clone())),
-        ("source", text(&|line| line.source.clone())),
-        ("variant", text(&|line| line.variant.clone())),
-        ("what", text(&|line| line.what.clone())),
-        ("value", effect(|e| Some(e.value))),
-        ("lo", effect(|e| Some(e.lo))),
-        ("hi", effect(|e| Some(e.hi))),
-        ("se", effect(|e| e.se)),
-        (
-            "statistic",
-            number(&|found| match found {
-                Found::Effect(e) => Some(e.statistic),
-                Found::Difference(test) | Found::Gain(Gain { test, .. }) => Some(test.statistic),
-            }),
-        ),
-        (
-            "df",
-            number(&|found| match found {
-                Found::Effect(e) => e.df,
-                Found::Difference(test) | Found::Gain(Gain { test, .. }) => Some(test.df),
-            }),
-        ),
-        (
-            "p",
-            number(&|found| match found {
-                Found::Effect(e) => Some(e.p),
-                Found::Difference(test) | Found::Gain(Gain { test, .. }) => Some(test.p),
-            }),
-        ),
-        (
-            "n",
-            number(&|found| match found {
-                Found::Effect(e) => Some(e.n as f64),
-                Found::Difference(test) | Found::Gain(Gain { test, .. }) => Some(test.n as f64),
-            }),
-        ),
-        (
-            "left_out",
-            text(&|line| {
-                let rows = line.answer.as_ref().map_or(&[][..], |answer| &answer.left_out);
-                rows.iter().map(|(model, column)| format!("{model}: {column}")).collect::<Vec<_>>().join("; ")
-            }),
-        ),
-        ("r2", number(&|found| if let Found::Gain(gain) = found { Some(gain.r2) } else { None })),
-        ("r2_larger", number(&|found| if let Found::Gain(gain) = found { Some(gain.r2_larger) } else { None })),
-        ("verdict", text(&|line| line.verdict.map(Verdict::text).unwrap_or_default().to_owned())),
-        ("error", text(&|line| line.error.clone().unwrap_or_default())),
-        ("command", text(&|line| line.command.clone())),
-    ]
 }

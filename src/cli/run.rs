@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use alike::concepts::Concepts;
-use alike::config::{FitName, Study};
+use alike::config::{FitName, RegressFile, Study};
 use alike::engine::provider::ExecutionProvider;
 use alike::presentations::Presentation;
 use alike::reference::{Matching, Reference};
@@ -49,7 +49,8 @@ pub(crate) fn run(args: &RunArgs, common: &Common) -> anyhow::Result<()> {
     let answered = embed_all(&study, &concepts, existing)?;
     align_all(&study, &answered, &reference, existing, common)?;
     if let Some(section) = &study.regress {
-        regress::answer(section, &args.study, study.folder().root())?;
+        let file = RegressFile { study: study.study.clone(), regress: section.clone(), report: study.report.clone() };
+        regress::answer(section, &format!("alike regress {}", args.study.display()))?.write(&file)?;
     }
     let page = report::write(&study.folder())?;
 

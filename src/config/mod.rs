@@ -23,7 +23,7 @@ use crate::store::folder::StudyFolder;
 
 pub use embed::{EmbedSection, FitName, LossName, SparseName};
 pub use judge::JudgeSection;
-pub use regress::{Claim, RegressFile, RegressSection};
+pub use regress::{BenchmarkSection, Claim, RegressFile, RegressSection};
 
 /// A study, every default filled in. Paths in the file are relative to the file; `out` is relative to where alike runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

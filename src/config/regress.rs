@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::{General, ReportSection};
 use crate::error::{Error, Result};
 use crate::ingredients::{Expect, Question, Table, Variant};
 use crate::store::folder::StudyFolder;
@@ -11,44 +12,45 @@ use crate::store::models;
 
 /// Which ingredients go with a score: where the tables are, and what is asked of them. Paths are relative to the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct RegressSection {
     /// A CSV table with `model` and the response, or a study's `alignment.parquet`; that of this study unless given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scores: Option<PathBuf>,
     /// Which fit of an `alignment.parquet`.
-    #[serde(default = "crowd_kernel")]
     pub fit: String,
     /// Which measure of an `alignment.parquet`.
-    #[serde(default = "procrustes_r2")]
     pub measure: String,
     /// The column of scores.
-    #[serde(default = "r2")]
     pub response: String,
     /// CSV tables with `model` and its properties.
-    #[serde(default)]
     pub tables: Vec<PathBuf>,
     /// The mixed model, such as `r2 ~ instruct + z(layers) + (1 | family)`.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub formula: Option<String>,
+    /// Benchmarks, and what they have to do with the scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub benchmarks: Option<BenchmarkSection>,
     /// The same questions of other tables.
-    #[serde(default, rename = "variant")]
+    #[serde(rename = "variant")]
     pub variants: Vec<Variant>,
     /// What is claimed.
-    #[serde(default, rename = "claim")]
+    #[serde(rename = "claim")]
     pub claims: Vec<Claim>,
 }
 
-fn crowd_kernel() -> String {
-    "crowd-kernel".into()
-}
-
-fn procrustes_r2() -> String {
-    "procrustes_r2".into()
-}
-
-fn r2() -> String {
-    "r2".into()
+/// `[regress.benchmarks]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BenchmarkSection {
+    /// Columns of benchmark scores.
+    pub columns: Vec<String>,
+    /// Columns of alignment; the response unless given. Of an `alignment.parquet` every measure is a column, by its key.
+    #[serde(default)]
+    pub measures: Vec<String>,
+    /// Quantities held fixed in partial correlations, such as the number of parameters.
+    #[serde(default)]
+    pub given: Vec<String>,
 }
 
 /// `[[regress.claim]]`
@@ -72,34 +74,69 @@ pub struct Claim {
 }
 
 /// A file with `[regress]`: a study, or that section alone.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RegressFile {
-    /// Where its output goes.
-    pub out: PathBuf,
+    /// Name, and where its output goes.
+    pub study: General,
     /// The section.
-    pub section: RegressSection,
+    pub regress: RegressSection,
+    /// Title of the page.
+    #[serde(default)]
+    pub report: ReportSection,
 }
 
 impl RegressFile {
-    /// Reads the sections `[study]` and `[regress]`; others are of no concern here.
+    /// A file that was not read: everything in it is resolved already.
+    pub fn new(name: String, out: PathBuf, regress: RegressSection) -> Self {
+        let report = ReportSection { title: name.clone() };
+        Self { study: General { name, seed: 0, out }, regress, report }
+    }
+
+    /// Reads the sections `[study]`, `[regress]` and `[report]`; others are of no concern here.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::UnknownKey`], [`Error::Format`] with the line, [`Error::Setting`] for a claim or variant
     /// named twice
     pub fn read(path: &Path) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Sections {
-            study: super::General,
-            regress: RegressSection,
-        }
         let text = super::read_text(path)?;
-        let sections: Sections =
+        let file: Self =
             toml::from_str(&text).map_err(|e| super::toml_error(path, &text, &e, "`[study]` and `[regress]`"))?;
-        let Sections { study, regress: mut section } = sections;
-        let out = study.folder();
-        section.fill_in(path.parent().unwrap_or(Path::new("")), &out);
-        section.check()?;
-        Ok(Self { out, section })
+        file.resolved(path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// With paths relative to where alike runs instead of to `folder`, and every default filled in.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a claim or variant named twice
+    pub fn resolved(mut self, folder: &Path) -> Result<Self> {
+        self.study.out = self.study.folder();
+        self.regress.fill_in(folder, &self.study.out);
+        self.regress.check()?;
+        if self.report.title.is_empty() {
+            self.report.title.clone_from(&self.study.name);
+        }
+        Ok(self)
+    }
+
+    /// Where its output goes.
+    pub fn folder(&self) -> StudyFolder {
+        StudyFolder::new(self.study.folder())
+    }
+}
+
+impl Default for RegressSection {
+    fn default() -> Self {
+        Self {
+            scores: None,
+            fit: "crowd-kernel".into(),
+            measure: "procrustes_r2".into(),
+            response: "r2".into(),
+            tables: vec![],
+            formula: None,
+            benchmarks: None,
+            variants: vec![],
+            claims: vec![],
+        }
     }
 }
 
@@ -109,6 +146,9 @@ impl RegressSection {
         let resolve = |path: &mut PathBuf| *path = crate::tidy(&folder.join(&*path));
         self.scores.iter_mut().chain(&mut self.tables).for_each(resolve);
         self.scores.get_or_insert_with(|| StudyFolder::new(out).alignment());
+        if let Some(benchmarks) = self.benchmarks.as_mut().filter(|benchmarks| benchmarks.measures.is_empty()) {
+            benchmarks.measures.push(self.response.clone());
+        }
     }
 
     /// Refuses names that stand twice.

@@ -38,6 +38,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All.
+    pub const ALL: [Self; 4] = [Self::Agrees, Self::SignOnly, Self::Undecided, Self::NotOnTheseData];
+
     /// As it is printed.
     pub fn text(self) -> &'static str {
         match self {
@@ -50,6 +53,20 @@ impl Verdict {
 }
 
 impl Expect {
+    /// All.
+    pub const ALL: [Self; 5] = [Self::Positive, Self::Negative, Self::Little, Self::Different, Self::Same];
+
+    /// Its key in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Positive => "positive",
+            Self::Negative => "negative",
+            Self::Little => "little",
+            Self::Different => "different",
+            Self::Same => "same",
+        }
+    }
+
     /// Judges a number; `margin` is how far from zero is still little, in the number's own unit.
     ///
     /// # Errors
@@ -57,7 +74,7 @@ impl Expect {
     pub fn judge(self, found: &Found, margin: Option<f64>) -> Result<Verdict> {
         let wrong = |expected: &str| Error::Setting {
             field: "expect".into(),
-            found: format!("{self:?}").to_lowercase(),
+            found: self.name().into(),
             expected: expected.into(),
         };
         Ok(match (self, found) {

@@ -1,5 +1,6 @@
 //! Ingredients: which properties of a model go with how human-like it is.
 
+pub mod benchmarks;
 pub mod claim;
 pub mod comparison;
 pub mod correlation;

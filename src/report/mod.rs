@@ -1,217 +1,44 @@
 //! The report: one self-contained page, its figures as SVG, and the numbers behind each figure as CSV.
 //!
-//! It takes plain data that other stages stored and fits nothing. The same data give the same bytes: nothing here
-//! knows the time, the host or the order of a hash map.
+//! It takes plain data that other stages stored ([`load`]) and fits nothing but the coordinates of maps. The same data give the
+//! same bytes: nothing here knows the time, the host or the order of a hash map.
+//!
+//! Each figure stands by itself in a file of `figures/`: the question it answers, its drawings, its caption and the numbers
+//! behind it, or nothing where the data have nothing to draw. The page lists what there is, part by part.
 
+mod csv;
+pub mod data;
+mod figure;
+mod figures;
 pub mod load;
 mod numbers;
 mod page;
-mod plots;
+mod scale;
 mod summary;
 mod svg;
-mod tables;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::alignment::agreement::Agreement;
+pub use data::ReportData;
+
 use crate::error::Result;
-use crate::judgments::Quality;
-use crate::presentations::Task;
-use crate::store::alignment::AlignmentRow;
 use crate::store::table::write_atomically;
-
-/// Everything the page shows.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ReportData {
-    /// Heading of the page.
-    pub title: String,
-    /// Name of the study.
-    pub study: String,
-    /// What was asked of three concepts.
-    pub task: Task,
-    /// Number of triplets each respondent was asked.
-    pub n_triplets: usize,
-    /// The concepts, in the order of their ids.
-    pub concepts: Vec<ConceptLabel>,
-    /// Name of what the respondents are compared with.
-    pub reference: String,
-    /// Whether the reference is the category structure of the concepts, made by `alike`: not human data.
-    pub reference_built_in: bool,
-    /// Who answered.
-    pub respondents: Vec<Respondent>,
-    /// Alignment with this one reference: a row for each respondent, fit and measure.
-    pub alignment: Vec<AlignmentRow>,
-    /// Two axes of each embedding. A map whose respondent is nobody in `respondents` is the reference's.
-    pub maps: Vec<ConceptMap>,
-    /// What the results were made from and with: name and value.
-    pub provenance: Vec<(String, String)>,
-    /// What the reader must know before trusting the numbers.
-    pub notes: Vec<String>,
-}
-
-/// A concept as the maps show it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ConceptLabel {
-    /// Its name.
-    pub name: String,
-    /// Its category, for colour and shape.
-    pub category: Option<String>,
-}
-
-/// Whether a respondent is what the study is about or stands beside it for comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Kind {
-    /// A language model or an encoder.
-    #[default]
-    Model,
-    /// A simulated subject: it shows what success or chance looks like.
-    Simulated,
-}
-
-/// One respondent: who it is and how it answered.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Respondent {
-    /// Its label, unique in the study.
-    pub label: String,
-    /// Model or simulated subject.
-    pub kind: Kind,
-    /// One sentence on what it is.
-    pub description: String,
-    /// How its judgments were given.
-    pub quality: Quality,
-    /// How many of its choices the reference would make too.
-    pub agreement: Agreement,
-    /// The embeddings fitted to its judgments.
-    pub fits: Vec<FitSummary>,
-    /// Speed of judging.
-    pub triplets_per_second: Option<f64>,
-}
-
-/// One ordinal embedding fitted to one respondent's judgments.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct FitSummary {
-    /// Name of the fit, as in [`AlignmentRow::fit`].
-    pub fit: String,
-    /// Its loss.
-    pub loss: String,
-    /// Number of dimensions.
-    pub dims: usize,
-    /// Weight of the L2 penalty.
-    pub l2: f64,
-    /// Share of held-out triplets reproduced.
-    pub heldout_accuracy: Option<f64>,
-    /// Share of the triplets it was fitted to that it reproduces.
-    pub train_accuracy: Option<f64>,
-    /// Effective number of dimensions: (Σλ)² / Σλ² over the eigenvalues λ of the coordinates' covariance.
-    pub participation_ratio: f64,
-    /// Whether the optimiser converged.
-    pub converged: bool,
-    /// What else its record says.
-    pub notes: Vec<String>,
-}
-
-/// Two axes of one embedding.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ConceptMap {
-    /// Label of the respondent, or the name of the reference.
-    pub respondent: String,
-    /// Which fit of its judgments; empty for the reference.
-    pub fit: String,
-    /// `[n_concepts][2]`, in the order of the concepts; turned to lie best on the reference's map where there is one.
-    pub points: Vec<[f64; 2]>,
-    /// Share of the embedding's variance that the two axes carry.
-    pub explained: f64,
-}
 
 /// Writes `report.html`, `figures/*.svg` and `figures/*.csv` under `folder`; returns their paths in that order.
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io).
 pub fn write(folder: &Path, data: &ReportData) -> Result<Vec<PathBuf>> {
-    let figures = [plots::ranking(data), plots::maps(data), plots::quality(data)];
-    let csvs = [tables::ranking(data)?, tables::maps(data)?, tables::quality(data)?];
+    let figures = figures::all(data);
     let mut files = vec![(folder.join("report.html"), page::render(data, &figures).into_bytes())];
     let place = |name: &str, ending: &str| folder.join("figures").join(format!("{name}.{ending}"));
     files.extend(figures.iter().map(|figure| (place(figure.name, "svg"), figure.sheet().into_bytes())));
-    files.extend(figures.iter().zip(csvs).map(|(figure, csv)| (place(figure.name, "csv"), csv)));
+    files.extend(figures.into_iter().map(|figure| (place(figure.name, "csv"), figure.csv)));
     for (path, bytes) in &files {
         write_atomically(path, |file| file.write_all(bytes))?;
     }
     Ok(files.into_iter().map(|(path, _)| path).collect())
-}
-
-/// Key of the measure that the ranking shows.
-const MAIN_MEASURE: &str = "procrustes_r2";
-
-/// The fit of the paper.
-const PAPER_FIT: &str = "crowd-kernel";
-
-/// The fit that recovers a known geometry better from the same triplets (design §12): the summary, the maps and the
-/// order of respondents follow it where it is there.
-const PREFERRED_FIT: &str = "logistic-distance";
-
-/// The fits in the alignment, the paper's first, the rest in order of appearance.
-fn fits(data: &ReportData) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for row in &data.alignment {
-        if !names.contains(&row.fit.as_str()) {
-            names.push(&row.fit);
-        }
-    }
-    names.sort_by_key(|name| *name != PAPER_FIT);
-    names
-}
-
-/// The fit that summary, maps and the order of respondents follow.
-fn preferred_fit(data: &ReportData) -> Option<&str> {
-    let names = fits(data);
-    names.iter().find(|name| **name == PREFERRED_FIT).or(names.first()).copied()
-}
-
-/// A fit's name as headings show it.
-fn fit_heading(fit: &str) -> String {
-    if fit == PAPER_FIT { format!("{fit}, as in the paper") } else { fit.to_owned() }
-}
-
-/// The rows of one fit's main measure, the highest value first, what is not a number last.
-fn ranked<'a>(data: &'a ReportData, fit: &str) -> Vec<&'a AlignmentRow> {
-    let mut rows: Vec<&AlignmentRow> =
-        data.alignment.iter().filter(|row| row.fit == fit && row.measure == MAIN_MEASURE).collect();
-    let key = |row: &AlignmentRow| if row.value.is_nan() { f64::NEG_INFINITY } else { row.value };
-    rows.sort_by(|a, b| key(b).total_cmp(&key(a)).then_with(|| a.respondent.cmp(&b.respondent)));
-    rows
-}
-
-/// The respondents in the order of the preferred fit's ranking, those without a rank last.
-fn in_rank_order(data: &ReportData) -> Vec<&Respondent> {
-    let rows = preferred_fit(data).map(|fit| ranked(data, fit)).unwrap_or_default();
-    let mut respondents: Vec<&Respondent> = data.respondents.iter().collect();
-    respondents.sort_by_key(|one| rows.iter().position(|row| row.respondent == one.label).unwrap_or(rows.len()));
-    respondents
-}
-
-/// What kind of respondent a label names; labels nobody described are models.
-fn kind_of(data: &ReportData, label: &str) -> Kind {
-    data.respondents.iter().find(|one| one.label == label).map(|one| one.kind).unwrap_or_default()
-}
-
-/// Whether a map is the reference's: nobody who answered has its name.
-fn is_reference(data: &ReportData, map: &ConceptMap) -> bool {
-    data.respondents.iter().all(|one| one.label != map.respondent)
-}
-
-/// The maps to draw: the reference's, then each respondent's under the preferred fit, in rank order.
-fn drawn_maps(data: &ReportData) -> Vec<&ConceptMap> {
-    let has = |fit: &str| data.maps.iter().any(|map| !is_reference(data, map) && map.fit == fit);
-    let fit = preferred_fit(data)
-        .filter(|fit| has(fit))
-        .or_else(|| data.maps.iter().find(|map| !is_reference(data, map)).map(|map| map.fit.as_str()));
-    let mut drawn: Vec<&ConceptMap> = data.maps.iter().filter(|map| is_reference(data, map)).collect();
-    for one in in_rank_order(data) {
-        drawn.extend(data.maps.iter().filter(|map| map.respondent == one.label && Some(map.fit.as_str()) == fit));
-    }
-    drawn
 }
 
 #[cfg(test)]

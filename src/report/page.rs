@@ -9,15 +9,16 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Serialize;
 
+use super::data::{FitSummary, Kind, ReportData, Respondent, fit_heading, fits, in_rank_order, kind_of, ranked};
+use super::figure::{FIGURE_CSS, Figure, Panel, Part};
 use super::numbers::{NOTHING, count, decimals, p_value, percent, significant, with_range};
-use super::svg::{FIGURE_CSS, Figure};
-use super::{Kind, ReportData, drawn_maps, fit_heading, fits, in_rank_order, is_reference, kind_of, ranked, summary};
+use super::summary;
 use crate::judgments::Quality;
 use crate::presentations::Task;
 use crate::store::alignment::AlignmentRow;
 
 /// The page as one string.
-pub(super) fn render(data: &ReportData, [ranking, maps, quality]: &[Figure; 3]) -> String {
+pub(super) fn render(data: &ReportData, figures: &[Figure]) -> String {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -36,11 +37,8 @@ pub(super) fn render(data: &ReportData, [ranking, maps, quality]: &[Figure; 3]) 
         summary: summary::paragraph(data),
         notes: &data.notes,
         figure_css: FIGURE_CSS,
-        ranking: FigureView::new(ranking),
-        maps: FigureView::new(maps),
-        quality: FigureView::new(quality),
-        map_fit: drawn_maps(data).iter().map(|map| map.fit.as_str()).find(|fit| !fit.is_empty()).unwrap_or(NOTHING),
-        has_reference_map: drawn_maps(data).first().is_some_and(|map| is_reference(data, map)),
+        styles: figures.iter().map(|figure| figure.style.as_str()).collect(),
+        parts: parts(figures),
         measures: measures(data),
         variants: variants(data),
         n_measures: data.alignment.len(),
@@ -65,11 +63,8 @@ struct Page<'a> {
     summary: String,
     notes: &'a [String],
     figure_css: &'static str,
-    ranking: FigureView,
-    maps: FigureView,
-    quality: FigureView,
-    map_fit: &'a str,
-    has_reference_map: bool,
+    styles: String,
+    parts: Vec<PartView<'a>>,
     measures: Vec<FitMeasures<'a>>,
     variants: Vec<(String, String)>,
     n_measures: usize,
@@ -78,26 +73,58 @@ struct Page<'a> {
     provenance: &'a [(String, String)],
 }
 
-/// A figure's markup, cut where the template puts its own.
+/// A part of the page that has figures.
 #[derive(Serialize)]
-struct FigureView {
-    name: &'static str,
-    style: String,
-    defs: String,
-    legend: Vec<(String, String)>,
-    panels: Vec<String>,
-    small: bool,
+struct PartView<'a> {
+    id: &'static str,
+    heading: &'static str,
+    figures: Vec<FigureView<'a>>,
 }
 
-impl FigureView {
-    fn new(figure: &Figure) -> Self {
+/// A figure's markup, cut where the template puts its own.
+#[derive(Serialize)]
+struct FigureView<'a> {
+    name: &'static str,
+    number: usize,
+    title: &'a str,
+    caption: &'a str,
+    terms: &'a [(String, String)],
+    defs: &'a str,
+    legend: Vec<(&'a str, &'a str)>,
+    panels: Vec<String>,
+    columns: usize,
+    /// Whether the Tab key goes through it: there is a way around.
+    reachable: bool,
+}
+
+/// Figures by their parts, numbered as they stand.
+fn parts(figures: &[Figure]) -> Vec<PartView<'_>> {
+    let mut number = 0;
+    let mut view = |figure| {
+        number += 1;
+        FigureView::new(figure, number)
+    };
+    let mut part = |part: Part| PartView {
+        id: part.id(),
+        heading: part.heading(),
+        figures: figures.iter().filter(|figure| figure.part == part).map(&mut view).collect(),
+    };
+    Part::ALL.into_iter().map(&mut part).filter(|part| !part.figures.is_empty()).collect()
+}
+
+impl<'a> FigureView<'a> {
+    fn new(figure: &'a Figure, number: usize) -> Self {
         Self {
             name: figure.name,
-            style: figure.style.clone(),
-            defs: figure.defs.clone(),
-            legend: figure.legend.iter().map(|item| (item.mark.clone(), item.text.clone())).collect(),
-            panels: figure.panels.iter().map(super::svg::Panel::inline).collect(),
-            small: figure.columns > 3,
+            number,
+            title: &figure.title,
+            caption: &figure.caption,
+            terms: &figure.terms,
+            defs: &figure.defs,
+            legend: figure.legend.iter().map(|item| (item.mark.as_str(), item.text.as_str())).collect(),
+            panels: figure.panels.iter().map(Panel::inline).collect(),
+            columns: figure.columns,
+            reachable: figure.panels.iter().any(|panel| panel.role == "group"),
         }
     }
 }
@@ -226,9 +253,9 @@ struct FitView<'a> {
 }
 
 impl<'a> RespondentView<'a> {
-    fn new(one: &'a super::Respondent) -> Self {
+    fn new(one: &'a Respondent) -> Self {
         let quality = &one.quality;
-        let fit = |fit: &'a super::FitSummary| FitView {
+        let fit = |fit: &'a FitSummary| FitView {
             fit: &fit.fit,
             loss: &fit.loss,
             dims: count(fit.dims),

@@ -1,8 +1,8 @@
 //! The paragraph at the top of the page: what the numbers say, in plain words.
 
+use super::data::{Kind, ReportData, fits, kind_of, preferred_fit, ranked};
 use super::numbers::{count, decimals, p_value, percent};
 use super::svg::shorten;
-use super::{Kind, ReportData, fits, kind_of, preferred_fit, ranked};
 use crate::alignment::agreement::Agreement;
 use crate::presentations::Task;
 use crate::store::alignment::AlignmentRow;

@@ -1,4 +1,10 @@
+use std::path::PathBuf;
+
+use super::data::*;
 use super::*;
+use crate::alignment::agreement::Agreement;
+use crate::judgments::Quality;
+use crate::store::alignment::AlignmentRow;
 
 const NASTY: &str = "<script>alert('x')</script>\"&\u{0}";
 

@@ -59,6 +59,31 @@ impl StudyFolder {
         self.root.join("alignment.parquet")
     }
 
+    /// What was asked of the models' ingredients, with every default filled in.
+    pub fn regress(&self) -> PathBuf {
+        self.root.join("regress.toml")
+    }
+
+    /// The models with their scores and properties.
+    pub fn models(&self) -> PathBuf {
+        self.root.join("models.parquet")
+    }
+
+    /// The mixed model of the scores.
+    pub fn mixed_model(&self) -> PathBuf {
+        self.root.join("mixed_model.json")
+    }
+
+    /// The answers to claims.
+    pub fn ingredients(&self) -> PathBuf {
+        self.root.join("ingredients.parquet")
+    }
+
+    /// Correlations of scores and benchmarks.
+    pub fn benchmarks(&self) -> PathBuf {
+        self.root.join("benchmarks.parquet")
+    }
+
     /// The page.
     pub fn report(&self) -> PathBuf {
         self.root.join("report.html")

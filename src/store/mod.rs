@@ -4,6 +4,7 @@ pub mod alignment;
 pub mod choices;
 pub mod embedding;
 pub mod folder;
+pub mod ingredients;
 pub mod judgments;
 pub mod manifest;
 pub mod models;

@@ -6,7 +6,9 @@ use std::path::Path;
 use crate::concepts::csv_error;
 use crate::error::{Error, Result};
 use crate::ingredients::{Cells, Table};
-use crate::store::alignment;
+use crate::store::manifest::Fingerprint;
+use crate::store::results::{self, Column};
+use crate::store::{alignment, table};
 
 /// The column that names the rows.
 const KEY: &str = "model";
@@ -73,32 +75,82 @@ fn fault(path: &Path, row: usize, column: &str, found: &str, expected: &str) -> 
     }
 }
 
-/// The scores of respondents in an `alignment.parquet`, by one fit and one measure, in a column called `response`.
+/// The scores of respondents in an `alignment.parquet` by one fit: a column for each measure, called by its key, but `response` for the
+/// one named.
 ///
 /// # Errors
 /// [`Error::Setting`] when there is no such fit or measure, naming those there are; [`Error::Format`] when a respondent has
 /// several values (from several references)
 pub fn scores(path: &Path, fit: &str, measure: &str, response: &str) -> Result<Table> {
     let rows = alignment::read(path)?;
-    let mut values: BTreeMap<String, f64> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.fit == fit && row.measure == measure) {
-        if values.insert(row.respondent.clone(), row.value).is_some() {
-            return Err(Error::Format {
-                path: path.into(),
-                found: format!("several values of {measure} for {} and {fit}", row.respondent),
-                expected: "one reference".into(),
-            });
-        }
-    }
-    if values.is_empty() {
+    let of_fit = || rows.iter().filter(|row| row.fit == fit);
+    if !of_fit().any(|row| row.measure == measure) {
         let mut there: Vec<String> = rows.iter().map(|row| format!("{} of {}", row.measure, row.fit)).collect();
         there.sort();
         there.dedup();
         let expected = if there.is_empty() { "a file with alignments".into() } else { there.join(", ") };
         return Err(Error::Setting { field: "measure".into(), found: format!("{measure} of {fit}"), expected });
     }
-    let (names, cells): (Vec<String>, Vec<Option<f64>>) = values.into_iter().map(|(name, v)| (name, Some(v))).unzip();
-    Table::new(names, vec![(response.to_owned(), Cells::Numbers(cells))])
+    let mut measures: Vec<&str> = vec![measure];
+    let mut names: Vec<&str> = vec![];
+    for row in of_fit() {
+        if !measures.contains(&row.measure.as_str()) {
+            measures.push(&row.measure);
+        }
+        if !names.contains(&row.respondent.as_str()) {
+            names.push(&row.respondent);
+        }
+    }
+    names.sort_unstable();
+    let mut columns = vec![];
+    for of in measures {
+        let mut values: BTreeMap<&str, f64> = BTreeMap::new();
+        for row in of_fit().filter(|row| row.measure == of) {
+            if values.insert(&row.respondent, row.value).is_some() {
+                return Err(Error::Format {
+                    path: path.into(),
+                    found: format!("several values of {of} for {} and {fit}", row.respondent),
+                    expected: "one reference".into(),
+                });
+            }
+        }
+        let cells = names.iter().map(|name| values.get(name).copied().filter(|value| value.is_finite())).collect();
+        columns.push((if of == measure { response } else { of }.to_owned(), Cells::Numbers(cells)));
+    }
+    Table::new(names.into_iter().map(str::to_owned).collect(), columns)
+}
+
+/// Writes a table of models as Parquet or CSV, by the name of the file.
+///
+/// # Errors
+/// [`Error::Io`]
+pub fn write(path: &Path, models: &Table, fingerprint: &Fingerprint) -> Result<()> {
+    let mut columns = vec![(KEY, Column::Text(models.rows().to_vec()))];
+    for name in models.columns() {
+        let column = match models.column(name)? {
+            Cells::Numbers(cells) => Column::Numbers(cells.clone()),
+            Cells::Levels(cells) => Column::Labels(cells.clone()),
+        };
+        columns.push((name, column));
+    }
+    results::write(path, &columns, fingerprint)
+}
+
+/// Reads back what [`write`] wrote as Parquet.
+///
+/// # Errors
+/// [`Error::Format`] without a column `model`
+pub fn read_parquet(path: &Path) -> Result<Table> {
+    let table = table::Table::read(path)?;
+    let mut columns = vec![];
+    for name in table.columns().into_iter().filter(|name| name != KEY) {
+        let cells = match table.is_text(&name) {
+            true => Cells::Levels(table.text(&name)?),
+            false => Cells::Numbers(table.numbers(&name)?),
+        };
+        columns.push((name, cells));
+    }
+    Table::new(table.names(KEY)?, columns)
 }
 
 #[cfg(test)]
@@ -129,5 +181,36 @@ mod tests {
         assert!(error("model,layers\na,1\nb,inf\n").contains("column `layers`"));
         assert!(error("model,layers\na,1\na,2\n").contains("\"a\" twice"));
         assert!(error("model,layers\na,1\nb,2,3\n").contains("models.csv"));
+    }
+
+    #[test]
+    fn a_table_survives_parquet() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("models.parquet");
+        let table = read_text("model,layers,tuned\na,12,yes\nb,,\n").unwrap();
+        write(&path, &table, &Fingerprint::default()).unwrap();
+        assert_eq!(read_parquet(&path).unwrap(), table);
+    }
+
+    #[test]
+    fn all_measures_of_a_fit_stand_beside_the_one_named() {
+        let row = |respondent: &str, measure: &str, value: f64| alignment::AlignmentRow {
+            respondent: respondent.into(),
+            fit: "ste".into(),
+            measure: measure.into(),
+            value,
+            ..alignment::AlignmentRow::default()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alignment.parquet");
+        let rows = [row("b", "cka", 0.4), row("b", "r2", 0.3), row("a", "r2", 0.1)];
+        alignment::write(&path, &rows, &Fingerprint::default()).unwrap();
+        let table = scores(&path, "ste", "r2", "score").unwrap();
+        assert_eq!(table.rows(), ["a", "b"]);
+        assert_eq!(table.columns().collect::<Vec<_>>(), ["score", "cka"]);
+        assert_eq!(table.numbers("cka").unwrap(), [None, Some(0.4)]);
+        assert!(scores(&path, "ste", "rsa", "score").unwrap_err().to_string().contains("cka of ste, r2 of ste"));
+        alignment::write(&path, &[row("a", "r2", 0.1), row("a", "r2", 0.2)], &Fingerprint::default()).unwrap();
+        assert!(scores(&path, "ste", "r2", "score").unwrap_err().to_string().contains("one reference"));
     }
 }

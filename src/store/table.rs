@@ -119,6 +119,11 @@ impl Table {
         self.batch.schema().fields().iter().map(|f| f.name().clone()).collect()
     }
 
+    /// Whether a column holds text.
+    pub fn is_text(&self, name: &str) -> bool {
+        self.batch.column_by_name(name).is_some_and(|array| *array.data_type() == DataType::Utf8)
+    }
+
     /// A column of text; null where it is null.
     ///
     /// # Errors

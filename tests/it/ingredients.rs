@@ -138,6 +138,41 @@ fn the_papers_claims_are_asked_in_one_command() {
 }
 
 #[test]
+fn benchmarks_and_a_model_are_asked_without_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("own");
+    let table = |name: &str| path("data/paper").join(name).display().to_string();
+    let (scores, models, benchmarks) = (table("alignment.csv"), table("models.csv"), table("benchmarks.csv"));
+    let tables = ["regress", "--alignment", &scores, "--models", &models, &benchmarks];
+    let asked = ["--benchmarks", "bbh,musr", "--given", "params_b", "--formula", "r2 ~ instruct + (1 | family)"];
+    let run = |more: &[&str]| succeed(&[&tables[..], &asked, more].concat());
+    let answers: Value = serde_json::from_str(&run(&["--json", "--out", out.to_str().unwrap()])).unwrap();
+    let rows = answers["correlations"].as_array().unwrap();
+    assert_eq!(rows.len(), 3 * 2 + 2 + 1, "three pairs twice, two partial ones, one difference");
+    let row = |statistic: &str, b: &str| {
+        let found = |row: &&Value| row["statistic"] == statistic && row["a"] == "r2" && row["b"] == b;
+        rows.iter().find(found).unwrap()
+    };
+    let same = |statistic: &str, question: &str| {
+        // Which side comes first changes the last digit.
+        let found = row(statistic, "bbh")["estimate"]["value"].as_f64().unwrap();
+        assert!((found - effect(question).value).abs() < 1e-14, "{statistic}");
+    };
+    same("pearson", "test = 'correlation'\nwith = 'bbh'");
+    same("partial", "test = 'correlation'\nwith = 'bbh'\ngiven = ['params_b']");
+    same("difference", "test = 'correlations'\na = 'bbh'\nb = 'musr'");
+    assert_eq!(row("pearson", "bbh")["n"], 40);
+    assert_eq!(answers["model"]["n"], 75);
+    for file in ["regress.toml", "models.parquet", "mixed_model.json", "benchmarks.parquet"] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+    assert!(run(&[]).contains("| bbh "));
+    let error = fail(&[&tables[..], &["--benchmarks", "nothing"]].concat());
+    assert!(error.contains("nothing") && error.contains("musr"), "{error}");
+    assert!(fail(&tables).contains("--formula"));
+}
+
+#[test]
 fn a_study_asks_its_own_alignments() {
     let folder = tempfile::tempdir().unwrap();
     let subjects = [("a", 0.95), ("b", 0.9), ("c", 0.8), ("d", 0.7)];

@@ -1,41 +1,68 @@
 //! What a study's output folder holds, read into what the page shows. Fits nothing but the axes of the maps.
 
+mod ingredients;
+mod maps;
+
 use std::path::PathBuf;
 
-use faer::{Mat, MatRef};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::alignment::agreement::Agreement;
 use crate::concepts::Concepts;
-use crate::config::{BUILT_IN_REFERENCE, Response, Study};
+use crate::config::{BUILT_IN_REFERENCE, RegressFile, Response, Study};
 use crate::error::{Error, Result};
 use crate::judgments::{Judgment, Quality, quality};
-use crate::linalg::{centred, pca};
-use crate::report::{ConceptLabel, ConceptMap, FitSummary, Kind, ReportData, Respondent};
+use crate::report::data::{ConceptLabel, FitSummary, Kind, ReportData, Respondent};
 use crate::store;
 use crate::store::embedding::Embedding;
 use crate::store::folder::StudyFolder;
 use crate::store::table::Table;
 
-/// Reads a study's output folder.
+/// Reads an output folder: a study's, or that of `alike regress` alone.
 ///
 /// # Errors
 /// [`Error::Missing`] naming the stage that has not run, and those of the readers.
 pub fn load(folder: &StudyFolder) -> Result<ReportData> {
-    let missing = |what: &'static str, path: PathBuf| Error::Missing {
-        what,
-        path,
-        hint: "run `alike run STUDY.toml` first, and give its output folder".into(),
+    let file = match folder.regress().is_file() {
+        true => Some(read_toml::<RegressFile>(folder.regress())?),
+        false => None,
     };
-    let study_path = folder.study();
-    if !study_path.is_file() {
-        return Err(missing("the study", study_path));
+    let mut data = match (folder.study().is_file(), &file) {
+        (false, None) => return Err(missing("the study", folder.study())),
+        (false, Some(file)) => ReportData {
+            title: file.report.title.clone(),
+            study: file.study.name.clone(),
+            provenance: vec![("alike".to_owned(), env!("CARGO_PKG_VERSION").to_owned())],
+            ..ReportData::default()
+        },
+        (true, _) => judged(folder)?,
+    };
+    if let Some(file) = file {
+        let sources = file.regress.scores.iter().chain(&file.regress.tables);
+        let sources: Vec<String> = sources.map(|path| path.display().to_string()).collect();
+        data.provenance.push(("scores and properties of models".to_owned(), sources.join(", ")));
+        data.ingredients = Some(ingredients::ingredients(folder, file)?);
     }
-    let study: Study = toml::from_str(&fs_err::read_to_string(&study_path)?).map_err(|e| Error::Format {
-        path: study_path,
+    Ok(data)
+}
+
+fn missing(what: &'static str, path: PathBuf) -> Error {
+    let hint = "run `alike run STUDY.toml` first, or `alike regress`, and give its output folder".into();
+    Error::Missing { what, path, hint }
+}
+
+fn read_toml<T: DeserializeOwned>(path: PathBuf) -> Result<T> {
+    toml::from_str(&fs_err::read_to_string(&path)?).map_err(|e| Error::Format {
+        path,
         found: e.message().to_owned(),
-        expected: "the study that alike wrote".into(),
-    })?;
+        expected: "a file that this alike wrote".into(),
+    })
+}
+
+/// What respondents were asked and answered, and what became of it.
+fn judged(folder: &StudyFolder) -> Result<ReportData> {
+    let study: Study = read_toml(folder.study())?;
     let alignment_path = folder.alignment();
     if !alignment_path.is_file() {
         return Err(missing("the alignment", alignment_path));
@@ -78,7 +105,7 @@ pub fn load(folder: &StudyFolder) -> Result<ReportData> {
     }
 
     let reference_name = alignment.first().map(|row| row.reference.clone()).unwrap_or_default();
-    let maps = maps(&reference, &reference_name, &embeddings, &concepts)?;
+    let maps = maps::maps(&reference, &reference_name, &embeddings, &concepts)?;
     Ok(ReportData {
         title: study.report.title.clone(),
         study: study.study.name.clone(),
@@ -93,6 +120,7 @@ pub fn load(folder: &StudyFolder) -> Result<ReportData> {
         respondents,
         alignment,
         maps,
+        ingredients: None,
         provenance,
         notes: Vec::new(),
     })
@@ -200,73 +228,5 @@ fn fit_summary(fit: &str, record: &Value) -> FitSummary {
         participation_ratio: number("participation_ratio").unwrap_or(f64::NAN),
         converged: record["converged"].as_bool().unwrap_or_default(),
         notes: notes.filter_map(|n| n.as_str().map(str::to_owned)).collect(),
-    }
-}
-
-/// The first two principal axes of every embedding, turned onto the reference's so that maps can be compared by eye.
-fn maps(
-    reference: &Embedding,
-    name: &str,
-    embeddings: &[(String, &str, Embedding)],
-    concepts: &Concepts,
-) -> Result<Vec<ConceptMap>> {
-    // Maps show the same concepts everywhere; where the reference leaves some out, it has no map.
-    let whole = reference.names.len() == concepts.len();
-    let mut maps = Vec::new();
-    let mut onto = None;
-    if whole {
-        let (points, explained) = axes(reference.coordinates.as_ref())?;
-        maps.push(ConceptMap { respondent: name.to_owned(), fit: String::new(), points: points.clone(), explained });
-        onto = Some(points);
-    }
-    for (label, fit, embedding) in embeddings {
-        let (mut points, explained) = axes(embedding.coordinates.as_ref())?;
-        if let Some(onto) = &onto {
-            points = turned(&points, onto);
-        }
-        maps.push(ConceptMap { respondent: label.clone(), fit: (*fit).to_owned(), points, explained });
-    }
-    Ok(maps)
-}
-
-fn axes(coordinates: MatRef<'_, f64>) -> Result<(Vec<[f64; 2]>, f64)> {
-    let pca = pca(coordinates, 2)?;
-    let at = |i: usize, k: usize| if k < pca.scores.ncols() { pca.scores[(i, k)] } else { 0.0 };
-    let total: f64 = pca.variances.iter().sum();
-    let shown: f64 = pca.variances.iter().take(2).sum();
-    let points = (0..coordinates.nrows()).map(|i| [at(i, 0), at(i, 1)]).collect();
-    Ok((points, if total > 0.0 { shown / total } else { 0.0 }))
-}
-
-/// `points` rotated, or mirrored and rotated, to lie best on `onto` (least squares in the plane).
-fn turned(points: &[[f64; 2]], onto: &[[f64; 2]]) -> Vec<[f64; 2]> {
-    let onto = centred(Mat::from_fn(onto.len(), 2, |i, k| onto[i][k]).as_ref());
-    let fitted = |mirror: f64| {
-        let (mut along, mut across) = (0.0, 0.0);
-        for (i, [x, y]) in points.iter().enumerate() {
-            let (y, u, v) = (mirror * y, onto[(i, 0)], onto[(i, 1)]);
-            along += x * u + y * v;
-            across += x * v - y * u;
-        }
-        (along.hypot(across), across.atan2(along))
-    };
-    let (plain, mirrored) = (fitted(1.0), fitted(-1.0));
-    let (mirror, angle) = if mirrored.0 > plain.0 { (-1.0, mirrored.1) } else { (1.0, plain.1) };
-    let (sin, cos) = angle.sin_cos();
-    points.iter().map(|[x, y]| [x * cos - mirror * y * sin, x * sin + mirror * y * cos]).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn maps_are_turned_and_mirrored_onto_the_reference() {
-        let onto = [[2.0, 0.0], [0.0, 1.0], [-2.0, 0.5], [0.0, -1.5]];
-        let (sin, cos) = 0.7_f64.sin_cos();
-        let mirrored: Vec<[f64; 2]> = onto.iter().map(|[x, y]| [x * cos + y * sin, x * sin - y * cos]).collect();
-        for (a, b) in turned(&mirrored, &onto).iter().zip(&onto) {
-            assert!((a[0] - b[0]).abs() < 1e-12 && (a[1] - b[1]).abs() < 1e-12);
-        }
     }
 }
