@@ -13,7 +13,9 @@ mod figures;
 pub mod load;
 mod numbers;
 mod page;
+mod png;
 mod scale;
+pub mod structure;
 mod summary;
 mod svg;
 
