@@ -57,11 +57,14 @@ const NO_PROGRESS: f64 = 1e-5;
 /// The t-SNE map of an embedding: the places in two dimensions whose neighbourhoods diverge least from the embedding's.
 ///
 /// Starts at the first two principal components; descends the gradient over all pairs ([`Affinities::divergence`]) with
-/// momentum, a gain for each coordinate and the learning rate max(n / 12 / 4, 50), as scikit-learn's exact method does. The first
-/// steps exaggerate P twelvefold where there are many concepts, and by n / (2 perplexity) where that is less: in a small map
-/// everybody is nearly a neighbour, and twelvefold pulls all of it into one knot that opens badly (over 24 embeddings of 60 and
-/// 128 concepts the divergence came out 9 % higher). The same embedding gives the same bytes on any number of threads; an
-/// embedding of one dimension stays on a line. Time is n² · iterations and memory n² numbers: for up to some 5,000 concepts.
+/// momentum and a gain for each coordinate, as scikit-learn's exact method does, whose exaggeration in the first steps, 12, and
+/// learning rate, max(n / 12 / 4, 50), it has where there are many concepts. A small map is handled more gently: P is exaggerated
+/// by e = n / (2 perplexity) where that is below 12, and the rate is n / e where that is below 50. There everybody is nearly a
+/// neighbour, and twelvefold pulls all of them into one knot that opens badly: over 24 embeddings of 60 and 128 concepts the
+/// divergence came out 9 % higher.
+///
+/// The same embedding gives the same bytes on any number of threads; an embedding of one dimension stays on a line. Time is
+/// n² · iterations and memory n² numbers: for up to some 5,000 concepts.
 ///
 /// A map shows who is whose neighbour. Distances between clusters, and their sizes, mean little.
 ///
@@ -88,7 +91,8 @@ pub fn tsne(x: MatRef<'_, f64>, settings: &TsneSettings) -> Result<Tsne> {
     let mut y = start(x)?;
     let mut forces = Forces::new(n);
     let early = (n as f64 / (2.0 * settings.perplexity)).clamp(1.0, EXAGGERATION);
-    let rate = (n as f64 / EXAGGERATION / 4.0).max(50.0);
+    // Where scikit-learn's least rate would throw the few concepts of a small map about.
+    let rate = (n as f64 / EXAGGERATION / 4.0).max((n as f64 / early).min(50.0));
     let mut motion = Motion::new(n);
     let mut last_kl = f64::INFINITY;
     let (mut n_iterations, mut converged) = (0, false);

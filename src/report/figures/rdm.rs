@@ -71,7 +71,7 @@ fn figure(
         caption: format!(
             "Dissimilarity matrices ({fit} fit), n = {n} concepts and {pairs} pairs, {cell}, {order}. Dissimilarity is the squared \
              Euclidean distance in the embedding, divided by its mean over all pairs: 1 is the average pair. One scale for all; \
-             colours end at the 1st and the 99th of 100 parts of all cells. Within and between are means over the pairs of one \
+             colours end where 5 % of all cells lie beyond, on either side. Within and between are means over the pairs of one \
              category and of two.{others} The file has the cells above the diagonal, to four decimals.",
             n = count(data.concepts.len()),
             pairs = count(data.concepts.len() * data.concepts.len().saturating_sub(1) / 2),
@@ -94,7 +94,7 @@ struct Colours {
 }
 
 impl Colours {
-    /// Over the cells of all matrices beside their diagonals, without the last hundredth at each end; nothing without a cell.
+    /// Over the cells of all matrices beside their diagonals, without the last twentieth at each end; nothing without a cell.
     fn of(matrices: &[Rdm]) -> Option<Self> {
         let mut cells: Vec<f64> = vec![];
         for rdm in matrices {
@@ -102,7 +102,7 @@ impl Colours {
             cells.extend((0..n).flat_map(|row| &rdm.cells[row * n + row + 1..(row + 1) * n]));
         }
         let tenth = |value: f64| (10.0 * value).round() / 10.0;
-        let (low, high) = (tenth(quantile(&cells, 0.01).ok()?), tenth(quantile(&cells, 0.99).ok()?));
+        let (low, high) = (tenth(quantile(&cells, 0.05).ok()?), tenth(quantile(&cells, 0.95).ok()?));
         Some(Self { low, high: high.max(low + 0.1) })
     }
 
