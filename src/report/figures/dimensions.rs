@@ -62,7 +62,7 @@ fn panel(id: String, data: &ReportData, of: &SparseDimensions, dimension: &Spars
     let largest = of.dimensions.iter().filter_map(|one| one.top.first()).map(|(_, weight)| *weight).fold(0.0, f64::max);
     let whose = heading(data, &of.respondent, 30);
     let fit = if of.fit.is_empty() { String::new() } else { format!(", {}", of.fit) };
-    let title = format!("{whose}{fit}: {}", rank + 1);
+    let title = format!("{whose}{fit} · dimension {}", rank + 1);
     let about = format!("column {}, {} of all weights", count(dimension.column), percent(Some(dimension.total / all)));
     let mut body = format!(
         "<text class=\"head\" y=\"14\">{}</text><text class=\"dim\" y=\"32\">{about}</text>",

@@ -73,12 +73,14 @@ fn figure(data: &ReportData, method: Method) -> Option<Figure> {
     let panels = drawn.iter().enumerate().map(|(index, map)| map_panel(index, map, data, &categories, small));
 
     let name = method.name();
+    let crowded = data.concepts.len() > MAX_LINKED;
+    let scale = if crowded { " transform=\"scale(.6)\"" } else { "" };
     let mut defs = String::new();
     for (index, _) in categories.iter().enumerate() {
         let (colour, shape) = mark_style(index);
-        let _ = write!(defs, "<path id=\"{name}{index}\" class=\"k{colour}\" d=\"{}\"/>", SHAPES[shape]);
+        let _ = write!(defs, "<path id=\"{name}{index}\" class=\"k{colour}\"{scale} d=\"{}\"/>", SHAPES[shape]);
     }
-    let _ = write!(defs, "<circle id=\"{name}-\" class=\"kx\" r=\"3.4\"/>");
+    let _ = write!(defs, "<circle id=\"{name}-\" class=\"kx\"{scale} r=\"3.4\"/>");
     // Pointing at a concept shows its name in every map, so that its places can be compared, without a script.
     let mut style = String::new();
     for i in 0..n_linked(data) {
@@ -167,7 +169,7 @@ fn texts(data: &ReportData, method: Method, drawn: &[&ConceptMap]) -> (String, S
             };
             (
                 "Which concepts are neighbours",
-                format!("as a t-SNE map of all its dimensions, n = {n} concepts"),
+                format!("as a t‑SNE map of all its dimensions, n = {n} concepts"),
                 format!(
                     "Near on the map is near in the embedding; how far apart groups lie, and how large they are, means little.{turned} \
                      Perplexity is the effective number of neighbours of a concept; KL is how far (in nats) the map’s neighbourhoods \
@@ -187,7 +189,7 @@ pub(super) fn heading(data: &ReportData, respondent: &str, width: usize) -> Stri
     let (before, after) = match (is_reference(data, respondent), kind_of(data, respondent)) {
         (true, _) if data.reference_built_in => ("Reference: ", " (not human)"),
         (true, _) => ("Reference: ", ""),
-        (false, Kind::Simulated) => ("", " (simulated)"),
+        (false, Kind::Simulated) => ("", if width < 30 { " (sim.)" } else { " (simulated)" }),
         (false, Kind::Model) => ("", ""),
     };
     format!("{before}{}{after}", shorten(respondent, width.saturating_sub(before.len() + after.len()).max(8)))
@@ -211,11 +213,13 @@ fn map_panel(index: usize, map: &ConceptMap, data: &ReportData, categories: &[&s
     const SIZE: f64 = 320.0;
     const INSET: f64 = 14.0;
     let head = if small { 56.0 } else { 42.0 };
-    let placed: Vec<(usize, &ConceptLabel, [f64; 2])> = (data.concepts.iter().enumerate())
+    let mut placed: Vec<(usize, &ConceptLabel, [f64; 2])> = (data.concepts.iter().enumerate())
         .zip(&map.points)
         .map(|((id, concept), point)| (id, concept, *point))
         .filter(|(_, _, [x, y])| x.is_finite() && y.is_finite())
         .collect();
+    // What has a category lies above what has none.
+    placed.sort_by_key(|(_, concept, _)| concept.category.is_some());
     let range = |axis: usize| {
         let values = placed.iter().map(|(_, _, point)| point[axis]);
         values.fold([f64::INFINITY, f64::NEG_INFINITY], |[lo, hi], v| [lo.min(v), hi.max(v)])
@@ -225,7 +229,7 @@ fn map_panel(index: usize, map: &ConceptMap, data: &ReportData, categories: &[&s
     let half = ((right - left).max(high - low) / 2.0).max(f64::MIN_POSITIVE);
     let place = |value: f64, lo: f64, hi: f64| (value - f64::midpoint(lo, hi)) / half * (SIZE / 2.0 - INSET);
 
-    let heading = heading(data, &map.respondent, if small { 26 } else { 44 });
+    let heading = heading(data, &map.respondent, if small { 24 } else { 44 });
     let about = about(map, small);
     let mut body = format!(
         "<g class=\"{}\"><text class=\"head\" y=\"{}\">{}</text><text class=\"dim\" y=\"{}\">{about}</text>\
@@ -281,7 +285,7 @@ fn map_panel(index: usize, map: &ConceptMap, data: &ReportData, categories: &[&s
     }
     let (what, file) = match Method::of(&map.axes) {
         Method::Components => ("the first two axes", "maps"),
-        Method::Tsne => ("a t-SNE map", "tsne"),
+        Method::Tsne => ("a t‑SNE map", "tsne"),
     };
     let description = format!(
         "{} concepts on {what} of {}; {}. The coordinates are in figures/{file}.csv.",

@@ -160,7 +160,7 @@ impl Frame<'_> {
         };
         let n = self.data.dissimilarities.order.len() as f64;
         let at = |row: usize| size * row as f64 / n;
-        let heading = heading(self.data, &rdm.respondent, if self.small { 26 } else { 60 });
+        let heading = heading(self.data, &rdm.respondent, if self.small { 24 } else { 60 });
         let number = |value| decimals(value, 2);
         let means = match (rdm.within, rdm.between) {
             (None, _) | (_, None) => String::new(),
@@ -215,7 +215,7 @@ impl Frame<'_> {
                 let _ = write!(names, "<text class=\"dim end\" x=\"{}\" y=\"{y}\">{text}</text>", px(left - 6.0));
                 free = middle + LINE / 2.0;
             }
-            let text = shorten(name, 10);
+            let text = shorten(name, 14);
             let width = 6.5 * crate::report::svg::columns(&text) as f64;
             if at(*end) - at(*start) >= width && middle - width / 2.0 >= free_above {
                 let (x, y) = (px(left + middle), px(head - 6.0));
@@ -267,7 +267,8 @@ mod tests {
     fn the_scale_leaves_out_the_diagonal() {
         let cells = vec![0.0, 1.0, 2.0, 1.0, 0.0, 1.5, 2.0, 1.5, 0.0];
         let colours = Colours::of(&[Rdm { cells, ..Rdm::default() }]).expect("there are cells");
-        assert_eq!((colours.low, colours.high), (1.0, 2.0));
+        // The twentieths of 1, 1.5 and 2 lie at 1.05 and 1.95.
+        assert_eq!((colours.low, colours.high), (1.1, 2.0));
         assert!(Colours::of(&[]).is_none());
     }
 }
