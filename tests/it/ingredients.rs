@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use alike::ingredients::correlation::dependent_difference;
+use alike::ingredients::normality::shapiro_wilk;
 use alike::ingredients::{Estimate, Found, Question, Table};
 use alike::store::models;
 use serde_json::Value;
@@ -40,6 +41,28 @@ fn effect(question: &str) -> Estimate {
 fn assert_close(what: &str, found: f64, expected: &Value) {
     let expected = expected.as_f64().unwrap();
     assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1e-9), "{what}: {found}, expected {expected}");
+}
+
+#[test]
+fn normality_is_told_as_scipy_tells_it() {
+    let golden: Value = serde_json::from_str(include_str!("golden/ingredients/normality.json")).unwrap();
+    let check = |name: &str, x: &[f64], expected: &Value| {
+        let found = shapiro_wilk(x).unwrap();
+        let [w, p] = ["w", "p"].map(|key| expected[key].as_f64().unwrap());
+        // scipy's normal quantiles have nine digits, of which p loses some; the smallest is 1e-36.
+        assert!(
+            (found.w - w).abs() < 1e-8 * w && (found.p - p).abs() < 1e-6 * p,
+            "{name}: {found:?}, expected {w} {p}"
+        );
+    };
+    let samples = golden["samples"].as_object().unwrap();
+    assert_eq!(samples.len(), 34);
+    for (name, sample) in samples {
+        let x: Vec<f64> = serde_json::from_value(sample["x"].clone()).unwrap();
+        check(name, &x, sample);
+    }
+    let largest: Vec<f64> = (0..5_000_u64).map(|i| (i * i % 4_999) as f64).collect();
+    check("5000", &largest, &golden["5000"]);
 }
 
 #[test]
