@@ -4,7 +4,7 @@
 //!
 //! `cargo bench --bench mathematics -- file TRIPLETS DIMS MU THREADS LOSS...` fits crowd-kernel to lines of `anchor near far`,
 //! then goes down to each mean loss named, with a row for each for `benches/peers/ordinal/compare.py`; `-- sizes` is the
-//! evaluations alone.
+//! evaluations alone, `-- maps` the maps.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 use std::time::Instant;
@@ -13,6 +13,7 @@ use alike::alignment::{Measure, ceiling::matched_ceiling, ceiling::simulate, per
 use alike::embedding::bootstrap::Bootstrap;
 use alike::embedding::objective::{Layout, Objective};
 use alike::embedding::{Answered, Comparison, Fit, FitSettings, Loss, fit};
+use alike::map::{TsneSettings, default_neighbours, trustworthiness, tsne};
 use alike::optimize::{Limits, minimize};
 use alike::respondents::{ResponseModel, SimulatedSubject, tau_for_agreement};
 use alike::seed::Streams;
@@ -30,10 +31,12 @@ fn main() {
         }
         ["sizes"] => sizes(),
         ["alignment"] => alignment(),
+        ["maps"] => maps(),
         _ => {
             paper();
             sizes();
             alignment();
+            maps();
         }
     }
 }
@@ -156,6 +159,34 @@ fn alignment() {
         "  a permutation multiplies and adds {:.0} thousand times, beside 30 singular values",
         (product + 2.0 * pairs) / 1e3
     );
+}
+
+/// t-SNE maps: one of the paper's size, those of its 75 models, and one of THINGS' size.
+fn maps() {
+    let cloud = |n: usize, dims: usize, key: u64| {
+        let mut rng = Streams::new(4, "bench maps").rng(key);
+        let centres = Mat::from_fn(20, dims, |_, _| standard_normal(&mut rng));
+        Mat::from_fn(n, dims, |i, k| centres[(i % 20, k)] + standard_normal(&mut rng))
+    };
+    let drawn = |x: &Mat<f64>| tsne(x.as_ref(), &TsneSettings::for_concepts(x.nrows())).unwrap();
+    let models: Vec<Mat<f64>> = (0..75).map(|key| cloud(CONCEPTS, 30, key)).collect();
+    let things = cloud(1_854, 66, 75);
+    for n_threads in [1, 2] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        pool.install(|| {
+            time(&format!("t-SNE of 128 × 30, {n_threads} threads"), 9, || drawn(&models[0]));
+            time(&format!("t-SNE of 75 models of 128 × 30, {n_threads} threads"), 3, || {
+                models.par_iter().map(|x| drawn(x).kl_nats).collect::<Vec<_>>()
+            });
+            let map = time(&format!("t-SNE of 1,854 × 66, {n_threads} threads"), 3, || drawn(&things));
+            let (n_iterations, pairs) = (map.n_iterations, things.nrows().pow(2));
+            println!("  {n_iterations} steps of {pairs} pairs, a division and some 16 operations each");
+            let neighbours = default_neighbours(things.nrows());
+            time(&format!("  its trustworthiness, {n_threads} threads"), 3, || {
+                trustworthiness(things.as_ref(), map.coordinates.as_ref(), neighbours).unwrap()
+            });
+        });
+    }
 }
 
 /// Crowd-kernel without a held-out side on triplets from a file: as `fit` does it, then down to each of some mean losses.

@@ -38,6 +38,7 @@ pub mod ingredients;
 pub mod judge;
 pub mod judgments;
 pub mod linalg;
+pub mod map;
 pub mod model_folder;
 pub mod multiple_choice;
 pub mod odd_one_out;

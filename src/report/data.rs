@@ -6,6 +6,7 @@ use crate::ingredients::benchmarks::Correlated;
 use crate::ingredients::{Table, Variant};
 use crate::judgments::Quality;
 use crate::presentations::Task;
+use crate::report::structure::{ConceptMap, Dissimilarities, SparseDimensions};
 use crate::store::alignment::AlignmentRow;
 use crate::store::ingredients::AnswerRow;
 
@@ -30,8 +31,12 @@ pub struct ReportData {
     pub respondents: Vec<Respondent>,
     /// Alignment with this one reference: a row for each respondent, fit and measure.
     pub alignment: Vec<AlignmentRow>,
-    /// Two axes of each embedding. A map whose respondent is nobody in `respondents` is the reference's.
+    /// Two axes of each embedding, and its t-SNE map. What here and below belongs to nobody in `respondents` is the reference's.
     pub maps: Vec<ConceptMap>,
+    /// Dissimilarities of the concepts.
+    pub dissimilarities: Dissimilarities,
+    /// Dimensions of non-negative embeddings.
+    pub sparse: Vec<SparseDimensions>,
     /// Which ingredients go with the scores of models, where that was asked.
     pub ingredients: Option<Ingredients>,
     /// What the results were made from and with: name and value.
@@ -99,19 +104,6 @@ pub struct FitSummary {
     pub converged: bool,
     /// What else its record says.
     pub notes: Vec<String>,
-}
-
-/// Two axes of one embedding.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ConceptMap {
-    /// Label of the respondent, or the name of the reference.
-    pub respondent: String,
-    /// Which fit of its judgments; empty for the reference.
-    pub fit: String,
-    /// `[n_concepts][2]`, in the order of the concepts; turned to lie best on the reference's map where there is one.
-    pub points: Vec<[f64; 2]>,
-    /// Share of the embedding's variance that the two axes carry.
-    pub explained: f64,
 }
 
 /// What `alike regress` was asked, of which models, and what it found.
@@ -217,22 +209,4 @@ pub(super) fn in_rank_order(data: &ReportData) -> Vec<&Respondent> {
 /// What kind of respondent a label names; labels nobody described are models.
 pub(super) fn kind_of(data: &ReportData, label: &str) -> Kind {
     data.respondents.iter().find(|one| one.label == label).map(|one| one.kind).unwrap_or_default()
-}
-
-/// Whether a map is the reference's: nobody who answered has its name.
-pub(super) fn is_reference(data: &ReportData, map: &ConceptMap) -> bool {
-    data.respondents.iter().all(|one| one.label != map.respondent)
-}
-
-/// The maps to draw: the reference's, then each respondent's under the preferred fit, in rank order.
-pub(super) fn drawn_maps(data: &ReportData) -> Vec<&ConceptMap> {
-    let has = |fit: &str| data.maps.iter().any(|map| !is_reference(data, map) && map.fit == fit);
-    let fit = preferred_fit(data)
-        .filter(|fit| has(fit))
-        .or_else(|| data.maps.iter().find(|map| !is_reference(data, map)).map(|map| map.fit.as_str()));
-    let mut drawn: Vec<&ConceptMap> = data.maps.iter().filter(|map| is_reference(data, map)).collect();
-    for one in in_rank_order(data) {
-        drawn.extend(data.maps.iter().filter(|map| map.respondent == one.label && Some(map.fit.as_str()) == fit));
-    }
-    drawn
 }

@@ -15,7 +15,9 @@ pub mod load;
 mod names;
 mod numbers;
 mod page;
+mod png;
 mod scale;
+pub mod structure;
 mod summary;
 mod svg;
 

@@ -3,6 +3,7 @@ mod ingredients;
 use std::path::PathBuf;
 
 use super::data::*;
+use super::structure::*;
 use super::*;
 use crate::alignment::agreement::Agreement;
 use crate::judgments::Quality;
@@ -31,6 +32,25 @@ fn row(respondent: &str, fit: &str, measure: &str, value: f64) -> AlignmentRow {
     }
 }
 
+/// Both maps of an embedding.
+fn drawings(respondent: &str, fit: &str, points: &[[f64; 2]]) -> Vec<ConceptMap> {
+    let tsne = Axes::Neighbours { perplexity: 1.0, kl_nats: 0.25, converged: true };
+    [Axes::Components { explained: 0.4 }, tsne]
+        .map(|axes| ConceptMap {
+            respondent: respondent.into(),
+            fit: fit.into(),
+            axes,
+            points: points.to_vec(),
+            trust: Some(Trust { value: 0.875, neighbours: 1 }),
+        })
+        .to_vec()
+}
+
+fn rdm(respondent: &str, fit: &str) -> Rdm {
+    let cells = vec![0.0, 0.5, 1.0, 1.5, 0.5, 0.0, 0.9, 1.1, 1.0, 0.9, 0.0, 1.0, 1.5, 1.1, 1.0, 0.0];
+    Rdm { respondent: respondent.into(), fit: fit.into(), cells, within: Some(0.5), between: Some(1.1) }
+}
+
 /// A study of `n` models and a simulated subject over four concepts.
 fn study(n: usize) -> ReportData {
     let concept =
@@ -47,12 +67,8 @@ fn study(n: usize) -> ReportData {
             concept("ox", Some("animal")),
         ],
         reference: "people".into(),
-        maps: vec![ConceptMap {
-            respondent: "people".into(),
-            points: points.clone(),
-            explained: 0.4,
-            ..ConceptMap::default()
-        }],
+        maps: drawings("people", "", &points),
+        dissimilarities: Dissimilarities { order: vec![0, 3, 1, 2], per_cell: 1, matrices: vec![rdm("people", "")] },
         ..ReportData::default()
     };
     for i in 0..=n {
@@ -61,13 +77,18 @@ fn study(n: usize) -> ReportData {
         for fit in [PREFERRED_FIT, PAPER_FIT] {
             data.alignment.push(row(&label, fit, MAIN_MEASURE, value));
             data.alignment.push(row(&label, fit, "cka_linear_debiased", 0.02));
-            data.maps.push(ConceptMap {
-                respondent: label.clone(),
-                fit: fit.into(),
-                points: points.clone(),
-                explained: 0.3,
-            });
+            data.maps.extend(drawings(&label, fit, &points));
         }
+        data.dissimilarities.matrices.push(rdm(&label, PREFERRED_FIT));
+        data.sparse.push(SparseDimensions {
+            respondent: label.clone(),
+            fit: "spose".into(),
+            dimensions: vec![
+                SparseDimension { column: 2, total: 3.0, top: vec![(0, 2.0), (2, 1.0)] },
+                SparseDimension { column: 1, total: 1.0, top: vec![(1, 1.0)] },
+                SparseDimension { column: 3, ..SparseDimension::default() },
+            ],
+        });
         data.respondents.push(Respondent {
             label,
             kind: if i == n { Kind::Simulated } else { Kind::Model },
@@ -120,10 +141,15 @@ fn one_and_many_respondents_give_all_files_and_sound_svg() {
         let files = written(&study(n));
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names[0], "report.html");
+        let small: &[&str] = if n > 5 { &["rdms"] } else { &[] };
+        let drawn = [&["ranking", "maps", "tsne", "rdm"], small, &["dimensions", "quality"]].concat();
         assert_eq!(
             names[1..],
-            ["ranking.svg", "maps.svg", "quality.svg", "ranking.csv", "maps.csv", "quality.csv"]
-                .map(|f| format!("figures/{f}"))
+            ["svg", "csv"]
+                .map(|ending| drawn.iter().map(move |name| format!("figures/{name}.{ending}")))
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
         );
         for (name, text) in files.iter().filter(|(name, _)| name.ends_with(".svg")) {
             assert!(!text.contains("NaN"), "{name}");
@@ -134,10 +160,19 @@ fn one_and_many_respondents_give_all_files_and_sound_svg() {
             2 * (n + 1),
             "a row for each respondent and fit"
         );
+        for map in ["maps", "tsne"] {
+            assert_eq!(
+                file(&files, &format!("figures/{map}.svg")).matches("<use").count(),
+                4 * (n + 2) + 3,
+                "every concept in every map, and the legend"
+            );
+        }
+        let pictures = |name: &str| file(&files, name).matches("<image").count();
+        assert_eq!(pictures("figures/rdm.svg"), if n > 5 { 2 } else { n + 2 });
         assert_eq!(
-            file(&files, "figures/maps.svg").matches("<use").count(),
-            4 * (n + 2) + 3,
-            "every concept in every map, and the legend"
+            file(&files, "figures/dimensions.svg").matches("class=\"bar\"").count(),
+            3 * (n + 1).min(4),
+            "the concepts of the dimensions that weigh anything, of four embeddings"
         );
     }
 }
@@ -172,8 +207,10 @@ fn hostile_names_stay_text() {
         one.fits[0].notes.push(NASTY.into());
         one.fits[0].loss = NASTY.into();
     }
-    for map in &mut data.maps {
-        map.respondent = map.respondent.replace("model-00", NASTY);
+    let names = data.maps.iter_mut().map(|map| &mut map.respondent);
+    let names = names.chain(data.dissimilarities.matrices.iter_mut().map(|rdm| &mut rdm.respondent));
+    for name in names.chain(data.sparse.iter_mut().flat_map(|one| [&mut one.respondent, &mut one.fit])) {
+        *name = name.replace("model-00", NASTY).replace("spose", NASTY);
     }
     let files = written(&data);
     for (name, text) in files.iter().filter(|(name, _)| !name.ends_with(".csv")) {
@@ -224,8 +261,10 @@ fn what_is_missing_is_a_dash_and_never_nan() {
         };
     }
     data.maps[0].points[1] = [f64::NAN, 0.0];
-    data.maps[1].points.clear();
-    data.maps[1].explained = f64::NAN;
+    data.maps[2].points.clear();
+    data.maps[2].axes = Axes::Components { explained: f64::NAN };
+    data.maps[3].trust = None;
+    data.dissimilarities.matrices.clear();
     data.respondents[0].fits[0].participation_ratio = f64::NAN;
     data.respondents[0].fits[0].l2 = f64::INFINITY;
     for (name, text) in written(&data).into_iter().chain(written(&ReportData::default())) {
@@ -298,8 +337,17 @@ fn csv_files_hold_the_numbers_as_drawn() {
     assert!(ranking[1].starts_with("crowd-kernel,human-like,simulated,people,procrustes_r2,,0.45,,,0.5,0.12,"));
     assert!(ranking[4].starts_with("logistic-distance,model-00,model,people,procrustes_r2,,0.1,,,0.5,0.12,"));
     let maps: Vec<&str> = file(&files, "figures/maps.csv").lines().collect();
-    assert_eq!(maps[2], "people,,\"cup, red\",container,1.0,0.5,0.4");
+    assert_eq!(maps[2], "people,,\"cup, red\",container,1.0,0.5,0.4,0.875");
     assert_eq!(maps.len(), 1 + 3 * 4);
+    let tsne: Vec<&str> = file(&files, "figures/tsne.csv").lines().collect();
+    assert_eq!(tsne[0], "respondent,fit,concept,category,x,y,perplexity,kl_nats,trustworthiness");
+    assert_eq!(tsne[3], "people,,fig,,-1.0,2.0,1.0,0.25,0.875");
+    let rdm: Vec<&str> = file(&files, "figures/rdm.csv").lines().collect();
+    assert_eq!(rdm[..2], ["concept_a,concept_b,people,model-00,human-like", "bear,ox,0.5,0.5,0.5"]);
+    assert_eq!(rdm.len(), 1 + 6);
+    let dimensions: Vec<&str> = file(&files, "figures/dimensions.csv").lines().collect();
+    assert_eq!(dimensions[0], "respondent,fit,dimension,column,total,place,concept,weight");
+    assert_eq!(dimensions[2], "model-00,spose,1,2,3.0,2,fig,1.0");
     let quality: Vec<&str> = file(&files, "figures/quality.csv").lines().collect();
     assert_eq!(quality[1], "human-like,simulated,1200,0,,0.7,,,,0,,,0");
     assert_eq!(quality[2], "model-00,model,1200,0,1e-6,0.7,,,,0,,,0");
@@ -308,8 +356,10 @@ fn csv_files_hold_the_numbers_as_drawn() {
 #[test]
 fn the_reference_leads_the_maps_and_the_preferred_fit_follows() {
     let data = study(2);
-    let drawn: Vec<(&str, &str)> =
-        drawn_maps(&data).iter().map(|map| (map.respondent.as_str(), map.fit.as_str())).collect();
+    let drawn: Vec<(&str, &str)> = drawn_maps(&data, |axes| matches!(axes, Axes::Neighbours { .. }))
+        .iter()
+        .map(|map| (map.respondent.as_str(), map.fit.as_str()))
+        .collect();
     assert_eq!(
         drawn,
         [("people", ""), ("human-like", PREFERRED_FIT), ("model-01", PREFERRED_FIT), ("model-00", PREFERRED_FIT)]

@@ -15,6 +15,7 @@ mod found_folders;
 mod human;
 mod ingredients;
 mod learning_curve;
+mod maps;
 mod mixed;
 mod models;
 mod odd_one_out;

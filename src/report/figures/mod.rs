@@ -4,6 +4,7 @@ mod asked;
 mod axes;
 mod benchmark_correlations;
 mod benchmark_scatter;
+mod dimensions;
 mod dots;
 mod effects;
 mod groups;
@@ -13,6 +14,7 @@ mod measure_correlations;
 mod quality;
 mod quantities;
 mod ranking;
+mod rdm;
 mod scatter;
 mod scores;
 mod stages;
@@ -20,20 +22,26 @@ mod stages;
 use super::data::ReportData;
 use super::figure::Figure;
 
-/// Every figure that the data allow, in the order of the page.
+/// In the order of the page.
+const FIGURES: [fn(&ReportData) -> Option<Figure>; 15] = [
+    ranking::figure,
+    scores::figure,
+    measure_correlations::figure,
+    groups::figure,
+    quantities::figure,
+    effects::figure,
+    stages::figure,
+    benchmark_scatter::figure,
+    benchmark_correlations::figure,
+    maps::components,
+    maps::neighbours,
+    rdm::large,
+    rdm::small,
+    dimensions::figure,
+    quality::figure,
+];
+
+/// Every figure that the data allow.
 pub(super) fn all(data: &ReportData) -> Vec<Figure> {
-    let figures = [
-        ranking::figure(data),
-        scores::figure(data),
-        measure_correlations::figure(data),
-        groups::figure(data),
-        quantities::figure(data),
-        effects::figure(data),
-        stages::figure(data),
-        benchmark_scatter::figure(data),
-        benchmark_correlations::figure(data),
-        maps::figure(data),
-        quality::figure(data),
-    ];
-    figures.into_iter().flatten().collect()
+    FIGURES.iter().filter_map(|figure| figure(data)).collect()
 }

@@ -1,40 +1,68 @@
-//! The axes of the concept maps.
+//! The coordinates of the concept maps.
 
 use faer::{Mat, MatRef};
+use rayon::prelude::*;
 
-use crate::concepts::Concepts;
-use crate::error::Result;
+use super::structure::Shown;
+use crate::error::{Error, Result};
 use crate::linalg::{centred, pca};
-use crate::report::data::ConceptMap;
-use crate::store::embedding::Embedding;
+use crate::map::{TsneSettings, default_neighbours, trustworthiness, tsne};
+use crate::report::structure::{Axes, ConceptMap, Trust};
 
-/// The first two principal axes of every embedding, turned onto the reference's so that maps can be compared by eye.
-pub(super) fn maps(
-    reference: &Embedding,
-    name: &str,
-    embeddings: &[(String, &str, Embedding)],
-    concepts: &Concepts,
-) -> Result<Vec<ConceptMap>> {
-    // Maps show the same concepts everywhere; where the reference leaves some out, it has no map.
-    let whole = reference.names.len() == concepts.len();
-    let mut maps = Vec::new();
-    let mut onto = None;
-    if whole {
-        let (points, explained) = axes(reference.coordinates.as_ref())?;
-        maps.push(ConceptMap { respondent: name.to_owned(), fit: String::new(), points: points.clone(), explained });
-        onto = Some(points);
-    }
-    for (label, fit, embedding) in embeddings {
-        let (mut points, explained) = axes(embedding.coordinates.as_ref())?;
-        if let Some(onto) = &onto {
-            points = turned(&points, onto);
+/// Marks of one kind of map, in a page that is to stay small.
+const MAX_MARKS: usize = 20_000;
+
+/// The most concepts that t-SNE takes: its time and memory are of their square.
+pub(in crate::report) const MAX_TSNE: usize = 5_000;
+
+/// Of as many embeddings as the page can carry, the first two principal axes and the t-SNE map, each turned onto that of the first
+/// so that maps can be compared by eye.
+pub(super) fn maps(shown: &[Shown<'_>]) -> Result<Vec<ConceptMap>> {
+    let n_concepts = shown.first().map_or(1, |one| one.coordinates.nrows().max(1));
+    let n_maps = (MAX_MARKS / n_concepts).clamp(1, shown.len().max(1)).min(shown.len());
+    let drawn: Vec<Vec<ConceptMap>> = shown[..n_maps].par_iter().map(drawings).collect::<Result<_>>()?;
+    let mut maps: Vec<ConceptMap> = drawn.into_iter().flatten().collect();
+    // The reference's where there is one, being the first; without it nothing is common to all.
+    if shown.first().is_some_and(|one| one.fit.is_empty()) {
+        for components in [true, false] {
+            let same = |map: &&mut ConceptMap| matches!(map.axes, Axes::Components { .. }) == components;
+            let mut alike = maps.iter_mut().filter(same);
+            let onto = alike.next().filter(|map| map.fit.is_empty()).map(|map| map.points.clone());
+            for map in alike {
+                map.points = onto.as_ref().map_or_else(|| map.points.clone(), |onto| turned(&map.points, onto));
+            }
         }
-        maps.push(ConceptMap { respondent: label.clone(), fit: (*fit).to_owned(), points, explained });
     }
     Ok(maps)
 }
 
-fn axes(coordinates: MatRef<'_, f64>) -> Result<(Vec<[f64; 2]>, f64)> {
+/// Both maps of an embedding; no t-SNE where all concepts are in one place, and for fewer than 4 or more than [`MAX_TSNE`].
+fn drawings(shown: &Shown<'_>) -> Result<Vec<ConceptMap>> {
+    let x = shown.coordinates;
+    let map = |axes: Axes, points: Vec<[f64; 2]>| {
+        let on_paper = Mat::from_fn(points.len(), 2, |i, k| points[i][k]);
+        let neighbours = default_neighbours(points.len());
+        // Too few concepts for the formula is all that can be wrong with coordinates that were drawn.
+        let trust = trustworthiness(x, on_paper.as_ref(), neighbours).ok().map(|value| Trust { value, neighbours });
+        ConceptMap { respondent: shown.respondent.to_owned(), fit: shown.fit.to_owned(), axes, points, trust }
+    };
+    let (points, explained) = principal(x)?;
+    let mut maps = vec![map(Axes::Components { explained }, points)];
+    if x.nrows() <= MAX_TSNE {
+        match tsne(x, &TsneSettings::for_concepts(x.nrows())) {
+            Ok(found) => {
+                let points = (0..x.nrows()).map(|i| [found.coordinates[(i, 0)], found.coordinates[(i, 1)]]).collect();
+                let (perplexity, kl_nats, converged) = (found.perplexity, found.kl_nats, found.converged);
+                maps.push(map(Axes::Neighbours { perplexity, kl_nats, converged }, points));
+            }
+            Err(Error::TooFew { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(maps)
+}
+
+fn principal(coordinates: MatRef<'_, f64>) -> Result<(Vec<[f64; 2]>, f64)> {
     let pca = pca(coordinates, 2)?;
     let at = |i: usize, k: usize| if k < pca.scores.ncols() { pca.scores[(i, k)] } else { 0.0 };
     let total: f64 = pca.variances.iter().sum();

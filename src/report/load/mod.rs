@@ -1,7 +1,8 @@
-//! What a study's output folder holds, read into what the page shows. Fits nothing but the axes of the maps.
+//! What a study's output folder holds, read into what the page shows. Fits nothing but the maps.
 
 mod ingredients;
-mod maps;
+pub(super) mod maps;
+mod structure;
 
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use crate::alignment::agreement::Agreement;
 use crate::concepts::Concepts;
-use crate::config::{BUILT_IN_REFERENCE, RegressFile, Response, Study};
+use crate::config::{BUILT_IN_REFERENCE, FitName, RegressFile, Response, Study};
 use crate::error::{Error, Result};
 use crate::judgments::{Judgment, Quality, quality};
 use crate::report::data::{ConceptLabel, FitSummary, Kind, ReportData, Respondent};
@@ -105,8 +106,7 @@ fn judged(folder: &StudyFolder) -> Result<ReportData> {
     }
 
     let reference_name = alignment.first().map(|row| row.reference.clone()).unwrap_or_default();
-    let maps = maps::maps(&reference, &reference_name, &embeddings, &concepts)?;
-    Ok(ReportData {
+    let mut data = ReportData {
         title: study.report.title.clone(),
         study: study.study.name.clone(),
         task: study.triplets.task,
@@ -119,11 +119,22 @@ fn judged(folder: &StudyFolder) -> Result<ReportData> {
         reference_built_in: study.align.reference == BUILT_IN_REFERENCE,
         respondents,
         alignment,
-        maps,
-        ingredients: None,
         provenance,
-        notes: Vec::new(),
-    })
+        ..ReportData::default()
+    };
+    let shown = structure::shown(&data, &reference, &embeddings);
+    let maps = maps::maps(&shown)?;
+    let dissimilarities = structure::dissimilarities(&data.concepts, &shown);
+    let dot_products: Vec<&str> = study
+        .embed
+        .loss
+        .iter()
+        .filter(|loss| matches!(loss, FitName::DotProducts(_)))
+        .map(|loss| loss.name())
+        .collect();
+    let sparse = structure::non_negative(&data, &shown, &embeddings, &dot_products);
+    (data.maps, data.dissimilarities, data.sparse) = (maps, dissimilarities, sparse);
+    Ok(data)
 }
 
 struct Loader<'a> {
