@@ -285,7 +285,7 @@ fn line(
 }
 
 /// The answers; those of a variant only where they are not the same as those of the tables as they are.
-fn claims_table(lines: &[AnswerRow]) -> comfy_table::Table {
+pub(super) fn claims_table(lines: &[AnswerRow]) -> comfy_table::Table {
     let header = ["claim", "variant", "estimate", "95 % interval", "p", "p (Holm)", "n", "verdict"];
     let as_given = |line: &AnswerRow| lines.iter().find(|other| other.claim == line.claim && other.variant == AS_GIVEN);
     let differs = |line: &&AnswerRow| {

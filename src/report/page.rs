@@ -235,6 +235,8 @@ struct RespondentView<'a> {
     top_token: String,
     consistency: String,
     n_swapped: String,
+    transitivity: String,
+    n_threes: String,
     speed: String,
     fits: Vec<FitView<'a>>,
 }
@@ -280,7 +282,9 @@ impl<'a> RespondentView<'a> {
             top_token: percent(quality.top_token_permitted),
             consistency: percent(quality.swap_consistency),
             n_swapped: count(quality.n_swapped),
-            speed: significant(one.triplets_per_second),
+            transitivity: percent(quality.transitivity.share()),
+            n_threes: count(quality.transitivity.n),
+            speed: significant(one.run.as_ref().and_then(|run| run.triplets_per_second)),
             fits: one.fits.iter().map(fit).collect(),
         }
     }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use super::data::*;
 use super::*;
 use crate::alignment::agreement::Agreement;
-use crate::judgments::Quality;
+use crate::judgments::{Quality, SameChoice};
 use crate::store::alignment::AlignmentRow;
 
 const NASTY: &str = "<script>alert('x')</script>\"&\u{0}";
@@ -76,8 +76,29 @@ fn study(n: usize) -> ReportData {
                 ..Quality::default()
             },
             fits: vec![FitSummary { fit: PAPER_FIT.into(), loss: PAPER_FIT.into(), dims: 30, ..FitSummary::default() }],
+            run: (i < n).then(|| Run {
+                n_made: 1200,
+                triplets_per_second: Some(20.0 + i as f64),
+                seconds: vec![(Stage::Load, 1.0), (Stage::Model, 9.0)],
+                ..Run::default()
+            }),
             ..Respondent::default()
         });
+    }
+    for (i, one) in data.respondents.iter().enumerate() {
+        let same = SameChoice { n: 1200, share: Some(0.3 + 0.6 / (1 + i) as f64) };
+        let pair = |other: &Respondent| Compared { labels: [one.label.clone(), other.label.clone()], same };
+        data.compared.extend(data.respondents[..i].iter().map(pair));
+        data.curves.extend([100, 200].map(|n_triplets| CurvePoint {
+            respondent: one.label.clone(),
+            loss: PREFERRED_FIT.into(),
+            n_triplets,
+            n_draws: 3,
+            n_heldout: 240,
+            chance: 0.5,
+            accuracy: Spread::of(&[0.6, 0.62]),
+            r2: None,
+        }));
     }
     data
 }
@@ -112,6 +133,8 @@ fn assert_balanced(xml: &str) {
     assert!(open.is_empty(), "left open: {open:?}");
 }
 
+const FIGURES: [&str; 6] = ["ranking", "maps", "quality", "compared", "curves", "throughput"];
+
 #[test]
 fn one_and_many_respondents_give_all_files_and_sound_svg() {
     for n in [1, 75] {
@@ -120,8 +143,7 @@ fn one_and_many_respondents_give_all_files_and_sound_svg() {
         assert_eq!(names[0], "report.html");
         assert_eq!(
             names[1..],
-            ["ranking.svg", "maps.svg", "quality.svg", "ranking.csv", "maps.csv", "quality.csv"]
-                .map(|f| format!("figures/{f}"))
+            ["svg", "csv"].map(|ending| FIGURES.map(|name| format!("figures/{name}.{ending}"))).concat()
         );
         for (name, text) in files.iter().filter(|(name, _)| name.ends_with(".svg")) {
             assert!(!text.contains("NaN"), "{name}");
@@ -299,8 +321,9 @@ fn csv_files_hold_the_numbers_as_drawn() {
     assert_eq!(maps[2], "people,,\"cup, red\",container,1.0,0.5,0.4");
     assert_eq!(maps.len(), 1 + 3 * 4);
     let quality: Vec<&str> = file(&files, "figures/quality.csv").lines().collect();
-    assert_eq!(quality[1], "human-like,simulated,1200,0,,0.7,,,,0,,,0");
-    assert_eq!(quality[2], "model-00,model,1200,0,1e-6,0.7,,,,0,,,0");
+    let (lo, hi) = crate::stats::wilson_95(840, 1200);
+    assert_eq!(quality[1], format!("human-like,simulated,1200,0,,0.7,,,,0,,,0,,0,{lo},{hi},,,,,,,,"));
+    assert_eq!(quality[2], format!("model-00,model,1200,0,1e-6,0.7,,,,0,20.0,,0,,0,{lo},{hi},,,,,,,,"));
 }
 
 #[test]
