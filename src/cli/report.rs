@@ -93,12 +93,10 @@ impl Page {
 fn found(found: &Ingredients) -> Vec<String> {
     let model = (!found.effects.is_empty())
         .then(|| format!("mixed model of {} models\n\n{}", found.n_fitted, effects_table(&found.effects)));
+    let correlations = regress::correlations_text(&found.correlations, &found.asked);
     let claims = (!found.answers.is_empty()).then(|| regress::claims_table(&found.answers).to_string());
-    let there = format!(
-        "{} models with their scores and properties; no mixed model and no claims were asked for",
-        found.models.len()
-    );
-    match [model, claims].into_iter().flatten().collect::<Vec<_>>() {
+    let there = format!("{} models with their scores and properties; nothing more was found", found.models.len());
+    match [model, correlations, claims].into_iter().flatten().collect::<Vec<_>>() {
         none if none.is_empty() => vec![there],
         tables => tables,
     }
