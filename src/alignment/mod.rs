@@ -63,10 +63,26 @@ pub fn permutation_nulls(
         let (field, found) = ("permutations".to_owned(), "0".to_owned());
         return Err(Error::Setting { field, found, expected: "1 or more".to_owned() });
     }
+    let streams = Streams::new(seed, "permutation");
+    permuted(measures, x, y, n_permutations, |k| permutation(&streams, k as u64, x.nrows()))
+}
+
+/// [`permutation_nulls`] of given permutations: in permutation k, row i of x faces row `order(k)[i]` of y.
+///
+/// # Errors
+/// as for [`Measure::value`]
+/// # Panics
+/// when a permutation names a row that is not there
+pub fn permuted(
+    measures: &[Measure],
+    x: MatRef<'_, f64>,
+    y: MatRef<'_, f64>,
+    n_permutations: usize,
+    order: impl Fn(usize) -> Vec<usize> + Sync,
+) -> Result<Vec<PermutationNull>> {
     let paired = paired::Paired::new(measures, x, y)?;
     let values = paired.at(&(0..x.nrows()).collect::<Vec<_>>())?;
-    let streams = Streams::new(seed, "permutation");
-    let draw = |k: usize| paired.at(&permutation(&streams, k as u64, x.nrows()));
+    let draw = |k: usize| paired.at(&order(k));
     let draws: Vec<Vec<f64>> = (0..n_permutations).into_par_iter().map(draw).collect::<Result<_>>()?;
     let null = |(i, (&measure, value)): (usize, (&Measure, f64))| {
         let draws: Vec<f64> = draws.iter().map(|draw| draw[i]).collect();

@@ -1,7 +1,10 @@
 //! The noise ceiling of several RDMs of the same concepts: how alike any model could be to subjects who differ.
 
+use faer::Mat;
+
+use super::Measure;
 use super::concordance::TIE;
-use super::rsa::{RdmCorrelation, compare};
+use super::rsa::{RdmCorrelation, compare, rdm, upper_triangle};
 use crate::error::{Error, Result};
 use crate::stats::{mean, ranks};
 
@@ -45,6 +48,22 @@ pub fn noise_ceiling(rdms: &[Vec<f64>], correlation: RdmCorrelation) -> Result<N
     Ok(NoiseCeiling { lower: lower / n, upper: upper / n })
 }
 
+/// The noise ceiling of a measure, of subjects given as embeddings. There is none but for RSA, and none for its whitened
+/// correlations, which are not defined for the single distances that are pooled.
+///
+/// # Shapes
+/// `subjects`: `[n_concepts, n_dims]` each, of the same concepts
+/// # Errors
+/// those of [`noise_ceiling`], and [`Error::NotFinite`] where a distance is not defined
+pub fn of_embeddings(measure: Measure, subjects: &[Mat<f64>]) -> Result<Option<NoiseCeiling>> {
+    let Measure::Rsa { distance, correlation } = measure else { return Ok(None) };
+    if matches!(correlation, RdmCorrelation::WhitenedCosine | RdmCorrelation::WhitenedPearson) {
+        return Ok(None);
+    }
+    let rdms = subjects.iter().map(|subject| Ok(upper_triangle(rdm(subject.as_ref(), distance)?.as_ref())));
+    noise_ceiling(&rdms.collect::<Result<Vec<_>>>()?, correlation).map(Some)
+}
+
 /// What is averaged in the pool; no correlation here changes with the pool's scale.
 fn scaled(rdm: &[f64], correlation: RdmCorrelation) -> Result<Vec<f64>> {
     let root_mean_square = |values: &[f64]| mean(&values.iter().map(|v| v * v).collect::<Vec<_>>()).sqrt();
@@ -79,5 +98,17 @@ mod tests {
         assert!(noise_ceiling(&[rdm.clone(), vec![1.0, 2.0]], RdmCorrelation::Pearson).is_err());
         assert!(noise_ceiling(&[rdm.clone(), vec![1.0; 3]], RdmCorrelation::Pearson).is_err());
         assert!(noise_ceiling(&[rdm.clone(), rdm], RdmCorrelation::WhitenedCosine).is_err());
+    }
+
+    #[test]
+    fn measures_without_a_ceiling_have_none() {
+        // Points 0, 1, 3 and 0, 2, 3: distances 1, 3, 2 and 2, 3, 1, whose ranks correlate by 1 − 6 · 2 / 24 = ½. Alone in its pool
+        // the other gives ½ each; the pool of both has ranks 1½, 3, 1½, and 1.5 / √(2 · 1.5) with each.
+        let line = |b: f64| Mat::from_fn(3, 1, |i, _| [0.0, b, 3.0][i]);
+        let subjects = [line(1.0), line(2.0)];
+        let of = |key: &str| of_embeddings(key.parse().unwrap(), &subjects).unwrap();
+        let NoiseCeiling { lower, upper } = of("rsa_euclidean_spearman").unwrap();
+        assert!((lower - 0.5).abs() < 1e-12 && (upper - 0.75_f64.sqrt()).abs() < 1e-12, "{lower} {upper}");
+        assert_eq!([of("procrustes_r2"), of("rsa_euclidean_whitened_cosine")], [None, None]);
     }
 }

@@ -11,16 +11,15 @@ use alike::config::AlignSection;
 use alike::embedding::Fitting;
 use alike::error::Error;
 use alike::linalg::check_finite;
-use alike::reference::Reference;
+use alike::reference::{Matching, Reference};
 use alike::store::alignment::AlignmentRow;
 use alike::store::choices::Choices;
 use alike::store::embedding::Embedding;
-use alike::store::manifest::Fingerprint;
 use clap::Args;
-use faer::MatRef;
+use faer::{Mat, MatRef};
 
-use crate::cli::human_choices::HumanChoices;
 use crate::cli::intervals::Intervals;
+use crate::cli::people::People;
 use crate::cli::simulate::ReferenceArgs;
 use crate::cli::{Common, Existing, is_done};
 
@@ -53,6 +52,10 @@ pub(crate) struct AlignArgs {
     /// Bring the reference to that many dimensions: fewer by PCA, more by zeros
     #[arg(long, value_name = "D")]
     reference_dims: Option<usize>,
+    /// The embedding of a single person or group, read as the reference is, with its names; two or more of them give RSA measures
+    /// their noise ceiling
+    #[arg(long, value_name = "FILE")]
+    subject: Vec<PathBuf>,
     /// People's own choices: triplets with `anchor, first, second, chosen` or `a, b, c, odd` (CSV, Parquet), or THINGS' text; the share
     /// of them that the embedding would make too is added to the table
     #[arg(long, value_name = "FILE")]
@@ -76,29 +79,14 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
         Some(path) => Concepts::read_csv(path)?,
         None => Concepts::new(embedding.concepts())?,
     };
-    let mut reference = args.reference.read(&concepts)?;
-    if let Some(dims) = args.reference_dims {
-        reference = reference.in_dimensions(dims)?;
+    let section = args.section()?;
+    let people = People::beside(args.reference.read(&concepts)?, &section, &concepts)?;
+    let (reference, measures) = (&people.reference, &section.measures);
+    if !reference.treatment.is_empty() {
         tracing::info!("{}", reference.treatment);
     }
-    let measures: &[Measure] = match (args.all, args.measure.is_empty()) {
-        (true, _) => &Measure::ALL,
-        (false, false) => &args.measure,
-        (false, true) => &Measure::DEFAULTS,
-    };
-    let fingerprint = Fingerprint::default()
-        .with("embedding", alike::model_folder::file_digest(&args.embedding)?)
-        .with("reference", &reference.digest)
-        .with("treatment", &reference.treatment)
-        .with("measures", measures.iter().map(Measure::to_string).collect::<Vec<_>>().join(" "))
-        .with("interval", args.interval)
-        .with("permutations", args.permutations)
-        .with("seed", args.seed)
-        .with("align_version", ALIGN_VERSION);
-    let fingerprint = match &args.choices {
-        Some(path) => fingerprint.with("choices", alike::model_folder::file_digest(path)?),
-        None => fingerprint,
-    };
+    let fingerprint =
+        people.fingerprint(&section, args.seed).with("embedding", alike::model_folder::file_digest(&args.embedding)?);
     if let Some(out) = &args.out
         && is_done(out, &fingerprint, args.existing)?
     {
@@ -108,7 +96,7 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
     let rows = embedding.rows_of(&concepts, &reference.matched, &args.embedding)?;
     check_finite(rows.as_ref(), &args.embedding.display().to_string())?;
     let stem = args.embedding.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let intervals = Intervals::read(args.interval, &args.embedding, &concepts, &reference, args.seed)?;
+    let intervals = Intervals::read(args.interval, &args.embedding, &concepts, reference, args.seed)?;
     let (human, permutations) = (reference.coordinates.as_ref(), args.permutations);
     let mut table = Vec::new();
     for &measure in measures {
@@ -130,7 +118,7 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
             respondent: stem.clone(),
             reference: reference.name.clone(),
             measure: measure.key(),
-            variant: variant(measure, &reference),
+            variant: variant(measure, reference),
             value,
             null_mean,
             p,
@@ -138,18 +126,18 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
             ..AlignmentRow::default()
         };
         intervals.add_to(&mut row, measure, human, rows.as_ref());
+        people.subjects.add_to(&mut row, measure, Some(rows.as_ref()))?;
         table.push(row);
     }
     if args.all {
-        match silhouette_row(args, &stem, &concepts, &reference, rows.as_ref()) {
+        match silhouette_row(args, &stem, &concepts, reference, rows.as_ref()) {
             Ok(row) => table.extend(row),
             Err(error) => tracing::warn!("category_silhouette is left out: {error}"),
         }
     }
-    if let Some(path) = &args.choices {
-        let people = HumanChoices { path, names: args.choice_names.as_deref(), matching: args.reference.matching()? };
-        let whole = embedding.rows_of(&concepts, &(0..concepts.len()).collect::<Vec<_>>(), &args.embedding)?;
-        table.push(people.row(&stem, whole.as_ref(), &concepts, permutations, args.seed)?);
+    if let Some(choices) = &people.choices {
+        let whole = whole(&embedding, &concepts, &args.embedding)?;
+        table.push(choices.row(&stem, whole.as_ref(), permutations, args.seed)?);
     }
     if let Some(out) = &args.out {
         alike::store::alignment::write(out, &table, &fingerprint)?;
@@ -162,6 +150,36 @@ pub(crate) fn run(args: &AlignArgs, common: &Common) -> anyhow::Result<()> {
         println!("{}", crate::cli::tables::alignment_table(&table));
     }
     Ok(())
+}
+
+impl AlignArgs {
+    /// The flags as a study has them.
+    fn section(&self) -> alike::Result<AlignSection> {
+        let Matching { map, allow_missing } = self.reference.matching()?;
+        let measures = match (self.all, self.measure.is_empty()) {
+            (true, _) => Measure::ALL.to_vec(),
+            (false, false) => self.measure.clone(),
+            (false, true) => Measure::DEFAULTS.to_vec(),
+        };
+        Ok(AlignSection {
+            reference: self.reference.reference.clone(),
+            names: self.reference.reference_names.clone(),
+            map,
+            allow_missing,
+            permutations: self.permutations,
+            measures,
+            intervals: self.interval,
+            reference_dims: self.reference_dims,
+            subjects: self.subject.clone(),
+            choices: self.choices.clone(),
+            choice_names: self.choice_names.clone(),
+        })
+    }
+}
+
+/// An embedding's rows for all concepts.
+fn whole(embedding: &Embedding, concepts: &Concepts, path: &Path) -> alike::Result<Mat<f64>> {
+    embedding.rows_of(concepts, &(0..concepts.len()).collect::<Vec<_>>(), path)
 }
 
 /// How well the concepts' categories are set apart in the embedding, beside the reference; nothing for concepts without categories.
@@ -218,9 +236,6 @@ fn read_embedding(path: &Path, names: Option<&Path>) -> anyhow::Result<Embedding
     Ok(Embedding::bare(names, coordinates))
 }
 
-/// Raised whenever the same embeddings would give other numbers.
-pub(crate) const ALIGN_VERSION: u32 = 3;
-
 /// What the alignment of one fit needs.
 pub(crate) struct Fitted<'a> {
     pub(crate) label: &'a str,
@@ -233,12 +248,12 @@ pub(crate) struct Fitted<'a> {
 /// All measures of one fit, beside its ceiling and chance under the same fit.
 pub(crate) fn align_fit(
     fitted: &Fitted<'_>,
-    reference: &Reference,
+    people: &People,
     section: &AlignSection,
     seed: u64,
 ) -> anyhow::Result<Vec<AlignmentRow>> {
     let embedding = alike::store::embedding::read(fitted.path)?;
-    let concepts = &fitted.choices.concepts;
+    let (concepts, reference) = (&fitted.choices.concepts, &people.reference);
     let rows = embedding.rows_of(concepts, &reference.matched, fitted.path)?;
     check_finite(rows.as_ref(), &fitted.path.display().to_string())?;
     let bounds = Bounds::new(fitted, &embedding, reference, seed)?;
@@ -284,7 +299,19 @@ pub(crate) fn align_fit(
         if !nothing {
             intervals.add_to(&mut row, measure, human, rows.as_ref());
         }
+        people.subjects.add_to(&mut row, measure, (!nothing).then_some(rows.as_ref()))?;
         table.push(row);
+    }
+    match &people.choices {
+        Some(_) if nothing => {
+            tracing::warn!("{} ({}): no dimension is left to decide people's choices by", fitted.label, fitted.fit);
+        }
+        Some(choices) => {
+            let whole = whole(&embedding, concepts, fitted.path)?;
+            let row = choices.row(fitted.label, whole.as_ref(), section.permutations.max(1), seed)?;
+            table.push(AlignmentRow { fit: fitted.fit.to_owned(), ..row });
+        }
+        None => {}
     }
     Ok(table)
 }

@@ -6,51 +6,81 @@ use alike::alignment::agreement::{Choice, Consistency, choice_agreement};
 use alike::concepts::{Concept, Concepts};
 use alike::embedding::Answered;
 use alike::error::Error;
+use alike::model_folder::file_digest;
+use alike::presentations::Task;
 use alike::reference::{Matching, match_rows, read_names};
 use alike::stats::wilson_95;
 use alike::store::alignment::AlignmentRow;
 use alike::store::choices;
 use faer::MatRef;
 
-/// A file of triplets that people answered.
-pub(crate) struct HumanChoices<'a> {
-    pub(crate) path: &'a Path,
-    /// What a text file's numbers count.
-    pub(crate) names: Option<&'a Path>,
-    pub(crate) matching: Matching,
+/// Triplets that people answered, those about concepts of the study.
+pub(crate) struct HumanChoices {
+    /// What was read, for fingerprints.
+    pub(crate) digest: String,
+    /// The file's name.
+    name: String,
+    /// What was asked, and how many answers the file has.
+    task: Task,
+    n_in_file: usize,
+    choices: Vec<Choice>,
+    consistency: Option<Consistency>,
 }
 
-impl HumanChoices<'_> {
-    /// The row of an embedding, `[n_concepts, n_dims]`. Triplets about other concepts are left out, as most are in a file of a larger study.
-    pub(crate) fn row(
-        &self,
-        respondent: &str,
-        embedding: MatRef<'_, f64>,
+impl HumanChoices {
+    /// Reads a file; `names` are what the numbers of a text file count. Triplets about other concepts are left out, as most are in a
+    /// file of a larger study.
+    pub(crate) fn read(
+        path: &Path,
+        names: Option<&Path>,
         concepts: &Concepts,
-        permutations: usize,
-        seed: u64,
-    ) -> alike::Result<AlignmentRow> {
-        let named = self.names.map(read_names).transpose()?.map(|names| {
+        matching: &Matching,
+    ) -> alike::Result<Self> {
+        if !path.is_file() {
+            let hint =
+                "give a CSV or Parquet file with `anchor, first, second, chosen` or `a, b, c, odd`, or THINGS' text";
+            return Err(Error::Missing { what: "people's choices", path: path.into(), hint: hint.into() });
+        }
+        let digests: Vec<String> =
+            [Some(path), names].into_iter().flatten().map(file_digest).collect::<Result<_, _>>()?;
+        let named = names.map(read_names).transpose()?.map(|names| {
             let bare = |name| Concept { name, category: None, definition: None, things_id: None };
             Concepts::new(names.into_iter().map(bare).collect())
         });
-        let people = choices::read(self.path, named.transpose()?, None)?;
+        let people = choices::read(path, named.transpose()?, None)?;
         let names: Vec<String> = people.concepts.iter().map(|concept| concept.name.clone()).collect();
         // A concept that nobody was asked about is no fault of a file of choices.
-        let matching = Matching { allow_missing: true, ..self.matching.clone() };
-        let rows = match_rows(self.path, &names, concepts, &matching)?;
+        let matching = Matching { allow_missing: true, ..matching.clone() };
+        let rows = match_rows(path, &names, concepts, &matching)?;
         let mut place = vec![None; names.len()];
         rows.iter().enumerate().for_each(|(concept, row)| row.iter().for_each(|&row| place[row] = Some(concept)));
         let answered = within(&people.answered, &place);
         let choices = choices_of(&answered, &place);
         if choices.is_empty() {
-            let what = format!("triplets in {} that are about concepts of the study alone", self.path.display());
+            let what = format!("triplets in {} that are about concepts of the study alone", path.display());
             return Err(Error::TooFew { what, found: 0, needed: 1 });
         }
-        let (agreement, null) = choice_agreement(embedding, &choices, permutations, seed)?;
+        Ok(Self {
+            digest: digests.join(" "),
+            name: path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default(),
+            task: answered.task(),
+            n_in_file: answers(&people.answered),
+            choices,
+            consistency: Consistency::of(&answered),
+        })
+    }
+
+    /// The row of an embedding, `[n_concepts, n_dims]`.
+    pub(crate) fn row(
+        &self,
+        respondent: &str,
+        embedding: MatRef<'_, f64>,
+        permutations: usize,
+        seed: u64,
+    ) -> alike::Result<AlignmentRow> {
+        let (agreement, null) = choice_agreement(embedding, &self.choices, permutations, seed)?;
         let (lo, hi) = wilson_95(agreement.n_same, agreement.n);
-        let consistency = Consistency::of(&answered);
-        let repeats = match consistency {
+        let repeats = match self.consistency {
             Some(c) => {
                 format!("{} answers to {} triplets repeat: people foresee each other", c.n_answers, c.n_triplets)
             }
@@ -58,17 +88,17 @@ impl HumanChoices<'_> {
         };
         Ok(AlignmentRow {
             respondent: respondent.to_owned(),
-            reference: self.path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default(),
+            reference: self.name.clone(),
             measure: "choice_agreement".into(),
-            variant: format!("{} of {} {} choices", agreement.n, answers(&people.answered), answered.task().name()),
+            variant: format!("{} of {} {} choices", agreement.n, self.n_in_file, self.task.name()),
             value: null.value,
             lo: Some(lo),
             hi: Some(hi),
             interval: Some("Wilson, choices taken as independent".into()),
             null_mean: (permutations > 0).then_some(null.mean),
             p: (permutations > 0).then_some(null.p),
-            ceiling_lo: consistency.map(|c| c.lower),
-            ceiling_hi: consistency.map(|c| c.upper),
+            ceiling_lo: self.consistency.map(|c| c.lower),
+            ceiling_hi: self.consistency.map(|c| c.upper),
             ceiling_match: Some(repeats),
             n: embedding.nrows(),
             ..AlignmentRow::default()

@@ -20,6 +20,7 @@ mod learning_curve;
 mod next;
 mod opened;
 mod parts;
+mod people;
 mod plan;
 mod progress;
 mod regress;
@@ -29,6 +30,7 @@ mod sample;
 mod score;
 mod simulate;
 mod streamed;
+mod subjects;
 mod suite;
 mod tables;
 

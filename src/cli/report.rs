@@ -74,6 +74,7 @@ impl Page {
                 "lo": r.lo, "hi": r.hi, "null_mean": r.null_mean, "p": r.p, "ceiling": r.ceiling, "chance": r.chance,
                 "normalised": r.normalised, "ceiling_lo": r.ceiling_lo, "ceiling_hi": r.ceiling_hi,
                 "ceiling_match": r.ceiling_match, "chance_lo": r.chance_lo, "chance_hi": r.chance_hi,
+                "subject_mean": r.subject_mean, "noise_ceiling_lo": r.noise_ceiling_lo, "noise_ceiling_hi": r.noise_ceiling_hi,
             })
         };
         let effects = self.data.ingredients.iter().flat_map(|found| &found.effects).map(|effect| {

@@ -12,8 +12,9 @@ use alike::store::judgments::respondent_path;
 use alike::store::manifest::Fingerprint;
 use clap::Args;
 
-use crate::cli::align::{ALIGN_VERSION, Fitted, align_fit};
+use crate::cli::align::{Fitted, align_fit};
 use crate::cli::parts::Target;
+use crate::cli::people::People;
 use crate::cli::progress::Progress;
 use crate::cli::{Common, Existing, embed, is_current, judge, regress, report, sample, simulate};
 
@@ -36,6 +37,7 @@ pub(crate) fn run(args: &RunArgs, common: &Common) -> anyhow::Result<()> {
     let concepts = Concepts::read_csv(&study.concepts.path)?;
     let asked = sample::study_triplets(&study, &concepts, existing)?;
     let reference = study_reference(&study, &concepts)?;
+    let people = People::beside(reference.clone(), &study.align, &concepts)?;
     tracing::info!(
         "{}: {} concepts, {} triplets, reference `{}`",
         study.study.name,
@@ -46,7 +48,7 @@ pub(crate) fn run(args: &RunArgs, common: &Common) -> anyhow::Result<()> {
 
     judge_all(&study, &concepts, &asked, &reference, existing, common)?;
     let answered = embed_all(&study, &concepts, existing)?;
-    align_all(&study, &answered, &reference, existing, common)?;
+    align_all(&study, &answered, &people, existing, common)?;
     if let Some(section) = &study.regress {
         let file = RegressFile { study: study.study.clone(), regress: section.clone(), report: study.report.clone() };
         regress::answer(section, &format!("alike regress {}", args.study.display()))?.write(&file)?;
@@ -112,7 +114,7 @@ fn embed_all<'a>(study: &'a Study, concepts: &Concepts, existing: Existing) -> a
 fn align_all(
     study: &Study,
     answered: &[(&str, Choices)],
-    reference: &Reference,
+    people: &People,
     existing: Existing,
     common: &Common,
 ) -> anyhow::Result<()> {
@@ -123,18 +125,7 @@ fn align_all(
             study.embed.loss.iter().map(move |loss| (*label, choices, *loss, folder.embedding(label, loss.name())))
         })
         .collect();
-    let reference = match study.align.reference_dims {
-        Some(dims) => reference.clone().in_dimensions(dims)?,
-        None => reference.clone(),
-    };
-    let mut fingerprint = Fingerprint::default()
-        .with("reference", &reference.digest)
-        .with("treatment", &reference.treatment)
-        .with("measures", study.align.measures.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
-        .with("interval", study.align.intervals)
-        .with("permutations", study.align.permutations)
-        .with("seed", study.study.seed)
-        .with("align_version", ALIGN_VERSION);
+    let mut fingerprint = people.fingerprint(&study.align, study.study.seed);
     for (.., path) in &fits {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         fingerprint = fingerprint.with(&name, alike::model_folder::file_digest(path)?);
@@ -148,11 +139,11 @@ fn align_all(
     for (label, choices, loss, path) in &fits {
         let settings = study.fit_settings(*loss);
         let fitted = Fitted { label, fit: loss.name(), path, choices, settings };
-        rows.extend(align_fit(&fitted, &reference, &study.align, study.study.seed)?);
+        rows.extend(align_fit(&fitted, people, &study.align, study.study.seed)?);
         progress.advance(1);
     }
     progress.finish();
     alike::store::alignment::write(&table, &rows, &fingerprint)?;
-    tracing::info!("aligned {} fits with `{}` → {}", fits.len(), reference.name, table.display());
+    tracing::info!("aligned {} fits with `{}` → {}", fits.len(), people.reference.name, table.display());
     Ok(())
 }

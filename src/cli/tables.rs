@@ -62,11 +62,21 @@ pub(crate) fn effects_table(effects: &[Effect]) -> Table {
     table(&["term", "β", "95 %", "p", "p (Holm)"], effects.iter().map(cells), 1)
 }
 
-/// Every measure of one comparison.
+/// Every measure of one comparison; the subjects' columns only where there are any.
 pub(crate) fn alignment_table(rows: &[AlignmentRow]) -> Table {
+    let mut header = vec!["measure", "reference", "concepts", "value", "lo", "hi", "null mean", "p"];
+    let of_subjects = rows.iter().any(|r| r.subject_mean.is_some());
+    if of_subjects {
+        header.extend(["subjects", "noise ceiling"]);
+    }
     let cells = |r: &AlignmentRow| {
-        let text = [r.measure.clone(), r.reference.clone(), r.n.to_string()];
-        text.into_iter().chain([Some(r.value), r.lo, r.hi, r.null_mean, r.p].map(number)).collect()
+        let mut cells = vec![r.measure.clone(), r.reference.clone(), r.n.to_string()];
+        cells.extend([Some(r.value), r.lo, r.hi, r.null_mean, r.p].map(number));
+        if of_subjects {
+            let ceiling = r.noise_ceiling_lo.zip(r.noise_ceiling_hi).map(|(lo, hi)| format!("{lo:.3} to {hi:.3}"));
+            cells.extend([number(r.subject_mean), ceiling.unwrap_or_else(|| number(None))]);
+        }
+        cells
     };
-    table(&["measure", "reference", "concepts", "value", "lo", "hi", "null mean", "p"], rows.iter().map(cells), 2)
+    table(&header, rows.iter().map(cells), 2)
 }

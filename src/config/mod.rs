@@ -1,16 +1,14 @@
 //! The study file: one TOML says what is asked of whom and what is done with the answers.
 
+mod align;
 mod embed;
 mod judge;
 mod regress;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::alignment::Measure;
-use crate::alignment::interval::IntervalMethod;
 use crate::embedding::Fitting;
 use crate::engine::provider::{ExecutionProvider, Gpu};
 use crate::error::{Error, Result};
@@ -21,6 +19,7 @@ use crate::respondents::noise::agreement_between_lapses;
 use crate::scoring::{Decision, ScoreKind};
 use crate::store::folder::StudyFolder;
 
+pub use align::{AlignSection, BUILT_IN_REFERENCE};
 pub use embed::{EmbedSection, FitName, LossName, SparseName};
 pub use judge::JudgeSection;
 pub use regress::{BenchmarkSection, Claim, RegressFile, RegressSection};
@@ -274,49 +273,6 @@ impl Simulated {
     }
 }
 
-/// `[align]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AlignSection {
-    /// `category` (built in) or a file of coordinates.
-    pub reference: String,
-    /// Names of the reference's rows, for `.npy` and text files.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub names: Option<PathBuf>,
-    /// Rows named for concepts: `mouse = "mouse1"`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub map: BTreeMap<String, String>,
-    /// Leave out concepts without a row.
-    pub allow_missing: bool,
-    /// Permutations of the null.
-    pub permutations: usize,
-    /// What is measured.
-    pub measures: Vec<Measure>,
-    /// How intervals are made; `none` for none.
-    pub intervals: IntervalMethod,
-    /// Dimensions of the reference: fewer by PCA, more by zeros; its own unless set.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reference_dims: Option<usize>,
-}
-
-impl Default for AlignSection {
-    fn default() -> Self {
-        Self {
-            reference: BUILT_IN_REFERENCE.into(),
-            names: None,
-            map: BTreeMap::new(),
-            allow_missing: false,
-            permutations: 1000,
-            measures: Measure::DEFAULTS.to_vec(),
-            intervals: IntervalMethod::DEFAULT,
-            reference_dims: None,
-        }
-    }
-}
-
-/// Name of the reference made of the concepts' categories.
-pub const BUILT_IN_REFERENCE: &str = "category";
-
 /// `[report]`
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -367,7 +323,9 @@ impl Study {
         if let Some(regress) = &mut self.regress {
             regress.fill_in(folder, &self.study.out);
         }
-        self.align.names.iter_mut().for_each(resolve);
+        let align = &mut self.align;
+        let files = [&mut align.names, &mut align.choices, &mut align.choice_names].into_iter().flatten();
+        files.chain(&mut align.subjects).for_each(resolve);
         if self.align.reference != BUILT_IN_REFERENCE {
             self.align.reference = crate::tidy(&folder.join(&self.align.reference)).to_string_lossy().into_owned();
         }
@@ -435,6 +393,9 @@ impl Study {
         }
         if let Some(model) = self.models.iter().find(|m| m.batch_tokens == Some(0)) {
             return wrong("models.batch_tokens", format!("0 for {}", model.label), "1 or more");
+        }
+        if let (Some(names), None) = (&self.align.choice_names, &self.align.choices) {
+            return wrong("align.choice_names", names.display().to_string(), "absent without `choices`");
         }
         self.regress.as_ref().map_or(Ok(()), RegressSection::check)?;
         self.embed.check()?;

@@ -9,6 +9,7 @@ pub mod estimate;
 pub mod formula;
 pub mod mixed;
 pub mod multiplicity;
+pub mod normality;
 pub mod question;
 mod root;
 pub mod summary;

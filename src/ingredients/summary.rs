@@ -45,8 +45,12 @@ pub struct Summary {
     pub singular: Vec<String>,
     /// P that normal residuals are as skewed or heavy (Jarque & Bera),
     pub residuals_normal_p: f64,
+    /// that the shape of normal residuals is as far off (Shapiro & Wilk; none for more than 5,000 rows),
+    pub residuals_shapiro_wilk_p: Option<f64>,
     /// and that residuals of one width are as uneven (Breusch & Pagan).
     pub residuals_even_p: f64,
+    /// The shape of the groups' effects likewise, by name; none where it cannot be told.
+    pub effects_shapiro_wilk_p: Vec<(String, Option<f64>)>,
     /// Rows and groups without which a conclusion changes, and those that move the coefficients most (Cook's distance).
     pub influence: Vec<Influence>,
 }
@@ -148,7 +152,9 @@ pub fn summary(formula: &Formula, table: &Table, method: Method) -> Result<Summa
         r2_conditional: explained.conditional,
         singular: fit.singular.clone(),
         residuals_normal_p: checks.jarque_bera_p,
+        residuals_shapiro_wilk_p: checks.shapiro_wilk.map(|test| test.p),
         residuals_even_p: checks.breusch_pagan_p,
+        effects_shapiro_wilk_p: checks.effects.into_iter().map(|(name, test)| (name, test.map(|t| t.p))).collect(),
         influence: influence(&design, &fit)?,
     })
 }

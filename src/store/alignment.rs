@@ -56,6 +56,12 @@ pub struct AlignmentRow {
     pub chance_hi: Option<f64>,
     /// The value less its bias as an estimate of the population's, where the interval's method estimates one.
     pub corrected: Option<f64>,
+    /// Mean value over several subjects instead of the reference: what the noise ceiling bounds.
+    pub subject_mean: Option<f64>,
+    /// Lower bound of the subjects' noise ceiling, where the measure has one.
+    pub noise_ceiling_lo: Option<f64>,
+    /// Its upper bound.
+    pub noise_ceiling_hi: Option<f64>,
 }
 
 /// Writes the rows in their order.
@@ -86,6 +92,9 @@ pub fn write(path: &Path, rows: &[AlignmentRow], fingerprint: &Fingerprint) -> R
         field("chance_lo", DataType::Float64, true),
         field("chance_hi", DataType::Float64, true),
         field("corrected", DataType::Float64, true),
+        field("subject_mean", DataType::Float64, true),
+        field("noise_ceiling_lo", DataType::Float64, true),
+        field("noise_ceiling_hi", DataType::Float64, true),
     ]);
     let text = |value: fn(&AlignmentRow) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(rows.iter().map(value)))
@@ -115,6 +124,9 @@ pub fn write(path: &Path, rows: &[AlignmentRow], fingerprint: &Fingerprint) -> R
         number(|r| r.chance_lo),
         number(|r| r.chance_hi),
         number(|r| r.corrected),
+        number(|r| r.subject_mean),
+        number(|r| r.noise_ceiling_lo),
+        number(|r| r.noise_ceiling_hi),
     ];
     table::write(path, &table::batch(schema, columns), &fingerprint.metadata(), &[])
 }
@@ -142,6 +154,9 @@ pub fn read(path: &Path) -> Result<Vec<AlignmentRow>> {
         ["ceiling_lo", "ceiling_hi", "chance_lo", "chance_hi", "corrected"].map(later);
     let (ceiling_lo, ceiling_hi, chance_lo, chance_hi) = (ceiling_lo?, ceiling_hi?, chance_lo?, chance_hi?);
     let corrected = corrected?;
+    let [subject_mean, noise_ceiling_lo, noise_ceiling_hi] =
+        ["subject_mean", "noise_ceiling_lo", "noise_ceiling_hi"].map(later);
+    let (subject_mean, noise_ceiling_lo, noise_ceiling_hi) = (subject_mean?, noise_ceiling_lo?, noise_ceiling_hi?);
     let ceiling_match = if has("ceiling_match") { table.text("ceiling_match")? } else { vec![None; table.len()] };
     let row = |i: usize| AlignmentRow {
         respondent: respondents[i].clone(),
@@ -165,6 +180,9 @@ pub fn read(path: &Path) -> Result<Vec<AlignmentRow>> {
         chance_lo: chance_lo[i],
         chance_hi: chance_hi[i],
         corrected: corrected[i],
+        subject_mean: subject_mean[i],
+        noise_ceiling_lo: noise_ceiling_lo[i],
+        noise_ceiling_hi: noise_ceiling_hi[i],
     };
     Ok((0..table.len()).map(row).collect())
 }
@@ -184,6 +202,7 @@ mod tests {
             ceiling_lo: Some(0.4),
             ceiling_match: Some("3 subjects".into()),
             corrected: Some(0.21),
+            noise_ceiling_hi: Some(0.6),
             ..AlignmentRow::default()
         };
         let folder = tempfile::tempdir().unwrap();
@@ -193,13 +212,16 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_the_first_version_is_still_read() {
+    fn tables_of_earlier_versions_are_still_read() {
         let row = AlignmentRow { respondent: "me".into(), value: 0.25, n: 3, ..AlignmentRow::default() };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("alignment.parquet");
         write(&path, std::slice::from_ref(&row), &Fingerprint::default()).unwrap();
         let whole = Table::read(&path).unwrap();
-        table::write(&path, &whole.without(6), &whole.metadata, &[]).unwrap();
-        assert_eq!(read(&path).unwrap(), [row]);
+        // Before the noise ceilings, and of the first version.
+        for n_later in [3, 9] {
+            table::write(&path, &whole.without(n_later), &whole.metadata, &[]).unwrap();
+            assert_eq!(read(&path).unwrap(), std::slice::from_ref(&row));
+        }
     }
 }

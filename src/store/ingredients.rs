@@ -61,7 +61,7 @@ pub struct Numbers {
     /// Two-sided p.
     pub p: Option<f64>,
     /// Rows it was made from.
-    pub n: Option<f64>,
+    pub n: Option<usize>,
     /// R² of the smaller model,
     pub r2: Option<f64>,
     /// and of the larger.
@@ -78,7 +78,7 @@ impl From<Estimate> for Numbers {
             statistic: Some(e.statistic),
             df: e.df,
             p: Some(e.p),
-            n: Some(e.n as f64),
+            n: Some(e.n),
             ..Self::default()
         }
     }
@@ -95,7 +95,7 @@ impl From<Found> for Numbers {
                     df: Some(test.df),
                     df_error: test.df_error,
                     p: Some(test.p),
-                    n: Some(test.n as f64),
+                    n: Some(test.n),
                     r2: gain.map(|gain| gain.r2),
                     r2_larger: gain.map(|gain| gain.r2_larger),
                     ..Self::default()
@@ -109,7 +109,7 @@ impl From<Found> for Numbers {
 type NumberColumn = (&'static str, fn(&Numbers) -> Option<f64>, fn(&mut Numbers) -> &mut Option<f64>);
 
 impl Numbers {
-    const COLUMNS: [NumberColumn; 11] = [
+    const COLUMNS: [NumberColumn; 10] = [
         ("value", |n| n.value, |n| &mut n.value),
         ("lo", |n| n.lo, |n| &mut n.lo),
         ("hi", |n| n.hi, |n| &mut n.hi),
@@ -118,13 +118,14 @@ impl Numbers {
         ("df", |n| n.df, |n| &mut n.df),
         ("df_error", |n| n.df_error, |n| &mut n.df_error),
         ("p", |n| n.p, |n| &mut n.p),
-        ("n", |n| n.n, |n| &mut n.n),
         ("r2", |n| n.r2, |n| &mut n.r2),
         ("r2_larger", |n| n.r2_larger, |n| &mut n.r2_larger),
     ];
 
     fn columns<'a>(rows: impl Iterator<Item = &'a Self> + Clone) -> impl Iterator<Item = (&'static str, Column)> {
-        Self::COLUMNS.into_iter().map(move |(name, of, _)| (name, Column::Numbers(rows.clone().map(of).collect())))
+        let n = Column::Counts(rows.clone().map(|row| row.n.and_then(|n| i64::try_from(n).ok())).collect());
+        let numbers = Self::COLUMNS.into_iter();
+        numbers.map(move |(name, of, _)| (name, Column::Numbers(rows.clone().map(of).collect()))).chain([("n", n)])
     }
 
     fn read(table: &Table) -> Result<Vec<Self>> {
@@ -133,6 +134,9 @@ impl Numbers {
             for (row, value) in rows.iter_mut().zip(table.numbers(name)?) {
                 *place(row) = value;
             }
+        }
+        for (row, n) in rows.iter_mut().zip(table.integers("n")?) {
+            row.n = n.and_then(|n| usize::try_from(n).ok());
         }
         Ok(rows)
     }
@@ -217,7 +221,7 @@ pub fn read(path: &Path) -> Result<Vec<AnswerRow>> {
 pub fn write_correlations(path: &Path, rows: &[Correlated], fingerprint: &Fingerprint) -> Result<()> {
     let numbers: Vec<Numbers> = rows
         .iter()
-        .map(|row| Numbers { n: Some(row.n as f64), ..row.estimate.map(Numbers::from).unwrap_or_default() })
+        .map(|row| Numbers { n: Some(row.n), ..row.estimate.map(Numbers::from).unwrap_or_default() })
         .collect();
     let mut columns = vec![
         ("statistic_name", Column::Text(rows.iter().map(|row| row.statistic.name().to_owned()).collect())),
@@ -226,9 +230,7 @@ pub fn write_correlations(path: &Path, rows: &[Correlated], fingerprint: &Finger
         ("c", Column::Labels(rows.iter().map(|row| row.c.clone()).collect())),
         ("given", Column::Text(rows.iter().map(|row| row.given.join(", ")).collect())),
     ];
-    columns.extend(
-        Numbers::columns(numbers.iter()).filter(|(name, _)| !["se", "df_error", "r2", "r2_larger"].contains(name)),
-    );
+    columns.extend(Numbers::columns(numbers.iter()));
     columns.extend([
         ("steiger_p", Column::Numbers(rows.iter().map(|row| row.steiger_p).collect())),
         ("p_holm", Column::Numbers(rows.iter().map(|row| row.p_holm).collect())),
@@ -245,17 +247,12 @@ pub fn read_correlations(path: &Path) -> Result<Vec<Correlated>> {
     let table = Table::read(path)?;
     let (names, a, b) = (table.names("statistic_name")?, table.names("a")?, table.names("b")?);
     let (c, given, errors) = (table.text("c")?, table.names("given")?, table.text("error")?);
-    let numbers =
-        ["value", "lo", "hi", "statistic", "df", "p", "n", "steiger_p", "p_holm"].map(|name| table.numbers(name));
-    let [value, lo, hi, statistic, df, p, n, steiger_p, p_holm] = numbers;
-    let (value, lo, hi, statistic, df, p) = (value?, lo?, hi?, statistic?, df?, p?);
-    let (n, steiger_p, p_holm) = (table.whole("n", n?)?, steiger_p?, p_holm?);
+    let (numbers, steiger_p, p_holm) = (Numbers::read(&table)?, table.numbers("steiger_p")?, table.numbers("p_holm")?);
     let row = |at: usize| -> Result<Correlated> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of models")]
-        let n = n[at] as usize;
+        let (of, n) = (numbers[at], numbers[at].n.unwrap_or_default());
         let estimate = || {
-            let (value, lo, hi, statistic, p) = (value[at]?, lo[at]?, hi[at]?, statistic[at]?, p[at]?);
-            Some(Estimate { value, lo, hi, se: None, statistic, df: df[at], p, n })
+            let (value, lo, hi, statistic, p) = (of.value?, of.lo?, of.hi?, of.statistic?, of.p?);
+            Some(Estimate { value, lo, hi, se: of.se, statistic, df: of.df, p, n })
         };
         let found = Statistic::ALL.into_iter().find(|known| known.name() == names[at]);
         Ok(Correlated {
@@ -318,7 +315,7 @@ mod tests {
 
     #[test]
     fn correlations_survive_the_round_trip() {
-        let estimate = Estimate { se: None, ..Estimate::from_se(0.3, 0.1, Some(20.0), 23) };
+        let estimate = Estimate::from_se(0.3, 0.1, Some(20.0), 23);
         let row = |c: Option<&str>, estimate: Option<Estimate>| Correlated {
             statistic: Statistic::Difference,
             a: "r2".into(),

@@ -19,6 +19,8 @@ pub enum Column {
     Labels(Vec<Option<String>>),
     /// Counts.
     Integers(Vec<i64>),
+    /// Counts; nothing where there is none.
+    Counts(Vec<Option<i64>>),
     /// Values; nothing where there is none.
     Numbers(Vec<Option<f64>>),
 }
@@ -52,6 +54,7 @@ pub fn write(path: &Path, columns: &[(&str, Column)], fingerprint: &Fingerprint)
         Column::Text(_) => Field::new(*name, DataType::Utf8, false),
         Column::Labels(_) => Field::new(*name, DataType::Utf8, true),
         Column::Integers(_) => Field::new(*name, DataType::Int64, false),
+        Column::Counts(_) => Field::new(*name, DataType::Int64, true),
         Column::Numbers(_) => Field::new(*name, DataType::Float64, true),
     };
     let array = |(_, column): &(&str, Column)| -> ArrayRef {
@@ -59,6 +62,7 @@ pub fn write(path: &Path, columns: &[(&str, Column)], fingerprint: &Fingerprint)
             Column::Text(values) => Arc::new(StringArray::from_iter_values(values)),
             Column::Labels(values) => Arc::new(StringArray::from_iter(values)),
             Column::Integers(values) => Arc::new(Int64Array::from(values.clone())),
+            Column::Counts(values) => Arc::new(Int64Array::from(values.clone())),
             Column::Numbers(values) => Arc::new(Float64Array::from(values.clone())),
         }
     };
@@ -82,6 +86,7 @@ impl Column {
             Self::Text(values) => values.len(),
             Self::Labels(values) => values.len(),
             Self::Integers(values) => values.len(),
+            Self::Counts(values) => values.len(),
             Self::Numbers(values) => values.len(),
         }
     }
@@ -91,6 +96,7 @@ impl Column {
             Self::Text(values) => values[row].clone(),
             Self::Labels(values) => values[row].clone().unwrap_or_default(),
             Self::Integers(values) => values[row].to_string(),
+            Self::Counts(values) => values[row].map(|value| value.to_string()).unwrap_or_default(),
             Self::Numbers(values) => values[row].map(|value| value.to_string()).unwrap_or_default(),
         }
     }

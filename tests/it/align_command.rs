@@ -3,9 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
+use alike::alignment::noise_ceiling::of_embeddings;
+use alike::alignment::{Measure, interval};
+use alike::linalg::from_rows;
+use alike::stats::mean;
 use alike::store::alignment::{AlignmentRow, read};
+use alike::store::refits;
 use faer::Mat;
 
+use crate::simulate::Place;
 use crate::support::{cloud, fail, succeed};
 
 const N: usize = 20;
@@ -56,6 +62,166 @@ fn intervals_and_dimensions_are_stated() {
     assert!(all.iter().any(|row| row.measure == "neighbour_overlap_10") && all.iter().all(|row| row.lo.is_none()));
     let refits = fail(&["align", text(&own), "--reference", text(&reference), "--interval", "refits"]);
     assert!(refits.contains("own.bootstrap.parquet") && refits.contains("--bootstrap"), "{refits}");
+}
+
+/// The interval of refits is that of the refits on disk, and the same in the same words twice.
+#[test]
+fn refits_that_were_embedded_make_an_interval() {
+    let place = Place::new("anchored", 600);
+    let text = |name: &str| place.text(name);
+    let (reference, concepts, triplets) = (text("reference.csv"), text("concepts.csv"), text("triplets.parquet"));
+    let (answers, own) = (text("judgments"), text("own.parquet"));
+    let simulate =
+        ["simulate", "--reference", &reference, "--concepts", &concepts, "--triplets", &triplets, "--out", &answers];
+    succeed(&[&simulate[..], &["--response", "logistic", "--agreement", "0.85", "--label", "me"]].concat());
+    let answers = text("judgments/respondent=me");
+    succeed(&["embed", &answers, "--concepts", &concepts, "--out", &own, "--dims", "2", "--bootstrap", "20"]);
+    let align = |out: &str| {
+        let align = ["align", &own, "--concepts", &concepts, "--reference", &reference, "--permutations", "20"];
+        succeed(&[&align[..], &["--interval", "refits", "--out", out]].concat());
+        std::fs::read(out).unwrap()
+    };
+    assert!(align(&text("once.parquet")) == align(&text("twice.parquet")), "the same bytes twice");
+
+    let x = place.reference.as_ref();
+    let (names, draws) = refits::read(&place.at("own.bootstrap.parquet")).unwrap();
+    assert!(names.is_sorted() && draws.len() == 20, "draws in the order of the reference");
+    let rows = read(&place.at("once.parquet")).unwrap();
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        let measure: Measure = row.measure.parse().unwrap();
+        let values: Vec<f64> = draws.iter().map(|draw| measure.value(x, draw.as_ref()).unwrap()).collect();
+        let expected = interval::of_refits(row.value, &values).unwrap();
+        let (lo, hi) = (row.lo.unwrap(), row.hi.unwrap());
+        assert!((lo - expected.lo).abs() < 1e-12 && (hi - expected.hi).abs() < 1e-12, "{row:?}");
+        assert!(lo < hi && lo < mean(&values) && mean(&values) < hi, "{row:?}: refits' mean {}", mean(&values));
+        assert!(row.interval.unwrap().contains("refits") && row.corrected.is_none());
+    }
+}
+
+#[test]
+fn several_subjects_bound_what_can_be_reached() {
+    let folder = tempfile::tempdir().unwrap();
+    let truth = cloud(N, 4, 1);
+    let near = |seed: u64| {
+        let noise = cloud(N, 4, seed);
+        Mat::from_fn(N, 4, |i, k| truth[(i, k)] + 0.4 * noise[(i, k)])
+    };
+    let subjects = [near(2), near(3), near(4)];
+    let reference = write(folder.path(), "reference.csv", &truth);
+    let own = write(folder.path(), "own.csv", &near(5));
+    let files: Vec<PathBuf> =
+        subjects.iter().enumerate().map(|(i, x)| write(folder.path(), &format!("subject{i}.csv"), x)).collect();
+    let flags: Vec<&str> = files.iter().flat_map(|file| ["--subject", text(file)]).collect();
+    let measures =
+        ["--measure", "rsa_euclidean_spearman", "--measure", "rsa_cosine_rho_a", "--measure", "procrustes_r2"];
+    let rows = aligned(folder.path(), &own, &reference, &[&flags[..], &measures].concat());
+    for row in &rows[..2] {
+        let measure: Measure = row.measure.parse().unwrap();
+        let expected = of_embeddings(measure, &subjects).unwrap().unwrap();
+        let each: Vec<f64> = subjects.iter().map(|x| measure.value(x.as_ref(), near(5).as_ref()).unwrap()).collect();
+        // Coordinates go through their shortest decimal form, which is exact.
+        assert_eq!((row.noise_ceiling_lo, row.noise_ceiling_hi), (Some(expected.lower), Some(expected.upper)));
+        assert_eq!(row.subject_mean, Some(mean(&each)));
+        assert!(expected.lower < expected.upper && mean(&each) < expected.upper, "{row:?}");
+    }
+    assert_eq!([rows[2].subject_mean, rows[2].noise_ceiling_lo, rows[2].noise_ceiling_hi], [None; 3]);
+
+    // The columns are printed where there are any.
+    let plain = ["align", text(&own), "--reference", text(&reference), "--permutations", "0"];
+    assert!(succeed(&[&plain[..], &flags].concat()).contains("noise ceiling"));
+    assert!(!succeed(&plain).contains("noise ceiling"));
+
+    // Rows in another order are the same subject; a row too few, one subject and measures without a ceiling are refused by name.
+    let backwards: Vec<String> = std::fs::read_to_string(&files[0]).unwrap().lines().map(str::to_owned).collect();
+    let turned = [&backwards[..1], &backwards[1..].iter().rev().cloned().collect::<Vec<_>>()].concat().join("\n");
+    std::fs::write(&files[0], turned).unwrap();
+    let again = aligned(folder.path(), &own, &reference, &[&flags[..], &measures].concat());
+    assert_eq!(again, rows);
+    let refused = |more: &[&str]| fail(&[&plain[..], more].concat());
+    let one = refused(&flags[..2]);
+    assert!(one.contains("`subjects`") && one.contains("2 or more"), "{one}");
+    let none = refused(&[&flags[..], &["--measure", "procrustes_r2"]].concat());
+    assert!(none.contains("procrustes_r2") && none.contains("RSA"), "{none}");
+    let shorter = write(folder.path(), "shorter.csv", &cloud(N - 1, 4, 2));
+    for more in [&[][..], &["--allow-missing"]] {
+        let missing = refused(&[&flags[..2], &["--subject", text(&shorter)], more].concat());
+        assert!(missing.contains("shorter.csv") && missing.contains("c19"), "{missing}");
+    }
+    let absent = refused(&[&flags[..2], &["--subject", "nobody.csv"]].concat());
+    assert!(absent.contains("nobody.csv"), "{absent}");
+}
+
+/// A study without models, whose human side has everything: every fit of every respondent gets the rows of the flags.
+#[test]
+fn a_study_aligns_with_subjects_and_choices() {
+    let place = Place::new("anchored", 300);
+    let header = "anchor,first,second,chosen\n";
+    let choices: String = (1..11).map(|i| format!("c{i:02},c{:02},c{:02},c{:02}\n", i - 1, i + 1, i + 1)).collect();
+    std::fs::write(place.at("people.csv"), format!("{header}{choices}")).unwrap();
+    let reference = std::fs::read_to_string(place.at("reference.csv")).unwrap();
+    std::fs::write(place.at("one.csv"), &reference).unwrap();
+    std::fs::write(place.at("other.csv"), reference.replace("-", "")).unwrap();
+    let study = |align: &str| {
+        let file = format!(
+            "[study]\nname = \"s\"\n[concepts]\npath = \"concepts.csv\"\n[triplets]\nn = 200\n\
+             [[simulated]]\nlabel = \"a\"\nresponse = \"noise-free\"\n[[simulated]]\nlabel = \"b\"\nresponse = \"coin-flip\"\n\
+             [embed]\ndims = 2\n[align]\nreference = \"reference.csv\"\npermutations = 19\n{align}\n"
+        );
+        std::fs::write(place.at("s.toml"), file).unwrap();
+    };
+    let people = "choices = \"people.csv\"\nsubjects = [\"one.csv\", \"other.csv\"]";
+    let arguments = ["run", &place.text("s.toml"), "--out", &place.text("out")];
+    let table = place.at("out/alignment.parquet");
+
+    // What is not there is an error before anyone is asked.
+    study("choices = \"nobody.csv\"");
+    let missing = fail(&arguments);
+    assert!(missing.contains("people's choices") && missing.contains("nobody.csv"), "{missing}");
+    study("choice_names = \"names.txt\"");
+    assert!(fail(&arguments).contains("align.choice_names"));
+    study("subjects = [\"one.csv\"]");
+    assert!(fail(&arguments).contains("2 or more"));
+    assert!(!place.at("out/judgments").exists() && !table.exists());
+
+    study(people);
+    succeed(&arguments);
+    let rows = read(&table).unwrap();
+    // Two respondents, two fits, four measures and the choices.
+    assert_eq!(rows.len(), 20);
+    for (at, row) in rows.iter().filter(|row| row.measure == "choice_agreement").enumerate() {
+        assert_eq!((row.respondent.as_str(), row.reference.as_str()), (["a", "b"][at / 2], "people"));
+        let own = place.text(&format!("out/embeddings/{}.{}.parquet", row.respondent, row.fit));
+        let out = place.text("alone.parquet");
+        let (concepts, reference, choices) =
+            (place.text("concepts.csv"), place.text("reference.csv"), place.text("people.csv"));
+        let align = ["align", &own, "--concepts", &concepts, "--reference", &reference, "--choices", &choices];
+        succeed(&[&align[..], &["--permutations", "19", "--force", "--out", &out]].concat());
+        let alone = read(Path::new(&out)).unwrap().pop().unwrap();
+        assert_eq!(AlignmentRow { respondent: row.respondent.clone(), fit: row.fit.clone(), ..alone }, *row);
+    }
+    let bounded: Vec<_> = rows.iter().filter(|row| row.noise_ceiling_lo.is_some()).collect();
+    assert!(bounded.len() == 4 && bounded.iter().all(|row| row.measure == "rsa_euclidean_spearman"));
+    let second = |text: &str| {
+        text.lines()
+            .skip(1)
+            .map(|line| line.split(',').skip(1).map(|x| x.parse().unwrap()).collect())
+            .collect::<Vec<Vec<f64>>>()
+    };
+    let other = from_rows(&second(&reference.replace("-", ""))).unwrap();
+    let measure: Measure = "rsa_euclidean_spearman".parse().unwrap();
+    let expected = of_embeddings(measure, &[place.reference.clone(), other]).unwrap().unwrap();
+    assert!(bounded.iter().all(|row| row.noise_ceiling_hi == Some(expected.upper)));
+
+    // Nothing is done twice, and other choices are another alignment.
+    let before = std::fs::read(&table).unwrap();
+    let modified = table.metadata().unwrap().modified().unwrap();
+    succeed(&arguments);
+    assert_eq!(table.metadata().unwrap().modified().unwrap(), modified);
+    let turned = choices.replace("c01,c00,c02,c02", "c01,c00,c02,c00");
+    std::fs::write(place.at("people.csv"), format!("{header}{turned}")).unwrap();
+    succeed(&arguments);
+    assert!(std::fs::read(&table).unwrap() != before);
 }
 
 #[test]

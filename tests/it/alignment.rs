@@ -5,14 +5,14 @@ use alike::alignment::cka::cka_linear_minibatch;
 use alike::alignment::interval::{self, IntervalMethod, jackknife, of_refits, resampled, subsample};
 use alike::alignment::noise_ceiling::noise_ceiling;
 use alike::alignment::silhouette::category_silhouette;
-use alike::alignment::{Measure, RdmCorrelation, RdmDistance, permutation_nulls};
+use alike::alignment::{Measure, RdmCorrelation, RdmDistance, permutation_nulls, permuted};
 use alike::error::Error;
-use alike::linalg::product;
+use alike::linalg::{product, to_rows};
 use faer::Mat;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::support::{cloud, golden, matrix, on_threads};
+use crate::support::{cloud, golden, matrix, on_threads, path};
 
 /// Expected values from rsatoolbox, scikit-learn, scipy and numpy; `golden/alignment.py` makes them.
 fn others() -> Value {
@@ -61,13 +61,47 @@ fn the_other_measures_agree_with_other_programs() {
 
 #[test]
 fn noise_ceilings_agree_with_rsatoolbox() {
-    let golden = &others()["noise_ceiling"];
-    let rdms: Vec<Vec<f64>> = serde_json::from_value(golden["rdms"].clone()).unwrap();
-    for correlation in [RdmCorrelation::Cosine, RdmCorrelation::Pearson, RdmCorrelation::Spearman, RdmCorrelation::RhoA]
-    {
-        let (found, expected) = (noise_ceiling(&rdms, correlation).unwrap(), &golden[correlation.name()]);
-        close(found.lower, &expected["lower"], correlation.name());
-        close(found.upper, &expected["upper"], correlation.name());
+    let golden = others();
+    let with_ties: Vec<Vec<f64>> = serde_json::from_value(golden["noise_ceiling"]["rdms"].clone()).unwrap();
+    let of_file = to_rows(alike::store::npy::read(&path("tests/it/golden/nc_rdms.npy")).unwrap().as_ref());
+    for (rdms, key) in [(with_ties, "noise_ceiling"), (of_file, "noise_ceiling_of_file")] {
+        for correlation in
+            [RdmCorrelation::Cosine, RdmCorrelation::Pearson, RdmCorrelation::Spearman, RdmCorrelation::RhoA]
+        {
+            let (found, expected) = (noise_ceiling(&rdms, correlation).unwrap(), &golden[key][correlation.name()]);
+            close(found.lower, &expected["lower"], correlation.name());
+            close(found.upper, &expected["upper"], correlation.name());
+        }
+    }
+}
+
+/// `perm_index.npy`: 200 permutations of 128 concepts, two bytes a number behind a header of 128.
+fn permutations_of_file() -> Vec<Vec<usize>> {
+    let numbers = &include_bytes!("golden/perm_index.npy")[128..];
+    let numbers: Vec<usize> =
+        numbers.chunks_exact(2).map(|two| usize::from(u16::from_le_bytes([two[0], two[1]]))).collect();
+    numbers.chunks_exact(128).map(<[usize]>::to_vec).collect()
+}
+
+#[test]
+fn nulls_of_given_permutations_agree_with_numpy() {
+    let orders = permutations_of_file();
+    let is_whole = |order: &Vec<usize>| (0..128).all(|concept| order.contains(&concept));
+    assert!(orders.len() == 200 && orders.iter().all(is_whole));
+    // Formulas in whole numbers, so that the geometries are the script's to the last bit.
+    let formula = |c: usize| move |i: usize, k: usize| ((7 * i * i + 13 * i * k + c * k) % 101) as f64 / 10.0;
+    let (of_h, of_x) = (formula(5), formula(9));
+    let h = Mat::from_fn(128, 4, of_h);
+    let x = Mat::from_fn(128, 5, |i, k| if k < 4 { of_x(i, k) } else { of_x(i, 0) + of_h(i, 0) });
+    let golden = others();
+    let golden = golden["permutations_of_file"].as_object().unwrap();
+    let measures: Vec<Measure> = golden.keys().map(|key| key.parse().unwrap()).collect();
+    let nulls = permuted(&measures, h.as_ref(), x.as_ref(), orders.len(), |k| orders[k].clone()).unwrap();
+    for ((key, expected), null) in golden.iter().zip(nulls) {
+        let highest = null.draws.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let quantile = alike::stats::quantile(&null.draws, 0.975).unwrap();
+        let found = [("value", null.value), ("mean", null.mean), ("p97_5", quantile), ("max", highest), ("p", null.p)];
+        found.iter().for_each(|(name, found)| close(*found, &expected[name], &format!("{key} {name}")));
     }
 }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use alike::ingredients::correlation::dependent_difference;
+use alike::ingredients::normality::shapiro_wilk;
 use alike::ingredients::{Estimate, Found, Question, Table};
 use alike::store::models;
 use serde_json::Value;
@@ -40,6 +41,28 @@ fn effect(question: &str) -> Estimate {
 fn assert_close(what: &str, found: f64, expected: &Value) {
     let expected = expected.as_f64().unwrap();
     assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1e-9), "{what}: {found}, expected {expected}");
+}
+
+#[test]
+fn normality_is_told_as_scipy_tells_it() {
+    let golden: Value = serde_json::from_str(include_str!("golden/ingredients/normality.json")).unwrap();
+    let check = |name: &str, x: &[f64], expected: &Value| {
+        let found = shapiro_wilk(x).unwrap();
+        let [w, p] = ["w", "p"].map(|key| expected[key].as_f64().unwrap());
+        // scipy's normal quantiles have nine digits, of which p loses some; the smallest is 1e-36.
+        assert!(
+            (found.w - w).abs() < 1e-8 * w && (found.p - p).abs() < 1e-6 * p,
+            "{name}: {found:?}, expected {w} {p}"
+        );
+    };
+    let samples = golden["samples"].as_object().unwrap();
+    assert_eq!(samples.len(), 34);
+    for (name, sample) in samples {
+        let x: Vec<f64> = serde_json::from_value(sample["x"].clone()).unwrap();
+        check(name, &x, sample);
+    }
+    let largest: Vec<f64> = (0..5_000_u64).map(|i| (i * i % 4_999) as f64).collect();
+    check("5000", &largest, &golden["5000"]);
 }
 
 #[test]
@@ -135,6 +158,41 @@ fn the_papers_claims_are_asked_in_one_command() {
     assert_eq!((relabelled.len(), &relabelled[0]["n"]), (1, &3.into()));
     let unknown = fail(&["regress", study.to_str().unwrap(), "--claim", "nobody"]);
     assert!(unknown.contains("tuned-pairs"), "{unknown}");
+}
+
+#[test]
+fn benchmarks_and_a_model_are_asked_without_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("own");
+    let table = |name: &str| path("data/paper").join(name).display().to_string();
+    let (scores, models, benchmarks) = (table("alignment.csv"), table("models.csv"), table("benchmarks.csv"));
+    let tables = ["regress", "--alignment", &scores, "--models", &models, &benchmarks];
+    let asked = ["--benchmarks", "bbh,musr", "--given", "params_b", "--formula", "r2 ~ instruct + (1 | family)"];
+    let run = |more: &[&str]| succeed(&[&tables[..], &asked, more].concat());
+    let answers: Value = serde_json::from_str(&run(&["--json", "--out", out.to_str().unwrap()])).unwrap();
+    let rows = answers["correlations"].as_array().unwrap();
+    assert_eq!(rows.len(), 3 * 2 + 2 + 1, "three pairs twice, two partial ones, one difference");
+    let row = |statistic: &str, b: &str| {
+        let found = |row: &&Value| row["statistic"] == statistic && row["a"] == "r2" && row["b"] == b;
+        rows.iter().find(found).unwrap()
+    };
+    let same = |statistic: &str, question: &str| {
+        // Which side comes first changes the last digit.
+        let found = row(statistic, "bbh")["estimate"]["value"].as_f64().unwrap();
+        assert!((found - effect(question).value).abs() < 1e-14, "{statistic}");
+    };
+    same("pearson", "test = 'correlation'\nwith = 'bbh'");
+    same("partial", "test = 'correlation'\nwith = 'bbh'\ngiven = ['params_b']");
+    same("difference", "test = 'correlations'\na = 'bbh'\nb = 'musr'");
+    assert_eq!(row("pearson", "bbh")["n"], 40);
+    assert_eq!(answers["model"]["n"], 75);
+    for file in ["regress.toml", "models.parquet", "mixed_model.json", "benchmarks.parquet"] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+    assert!(run(&[]).contains("| bbh "));
+    let error = fail(&[&tables[..], &["--benchmarks", "nothing"]].concat());
+    assert!(error.contains("nothing") && error.contains("musr"), "{error}");
+    assert!(fail(&tables).contains("--formula"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use alike::ingredients::mixed::likelihood_ratio::likelihood_ratio;
 use alike::ingredients::mixed::profile::{profile, wald};
 use alike::ingredients::mixed::residuals::residual_checks;
 use alike::ingredients::mixed::satterthwaite::{coefficient_tests, term_tests};
+use alike::ingredients::normality::shapiro_wilk;
 use alike::ingredients::{Cells, Design, Fit, Method, Table, fit};
 use alike::seed::Streams;
 use alike::stats::standard_normal;
@@ -292,11 +293,29 @@ fn least_squares_and_its_checks_are_those_of_statsmodels() {
     ] {
         close(key, &[found], &expected[key], 1e-9, 0.0);
     }
+    let shape = checks.shapiro_wilk.unwrap();
+    // scipy's normal quantiles have nine digits.
+    close("Shapiro-Wilk", &[shape.w, shape.p], &expected["shapiro_wilk"], 1e-7, 0.0);
+    assert!(checks.effects.is_empty(), "no random effects");
     let middle = checks.quantiles[35].0 + checks.quantiles[36].0;
     assert!(checks.quantiles.len() == 72 && middle.abs() < 1e-9 && checks.quantiles.is_sorted_by(|a, b| a.0 < b.0));
     for deletion in by_row(&plain, &fits[0], 0.05).unwrap() {
         let found = deletion.refit.unwrap().cooks_distance;
         close(&deletion.name, &[found], &expected["cook"][&deletion.name], 1e-8, 1e-14);
+    }
+}
+
+#[test]
+fn effects_of_groups_are_checked_by_name() {
+    let design = design(&format!("{PAPER} + (1 + instruct | family)"), &paper());
+    let fit = fit(&design, Method::Reml).unwrap();
+    let effects = residual_checks(&design, &fit).effects;
+    let names: Vec<&str> = effects.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["(Intercept) | family", "instruct[yes] | family"]);
+    for (k, (_, found)) in effects.iter().enumerate() {
+        let component = &fit.components[0];
+        let values: Vec<f64> = (0..component.levels.len()).map(|g| component.effects[(g, k)]).collect();
+        assert_eq!(*found, Some(shapiro_wilk(&values).unwrap()));
     }
 }
 

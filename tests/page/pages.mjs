@@ -97,8 +97,7 @@ function hostile(folder) {
   writeFileSync(join(folder, reference), ['concept,d00,d01', ...coordinates].join('\n'));
   writeFileSync(join(folder, 'hostile.toml'), `
 [study]
-name = ${JSON.stringify(NASTY[3])}
-out = "out/hostile"
+name = "hostile"
 [concepts]
 path = "hostile.csv"
 [triplets]

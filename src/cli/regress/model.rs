@@ -48,10 +48,14 @@ pub(super) fn text(summary: &Summary) -> String {
         summary.r2_marginal, summary.r2_conditional, summary.log_likelihood, summary.aic, summary.bic
     ));
     line(format!(
-        "residuals: normal p = {} (Jarque–Bera), of one width p = {} (Breusch–Pagan)",
+        "residuals: normal p = {} (Shapiro–Wilk), {} (Jarque–Bera), of one width p = {} (Breusch–Pagan)",
+        summary.residuals_shapiro_wilk_p.map_or_else(|| "–".to_owned(), p_value),
         p_value(summary.residuals_normal_p),
         p_value(summary.residuals_even_p)
     ));
+    for (name, p) in summary.effects_shapiro_wilk_p.iter().filter_map(|(name, p)| Some((name, (*p)?))) {
+        line(format!("effects {name}: normal p = {} (Shapiro–Wilk)", p_value(p)));
+    }
     summary.singular.iter().for_each(|words| line(format!("singular: {words}")));
     for influence in &summary.influence {
         let distance = influence.cooks_distance.map(|d| format!("Cook's distance {d:.2}; ")).unwrap_or_default();

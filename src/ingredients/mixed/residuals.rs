@@ -3,6 +3,7 @@
 use faer::Mat;
 
 use super::super::design::Design;
+use super::super::normality::{ShapiroWilk, shapiro_wilk};
 use super::super::tails::chi_squared;
 use super::Fit;
 use crate::linalg::product;
@@ -20,6 +21,11 @@ pub struct ResidualChecks {
     /// P of it or more by chi squared with 2 degrees of freedom; small for residuals that are not normal. The distribution is
     /// that of many rows.
     pub jarque_bera_p: f64,
+    /// The test that sees most departures from the normal in few rows; none for more than 5,000.
+    pub shapiro_wilk: Option<ShapiroWilk>,
+    /// The same of the groups' effects, by name such as `(Intercept) | family`; none for fewer than 3 groups or effects of zero. Effects
+    /// are estimates that are drawn towards zero and towards the normal: a small p tells that they are not normal, a large one little.
+    pub effects: Vec<(String, Option<ShapiroWilk>)>,
     /// Breusch and Pagan's n R² of the squared residuals on the fixed effects, with Koenker's studentisation.
     pub breusch_pagan: f64,
     /// P of it or more; small when the residuals' width depends on the fixed effects. NaN without columns but the intercept.
@@ -33,7 +39,8 @@ pub struct ResidualChecks {
 /// Quantiles are at (i − a) / (n + 1 − 2a), a = 3/8 up to 10 rows and 1/2 beyond, as in R.
 ///
 /// # Source
-/// Jarque & Bera (1987), International Statistical Review 55; Breusch & Pagan (1979), Econometrica 47; Koenker (1981), Journal of
+/// Jarque & Bera (1987), International Statistical Review 55; Royston (1995), Applied Statistics 44; Verbeke & Lesaffre (1996), Journal of
+/// the American Statistical Association 91 (what estimated effects tell); Breusch & Pagan (1979), Econometrica 47; Koenker (1981), Journal of
 /// Econometrics 17
 pub fn residual_checks(design: &Design, fit: &Fit) -> ResidualChecks {
     let e = &fit.residuals;
@@ -57,7 +64,16 @@ pub fn residual_checks(design: &Design, fit: &Fit) -> ResidualChecks {
     sorted.sort_by(f64::total_cmp);
     let a = if e.len() <= 10 { 0.375 } else { 0.5 };
     let place = |i: usize| (i as f64 + 1.0 - a) / (n + 1.0 - 2.0 * a);
+    let effects = fit.components.iter().flat_map(|component| {
+        let of_column = |(k, column): (usize, &String)| {
+            let effects: Vec<f64> = (0..component.levels.len()).map(|g| component.effects[(g, k)]).collect();
+            (format!("{column} | {}", component.group), shapiro_wilk(&effects).ok())
+        };
+        component.columns.iter().enumerate().map(of_column)
+    });
     ResidualChecks {
+        shapiro_wilk: shapiro_wilk(e).ok(),
+        effects: effects.collect(),
         skewness,
         excess_kurtosis,
         jarque_bera,

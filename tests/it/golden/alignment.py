@@ -4,6 +4,7 @@
 
 Kendall's tau comes from scipy and rsatoolbox, rho-a, cosines and whitened correlations from rsatoolbox, the silhouette from scikit-learn,
 rotations from scipy and from the determinant of the rotation that numpy finds; kernels, neighbours, triplets and pooled RDMs are written out in numpy.
+Two inputs are files: nc_rdms.npy, the RDMs of five subjects for eight concepts, and perm_index.npy, 200 permutations of 128 concepts.
 """
 import importlib.metadata
 import itertools
@@ -13,6 +14,7 @@ import pathlib
 import numpy as np
 from rsatoolbox.rdm import RDMs, compare
 from scipy.linalg import orthogonal_procrustes
+from scipy.spatial import procrustes
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import kendalltau, rankdata, spearmanr
 from sklearn.metrics import silhouette_score
@@ -131,6 +133,26 @@ def pooled_bounds(rdms, name, method):
     }
 
 
+def permutations(orders):
+    """Values of two geometries, given by a formula, under each of the permutations of the rows of the second."""
+    i, k = np.arange(orders.shape[1])[:, None], np.arange(4)
+    h, x = [(a * i * i + b * i * k + c * k) % 101 / 10 for a, b, c in [(7, 13, 5), (7, 13, 9)]]
+    x = np.hstack([x, x[:, :1] + h[:, :1]])
+    cosine = lambda a, b: (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())
+    measures = {
+        "procrustes_r2": lambda h, x: 1 - procrustes(*padded(h, x))[2],
+        "cka_linear_biased": lambda h, x: cosine(*[(m - m.mean(0)) @ (m - m.mean(0)).T for m in (h, x)]),
+        "rsa_euclidean_pearson": lambda h, x: np.corrcoef(pdist(h), pdist(x))[0, 1],
+    }
+    out = {}
+    for name, measure in measures.items():
+        value, draws = measure(h, x), np.array([measure(h, x[order]) for order in orders])
+        p = (1 + (draws >= value).sum()) / (1 + len(draws))
+        quantile = np.quantile(draws, 0.975)
+        out[name] = {"value": value, "mean": draws.mean(), "p97_5": quantile, "max": draws.max(), "p": p}
+    return out
+
+
 def main():
     cases = json.loads((HERE / "mathematics.json").read_text())["alignment"]
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ["numpy", "scipy", "scikit-learn", "rsatoolbox"]]
@@ -153,6 +175,9 @@ def main():
     methods = {"cosine": "cosine", "pearson": "corr", "spearman": "spearman", "rho_a": "rho-a"}
     out["noise_ceiling"] = {"rdms": stack.tolist()}
     out["noise_ceiling"] |= {name: pooled_bounds(stack, name, method) for name, method in methods.items()}
+    stack = np.load(HERE / "nc_rdms.npy")
+    out["noise_ceiling_of_file"] = {name: pooled_bounds(stack, name, method) for name, method in methods.items()}
+    out["permutations_of_file"] = permutations(np.load(HERE / "perm_index.npy"))
     # A bootstrap over concepts with the draws fixed; pairs of a concept with itself are left out.
     h, x = [np.array(cases["C_noise"][side]) for side in "hx"]
     draws, values = rng.integers(0, len(h), size=(200, len(h))), []

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import statsmodels.formula.api as smf
 from scipy.optimize import brentq, minimize, minimize_scalar
+from scipy.stats import shapiro
 from statsmodels.stats.diagnostic import het_breuschpagan
 from statsmodels.stats.outliers_influence import variance_inflation_factor
 from statsmodels.stats.stattools import jarque_bera
@@ -146,6 +147,7 @@ def main():
         "jarque_bera_p": jb[1],
         "skewness": jb[2],
         "kurtosis": jb[3],
+        "shapiro_wilk": shapiro(ols.resid),
         "cook": dict(zip(used["model"], ols.get_influence().cooks_distance[0])),
     }
     plain = lambda value: value.to_dict() if isinstance(value, pd.Series) else np.asarray(value).tolist()
