@@ -237,7 +237,6 @@ struct RespondentView<'a> {
     n_swapped: String,
     transitivity: String,
     n_threes: String,
-    speed: String,
     fits: Vec<FitView<'a>>,
 }
 
@@ -284,7 +283,6 @@ impl<'a> RespondentView<'a> {
             n_swapped: count(quality.n_swapped),
             transitivity: percent(quality.transitivity.share()),
             n_threes: count(quality.transitivity.n),
-            speed: significant(one.run.as_ref().and_then(|run| run.triplets_per_second)),
             fits: one.fits.iter().map(fit).collect(),
         }
     }

@@ -27,6 +27,14 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
     }
     let coin = 1.0 / data.task.options().len() as f64;
     let numbered = respondents.len() <= MAX_NUMBERED;
+    let n_simulated = respondents.iter().filter(|one| one.kind == Kind::Simulated).count();
+    // One seed for all of a study's subjects: where their reference decides nothing, they answer by the same coin.
+    let coins = match n_simulated {
+        0 | 1 => "",
+        _ => {
+            " Simulated subjects of one study toss the same coins, so that they agree wherever their reference decides nothing."
+        }
+    };
     let swatch = |class: &str, text: String| LegendItem {
         mark: format!("<rect class=\"{class}\" x=\"-8\" y=\"-8\" width=\"16\" height=\"16\" fill-opacity=\"{FULL}\"/>"),
         text,
@@ -41,7 +49,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
              order. Answers at random agree in {by_chance} %, and two respondents that always take the first option in 100 %, so that a \
              shared position bias looks like agreement. Of repeated answers every one is compared with every one of the other. \
              One model asked with several decisions (argmax, sample, generate) is several respondents. Columns have the numbers \
-             of the rows."
+             of the rows.{coins}"
         ),
         terms: vec![],
         csv: csv(data),
@@ -66,7 +74,7 @@ fn between(data: &ReportData, one: &str, other: &str) -> Option<SameChoice> {
 fn panel(respondents: &[&Respondent], same: &[Vec<Option<SameChoice>>], coin: f64, numbered: bool) -> Panel {
     const HEAD: f64 = 22.0;
     let n = respondents.len();
-    let (width, left) = if numbered { (560.0, 176.0) } else { (1040.0, 190.0) };
+    let (width, left) = if numbered { (560.0, 190.0) } else { (1040.0, 190.0) };
     let column = ((width - left) / n as f64).min(if numbered { 64.0 } else { 22.0 });
     let row = if numbered { 30.0 } else { column.max(12.0) };
     // Numbers of columns that would run into each other are left out.
@@ -75,14 +83,14 @@ fn panel(respondents: &[&Respondent], same: &[Vec<Option<SameChoice>>], coin: f6
     for (i, one) in respondents.iter().enumerate() {
         let (x, y) = (left + column * i as f64, HEAD + row * i as f64);
         let dim = if one.kind == Kind::Simulated { " dim" } else { "" };
-        let label = format!("{} {}", escape(&shorten(&one.label, 22)), i + 1);
-        let text_y = px(y + row / 2.0 + 4.0);
+        let (name, short) = (escape(&one.label), escape(&shorten(&one.label, 22)));
+        let (text_y, label_x, number_x) = (px(y + row / 2.0 + 4.0), px(left - 32.0), px(left - 8.0));
         let _ = write!(
             body,
-            "<g class=\"row\"><text class=\"end num{dim}\" x=\"{}\" y=\"{text_y}\">{label}",
-            px(left - 8.0)
+            "<g class=\"row\"><title>{name}</title><text class=\"end{dim}\" x=\"{label_x}\" y=\"{text_y}\">{short}</text>\
+             <text class=\"end dim num\" x=\"{number_x}\" y=\"{text_y}\">{}</text></g>",
+            i + 1
         );
-        let _ = write!(body, "<title>{}</title></text></g>", escape(&one.label));
         if (i as f64 % every) == 0.0 {
             let middle = px(x + column / 2.0);
             let _ =

@@ -25,18 +25,16 @@ struct Measure {
     meaning: String,
     of: fn(&Respondent) -> Shown,
     axis: Axis,
-    /// Whether the panel stands there even if nobody has the number.
-    always: bool,
 }
 
 /// How the judgments were given, a panel for each measure, respondents in the order of the ranking.
 pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
     let respondents = in_rank_order(data);
-    if respondents.is_empty() {
+    let known = |measure: &Measure| respondents.iter().any(|one| (measure.of)(one).value.is_some());
+    let measures: Vec<Measure> = measures(data.task, low_end(&respondents)).into_iter().filter(known).collect();
+    if measures.is_empty() {
         return None;
     }
-    let known = |measure: &Measure| measure.always || respondents.iter().any(|one| (measure.of)(one).value.is_some());
-    let measures: Vec<Measure> = measures(data.task, low_end(&respondents)).into_iter().filter(known).collect();
     let panels = measures.iter().enumerate().map(|(index, measure)| {
         let dots: Vec<Dot> = respondents.iter().map(|one| dot(one, measure)).collect();
         dot_panel(format!("quality-{index}"), measure.heading.to_owned(), &dots, &measure.axis)
@@ -48,7 +46,8 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         name: "quality",
         part: Part::Judgments,
         title: "How the judgments were given".into(),
-        caption: "Respondents in the order of the ranking. A dash: the respondent cannot have this number. The line through a dot is \
+        caption: "Respondents in the order of the ranking. A dash: the respondent cannot have this number; \
+                  what nobody has is left out. The line through a dot is \
                   the 95 % interval of its share (Wilson), with judgments taken as independent; where it is narrower than the dot, it \
                   is hidden."
             .into(),
@@ -128,8 +127,7 @@ fn measures(task: Task, lowest_mass: f64) -> Vec<Measure> {
         ..share("", None)
     };
     let coin = Some(1.0 / task.options().len() as f64);
-    let always =
-        |heading, meaning: &str, of, axis| Measure { heading, meaning: meaning.into(), of, axis, always: true };
+    let measure = |heading, meaning: &str, of, axis| Measure { heading, meaning: meaning.into(), of, axis };
     let one_of = |shown| format!("share of choices of the {shown}");
 
     let (options, agrees, same, decisive) = match task {
@@ -156,7 +154,7 @@ fn measures(task: Task, lowest_mass: f64) -> Vec<Measure> {
         ),
     };
     let mut measures = vec![
-        always(
+        measure(
             "Agreement with the reference",
             agrees,
             agreement,
@@ -171,30 +169,29 @@ fn measures(task: Task, lowest_mass: f64) -> Vec<Measure> {
             ),
             of: |one| Shown { value: one.quality.median_choice_mass, n: one.quality.n, ..Shown::default() },
             axis: mass,
-            always: true,
         },
     ];
     match task {
-        Task::Anchored => measures.push(always(
+        Task::Anchored => measures.push(measure(
             "Position bias",
             "Share of choices that took the option shown first. 50 % is no bias.",
             |one| place(one, 0),
             share(&one_of("option shown first"), coin),
         )),
         Task::OddOneOut => measures.extend([
-            always(
+            measure(
                 "First place",
                 "Share of answers that named the concept shown first as the odd one. A third is no bias.",
                 |one| place(one, 0),
                 share(&one_of("concept shown first"), coin),
             ),
-            always(
+            measure(
                 "Second place",
                 "The same of the concept shown second.",
                 |one| place(one, 1),
                 share(&one_of("concept shown second"), coin),
             ),
-            always(
+            measure(
                 "Third place",
                 "The same of the concept shown third.",
                 |one| place(one, 2),
@@ -202,28 +199,22 @@ fn measures(task: Task, lowest_mass: f64) -> Vec<Measure> {
             ),
         ]),
     }
-    measures.push(Measure {
-        always: false,
-        ..always(same.0, same.1, consistency, share("share of pairs of orders with the same choice", coin))
-    });
-    measures.push(Measure {
-        always: false,
-        ..always(
+    measures.push(measure(same.0, same.1, consistency, share("share of pairs of orders with the same choice", coin)));
+    measures.push(measure(
             "Transitivity",
             "Of threes of options under one anchor of which every two were decided, the share that can be put in an order: x over y, \
              y over z, z over x is a cycle. Two options are decided by the majority of their choices, over orders and repeats; \
              ties are left out. Choices at random get 75 %. The interval allows for threes of one anchor that share choices.",
             transitivity,
             share("share of closed threes of options without a cycle", Some(Transitivity::BY_COIN)),
-        )
-    });
-    measures.push(always(
+        ));
+    measures.push(measure(
         "Decisiveness",
         &format!("{decisive}: 0 undecided, 1 certain. Decisive is not the same as right."),
         |one| Shown { value: one.quality.mean_decisiveness, n: one.quality.n, ..Shown::default() },
         decided,
     ));
-    measures.push(always(
+    measures.push(measure(
         "Top token permitted",
         "Share of judgments in which the model’s likeliest first token begins one of the options.",
         top_token,

@@ -79,7 +79,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         part: Part::Effort,
         title: "How fast models were asked, and where the time went".into(),
         caption: "Of the run that answered last; judgments that were there already take no part. Triplets per second of judging, without \
-                  loading and self-test. In the runtime: while the model reads one part, the next is tokenised and planned and the \
+                  loading and self-test. While the model reads one part, the next is tokenised and planned and the \
                   one before is scored and written, so that judging beside the model is only what the model waits for. Speeds hold \
                   for the machine they were taken on."
             .into(),
