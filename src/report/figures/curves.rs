@@ -141,7 +141,7 @@ fn panel(index: usize, loss: &str, measure: &Measure, points: &[&CurvePoint], la
     for (index, label) in labels.iter().enumerate() {
         let mut own: Vec<&CurvePoint> = points.iter().filter(|point| point.respondent == *label).copied().collect();
         own.sort_by_key(|point| point.n_triplets);
-        body.push_str(&line(index, &own, measure, &x, &y));
+        body.push_str(&line(index, labels.len(), &own, measure, &x, &y));
     }
     let last = |label: &&str| {
         let point = points.iter().filter(|point| point.respondent == **label).max_by_key(|point| point.n_triplets)?;
@@ -164,11 +164,15 @@ fn panel(index: usize, loss: &str, measure: &Measure, points: &[&CurvePoint], la
     }
 }
 
-/// One respondent's line, with a mark at each number of triplets.
-fn line(index: usize, points: &[&CurvePoint], measure: &Measure, x: &Scale, y: &Scale) -> String {
+/// One respondent's line, with a mark at each number of triplets; lines lie a little beside each other, so that no range
+/// hides another.
+fn line(index: usize, n_lines: usize, points: &[&CurvePoint], measure: &Measure, x: &Scale, y: &Scale) -> String {
     let (colour, _) = mark_style(index);
-    let placed: Vec<(&CurvePoint, Spread, f64)> =
-        points.iter().filter_map(|point| Some((*point, (measure.of)(point)?, x.at(point.n_triplets as f64)))).collect();
+    let beside = (index as f64 - (n_lines - 1) as f64 / 2.0) * (24.0 / n_lines as f64).min(5.0);
+    let placed: Vec<(&CurvePoint, Spread, f64)> = points
+        .iter()
+        .filter_map(|point| Some((*point, (measure.of)(point)?, x.at(point.n_triplets as f64) + beside)))
+        .collect();
     let path: Vec<String> =
         placed.iter().map(|(_, spread, at)| format!("{} {}", px(*at), px(y.at(spread.mean)))).collect();
     let mut text = match path.len() {
