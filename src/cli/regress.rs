@@ -121,13 +121,18 @@ pub(crate) fn run(args: &RegressArgs, common: &Common) -> anyhow::Result<()> {
     if let Some(summary) = &answers.model {
         println!("{}\n", model::text(summary));
     }
-    if let Some(asked) = file.regress.benchmarks.as_ref().filter(|_| !answers.correlations.is_empty()) {
-        println!("{}\n", benchmarks::text(&answers.correlations, asked));
+    if let Some(correlations) = correlations_text(&answers.correlations, &file.regress) {
+        println!("{correlations}\n");
     }
     if !answers.claims.is_empty() {
         println!("{}\n\n{}", claims_table(&answers.claims), glossary(&answers.claims));
     }
     Ok(())
+}
+
+/// Correlations with benchmarks, where any were asked for and there are some.
+pub(super) fn correlations_text(rows: &[Correlated], asked: &RegressSection) -> Option<String> {
+    asked.benchmarks.as_ref().filter(|_| !rows.is_empty()).map(|asked| benchmarks::text(rows, asked))
 }
 
 /// What a section asks for.
@@ -175,7 +180,7 @@ impl Answers {
             ingredients::write(&path, &self.claims, &fingerprint)?;
             tracing::info!("{} answers about {} models → {}", self.claims.len(), self.table.len(), path.display());
         }
-        if !self.correlations.is_empty() {
+        if file.regress.benchmarks.is_some() {
             let path = folder.benchmarks();
             ingredients::write_correlations(&path, &self.correlations, &fingerprint)?;
             tracing::info!("{} correlations → {}", self.correlations.len(), path.display());
@@ -282,7 +287,7 @@ fn line(
 }
 
 /// The answers; those of a variant only where they are not the same as those of the tables as they are.
-fn claims_table(lines: &[AnswerRow]) -> comfy_table::Table {
+pub(super) fn claims_table(lines: &[AnswerRow]) -> comfy_table::Table {
     let header = ["claim", "variant", "estimate", "95 % interval", "p", "p (Holm)", "n", "verdict"];
     let as_given =
         |line: &AnswerRow| lines.iter().find(|other| other.claim == line.claim && other.variant == Variant::AS_GIVEN);

@@ -288,7 +288,8 @@ struct RespondentView<'a> {
     top_token: String,
     consistency: String,
     n_swapped: String,
-    speed: String,
+    transitivity: String,
+    n_threes: String,
     fits: Vec<FitView<'a>>,
 }
 
@@ -333,7 +334,8 @@ impl<'a> RespondentView<'a> {
             top_token: percent(quality.top_token_permitted),
             consistency: percent(quality.swap_consistency),
             n_swapped: count(quality.n_swapped),
-            speed: significant(one.triplets_per_second),
+            transitivity: percent(quality.transitivity.share()),
+            n_threes: count(quality.transitivity.n),
             fits: one.fits.iter().map(fit).collect(),
         }
     }

@@ -61,16 +61,31 @@ pub(super) struct Axis {
     pub(super) tick: fn(f64) -> String,
 }
 
+/// Width of a panel of rows.
+pub(super) const WIDTH: f64 = 460.0;
+
+/// Where its marks begin and end, between labels and numbers.
+pub(super) const PLOT: [f64; 2] = [174.0, 394.0];
+
+/// Where its rows begin.
+pub(super) const TOP: f64 = 34.0;
+
+/// Above this number of rows they are small and have their ticks at both ends.
+pub(super) const MANY: usize = 25;
+
+/// Height of each of a number of rows.
+pub(super) fn row_height(n_rows: usize) -> f64 {
+    match n_rows {
+        0..=8 => 30.0,
+        9..=MANY => 22.0,
+        _ => 17.0,
+    }
+}
+
 /// Rows of dots over one axis: label, track, marks, number.
 pub(super) fn dot_panel(id: String, title: String, dots: &[Dot], axis: &Axis) -> Panel {
-    const WIDTH: f64 = 460.0;
-    const PLOT: [f64; 2] = [174.0, 394.0];
-    const TOP: f64 = 34.0;
-    let many = dots.len() > 25;
-    let row_height = [(8, 30.0), (25, 22.0), (usize::MAX, 17.0)]
-        .into_iter()
-        .find(|(n, _)| dots.len() <= *n)
-        .map_or(17.0, |(_, h)| h);
+    let many = dots.len() > MANY;
+    let row_height = row_height(dots.len());
     // A long list has its tick labels at both ends.
     let top = if many { TOP + 20.0 } else { TOP };
     let bottom = top + row_height * dots.len() as f64;

@@ -4,6 +4,8 @@ mod asked;
 mod axes;
 mod benchmark_correlations;
 mod benchmark_scatter;
+mod compared;
+mod curves;
 mod dimensions;
 mod dots;
 mod effects;
@@ -18,12 +20,13 @@ mod rdm;
 mod scatter;
 mod scores;
 mod stages;
+mod throughput;
 
 use super::data::ReportData;
 use super::figure::Figure;
 
 /// In the order of the page.
-const FIGURES: [fn(&ReportData) -> Option<Figure>; 15] = [
+const FIGURES: [fn(&ReportData) -> Option<Figure>; 18] = [
     ranking::figure,
     scores::figure,
     measure_correlations::figure,
@@ -39,6 +42,9 @@ const FIGURES: [fn(&ReportData) -> Option<Figure>; 15] = [
     rdm::small,
     dimensions::figure,
     quality::figure,
+    compared::figure,
+    curves::figure,
+    throughput::figure,
 ];
 
 /// Every figure that the data allow.
