@@ -168,9 +168,9 @@ fn precision(excess: &[f64], entropy: f64) -> f64 {
             break;
         }
         if over > 0.0 {
-            low = log_beta
+            low = log_beta;
         } else {
-            high = log_beta
+            high = log_beta;
         }
         let newton = log_beta + over / (beta * beta * (second / z - expected * expected));
         log_beta = match (low.is_finite(), high.is_finite()) {

@@ -60,7 +60,7 @@ fn panel(id: String, data: &ReportData, of: &SparseDimensions, dimension: &Spars
     const HEAD: f64 = 46.0;
     let all: f64 = of.dimensions.iter().map(|one| one.total).sum();
     let largest = of.dimensions.iter().filter_map(|one| one.top.first()).map(|(_, weight)| *weight).fold(0.0, f64::max);
-    let whose = heading(data, &of.respondent, 30);
+    let whose = heading(data, &of.respondent, 26);
     let fit = if of.fit.is_empty() { String::new() } else { format!(", {}", of.fit) };
     let title = format!("{whose}{fit} · dimension {}", rank + 1);
     let about = format!("column {}, {} of all weights", count(dimension.column), percent(Some(dimension.total / all)));

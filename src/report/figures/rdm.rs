@@ -123,7 +123,12 @@ impl Colours {
                 _ => value,
             };
             let colour = hex(VIRIDIS[step]);
-            LegendItem { mark: format!("<rect x=\"-8\" y=\"-8\" width=\"16\" height=\"16\" fill=\"{colour}\"/>"), text }
+            LegendItem {
+                mark: format!(
+                    "<rect x=\"-8\" y=\"-8\" width=\"16\" height=\"16\" fill=\"{colour}\" stroke=\"#808080\" stroke-width=\".5\"/>"
+                ),
+                text,
+            }
         };
         [0, 3, 6, 9, 12, 15].map(item).to_vec()
     }
