@@ -1,7 +1,7 @@
 //! What benchmarks have to do with alignment and with each other.
 
 use super::benchmark_scatter::correlation;
-use super::matrix::{Cell, Row, legend, matrix_panel};
+use super::matrix::{Cell, Row, WIDE, legend, matrix_panel};
 use crate::ingredients::benchmarks::Statistic;
 use crate::report::csv::to_csv;
 use crate::report::data::{Ingredients, ReportData};
@@ -49,7 +49,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         style: String::new(),
         legend: legend(),
         panels: vec![matrix_panel("correlations-0", "Correlations with and of benchmarks", &columns, &rows)],
-        columns: if columns.len() > 9 { 1 } else { 2 },
+        columns: if columns.len() > WIDE { 1 } else { 2 },
     })
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::report::figure::{LegendItem, Panel};
 use crate::report::numbers::decimals;
-use crate::report::svg::{escape, px, shorten};
+use crate::report::svg::{self, escape, px, shorten};
 
 /// A correlation with its interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,42 +30,52 @@ pub(super) struct Row {
     pub(super) gap: bool,
 }
 
+/// Above this number of columns a matrix takes the whole width of the page.
+pub(super) const WIDE: usize = 9;
+
 /// How dense the colour of a perfect correlation is: text on it stays readable in both schemes.
 const DENSEST: f64 = 0.62;
 
 /// Names, colours and numbers.
 pub(super) fn matrix_panel(id: &str, title: &str, columns: &[String], rows: &[Row]) -> Panel {
-    const LEFT: f64 = 140.0;
-    const TOP: f64 = 92.0;
-    const CELL: [f64; 2] = [56.0, 34.0];
+    const LONGEST: usize = 26;
     const GAP: f64 = 12.0;
+    let wide = columns.len() > WIDE;
+    let cell_size = if wide { [42.0, 30.0] } else { [56.0, 34.0] };
+    let longest = |names: &mut dyn Iterator<Item = &String>| {
+        names.map(|name| svg::columns(name).min(LONGEST)).max().unwrap_or_default() as f64
+    };
+    let left = (16.0 + 7.2 * longest(&mut rows.iter().map(|row| &row.name))).max(60.0);
+    // Names of columns lean to the right by 38°: so much of their length goes up, and so much beyond the last column.
+    let leaning = longest(&mut columns.iter());
+    let (top, right) = (24.0 + 4.5 * leaning, 5.7 * leaning);
     let mut body = String::new();
     for (k, name) in columns.iter().enumerate() {
-        let x = px(LEFT + CELL[0] * (k as f64 + 0.4));
-        let name = escape(&shorten(name, 18));
-        let _ = write!(body, "<text transform=\"translate({x} {}) rotate(-38)\">{name}</text>", px(TOP - 8.0));
+        let x = px(left + cell_size[0] * (k as f64 + 0.4));
+        let name = escape(&shorten(name, LONGEST));
+        let _ = write!(body, "<text transform=\"translate({x} {}) rotate(-38)\">{name}</text>", px(top - 8.0));
     }
-    let mut y = TOP;
+    let mut y = top;
     for row in rows {
         let _ = write!(
             body,
             "<text class=\"end\" x=\"{}\" y=\"{}\">{}</text>",
-            px(LEFT - 9.0),
-            px(y + CELL[1] / 2.0 + 4.0),
-            escape(&shorten(&row.name, 20))
+            px(left - 9.0),
+            px(y + cell_size[1] / 2.0 + 4.0),
+            escape(&shorten(&row.name, LONGEST))
         );
         for (k, cell) in row.cells.iter().enumerate() {
             let Some(column) = columns.get(k) else { break };
-            let x = LEFT + CELL[0] * k as f64;
-            body.push_str(&drawn(cell.as_ref(), &format!("{} and {column}", row.name), [x, y], CELL));
+            let x = left + cell_size[0] * k as f64;
+            body.push_str(&drawn(cell.as_ref(), &format!("{} and {column}", row.name), [x, y], cell_size));
         }
-        y += CELL[1] + if row.gap { GAP } else { 0.0 };
+        y += cell_size[1] + if row.gap { GAP } else { 0.0 };
     }
     let known = rows.iter().flat_map(|row| row.cells.iter().flatten());
     let (n_known, n_clear) = (known.clone().count(), known.filter(|cell| cell.is_clear()).count());
     Panel {
         id: id.to_owned(),
-        width: (LEFT + CELL[0] * columns.len() as f64 + 70.0).max(460.0),
+        width: (left + cell_size[0] * columns.len() as f64 + right).max(if wide { 1040.0 } else { 520.0 }),
         height: y + 8.0,
         role: "img",
         title: title.to_owned(),

@@ -1,6 +1,8 @@
 //! Whether the measures of alignment say the same of the models.
 
-use super::matrix::{Cell, Row, legend, matrix_panel};
+use std::collections::BTreeMap;
+
+use super::matrix::{Cell, Row, WIDE, legend, matrix_panel};
 use crate::ingredients::correlation::pearson;
 use crate::report::csv::to_csv;
 use crate::report::data::{Kind, ReportData, kind_of, preferred_fit};
@@ -13,23 +15,22 @@ const FEWEST: usize = 5;
 /// Correlations of measures over models under the preferred fit; nothing for few models, or where none varies.
 pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
     let fit = preferred_fit(data)?;
-    let rows = || data.alignment.iter().filter(|row| row.fit == fit && kind_of(data, &row.respondent) == Kind::Model);
+    let rows = data.alignment.iter().filter(|row| row.fit == fit && kind_of(data, &row.respondent) == Kind::Model);
     let mut measures: Vec<&str> = vec![];
-    for row in rows() {
-        if !measures.contains(&row.measure.as_str()) {
+    let mut values: Vec<BTreeMap<&str, f64>> = vec![];
+    for row in rows {
+        let at = measures.iter().position(|measure| *measure == row.measure).unwrap_or_else(|| {
             measures.push(&row.measure);
+            values.push(BTreeMap::new());
+            measures.len() - 1
+        });
+        if row.value.is_finite() {
+            values[at].insert(&row.respondent, row.value);
         }
     }
-    let value = |measure: &str, who: &str| {
-        rows()
-            .find(|row| row.measure == measure && row.respondent == who)
-            .map(|row| row.value)
-            .filter(|v| v.is_finite())
-    };
-    let cell = |a: &str, b: &str| {
-        let both = rows().filter(|row| row.measure == a);
-        let (x, y): (Vec<f64>, Vec<f64>) =
-            both.filter_map(|row| Some((value(a, &row.respondent)?, value(b, &row.respondent)?))).unzip();
+    let cell = |a: usize, b: usize| {
+        let both = values[a].iter().filter_map(|(who, x)| Some((*x, *values[b].get(who)?)));
+        let (x, y): (Vec<f64>, Vec<f64>) = both.unzip();
         let found = pearson(&x, &y).ok().filter(|_| x.len() >= FEWEST)?;
         Some(Cell { r: found.value, lo: found.lo, hi: found.hi, n: x.len() })
     };
@@ -37,11 +38,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         .iter()
         .enumerate()
         .skip(1)
-        .map(|(at, a)| Row {
-            name: measure_name(a),
-            cells: measures[..at].iter().map(|b| cell(a, b)).collect(),
-            gap: false,
-        })
+        .map(|(at, a)| Row { name: measure_name(a), cells: (0..at).map(|b| cell(at, b)).collect(), gap: false })
         .collect();
     if drawn.iter().all(|row| row.cells.iter().all(Option::is_none)) {
         return None;
@@ -64,6 +61,6 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         style: String::new(),
         legend: legend(),
         panels: vec![matrix_panel("measure-correlations-0", "Correlations of measures over models", &columns, &drawn)],
-        columns: if columns.len() > 9 { 1 } else { 2 },
+        columns: if columns.len() > WIDE { 1 } else { 2 },
     })
 }
