@@ -42,6 +42,18 @@ pub(super) fn column_title(name: &str) -> String {
     known.to_owned()
 }
 
+/// What a term of a formula stands for: a level of a column, one standard deviation of one; others keep their names.
+pub(super) fn term_title(term: &str) -> String {
+    let inside = |open: &str, close: char| term.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+    match (inside("z(", ')'), term.strip_suffix(']').and_then(|rest| rest.split_once('['))) {
+        (Some(column), _) if column.chars().all(|c| c.is_alphanumeric() || c == '_') => {
+            format!("{}, per standard deviation", column_title(column))
+        }
+        (None, Some((column, level))) if !column.contains(':') => format!("{}: {level}", column_title(column)),
+        _ => term.to_owned(),
+    }
+}
+
 /// What says how human-like the models are: the measure where it comes from an alignment, otherwise its column.
 pub(super) fn response_title(asked: &RegressSection) -> String {
     match asked.scores.as_ref().is_some_and(|path| path.extension().is_some_and(|ending| ending == "parquet")) {
@@ -62,6 +74,12 @@ mod tests {
         assert_eq!(measure_name("category_silhouette"), "category silhouette");
         assert_eq!(column_title("math_lvl5"), "MATH, level 5");
         assert_eq!(column_title("moral_code"), "moral code");
+        assert_eq!(term_title("instruct[yes]"), "Instruction-tuned: yes");
+        assert_eq!(term_title("z(layers)"), "Layers, per standard deviation");
+        assert_eq!(
+            ["z(log(layers))", "a[x]:b[y]", "layers"].map(term_title),
+            ["z(log(layers))", "a[x]:b[y]", "layers"]
+        );
     }
 
     #[test]

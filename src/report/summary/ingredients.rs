@@ -4,7 +4,7 @@ use super::name;
 use crate::ingredients::estimate::SIGNIFICANT;
 use crate::ingredients::{Variant, Verdict};
 use crate::report::data::{Effect, Ingredients};
-use crate::report::names::response_title;
+use crate::report::names::{response_title, term_title};
 use crate::report::numbers::{count, decimals};
 use crate::store::ingredients::AnswerRow;
 
@@ -91,7 +91,7 @@ fn largest(data: &Ingredients) -> Option<String> {
     Some(format!(
         "In the mixed model of {} models, in which properties are held fixed beside each other, the largest effect is that of {}: {}{interval}.",
         count(data.n_fitted),
-        name(term),
+        name(&term_title(term)),
         decimals(Some(*value), 3)
     ))
 }
