@@ -4,17 +4,23 @@ PYTHON ?= python3
 PROVIDER ?= cpu
 ENV    := .env
 VENV   := $(ENV)/venv
+# The browser that looks at pages: Debian's package of that name
+CHROMIUM ?= chromium
 DEMO   := models/smollm2-135m-instruct
 ENCODER := models/all-minilm-l6-v2
 GGUF   := SmolLM2-135M-Instruct.Q4_1.gguf
 ALIKE  := target/release/alike
 
-.PHONY: help demo setup export export-arguments build test test-export test-rust test-readers golden golden-architectures clean
+.PHONY: help demo paper setup export export-arguments build test test-export test-rust test-page test-readers golden golden-architectures clean
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 demo: setup build ## Everything on a real model: judgments, embeddings, alignment, a page (out/demo/report.html)
 	$(ALIKE) run data/studies/demo.toml
+
+paper: build ## The published scores of the paper's 75 models: its claims asked, a page (out/paper/report.html)
+	$(ALIKE) regress data/studies/paper.toml
+	$(ALIKE) report out/paper
 
 setup: $(ENV)/runtime-$(PROVIDER).ok $(DEMO)/alike.json $(ENCODER)/alike.json ## Python environment, ONNX Runtime's library (PROVIDER=cuda: the GPU build), the demo's models
 
@@ -37,6 +43,11 @@ test-rust: $(ENV)/readers.ok
 	cargo clippy --release --all-targets --locked -- -D warnings
 	ALIKE_READERS_PYTHON=$(CURDIR)/$(ENV)/readers/bin/python cargo test --release --locked
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked
+
+test-page: demo ## The pages in Chromium, with and without scripts, and pictures of them in target/pages/shots (CHROMIUM=PATH)
+	@if command -v "$(CHROMIUM)" >/dev/null && command -v node >/dev/null && command -v npm >/dev/null; then \
+	    cd tests/page && npm ci --silent --no-audit --no-fund && CHROMIUM="$$(command -v "$(CHROMIUM)")" node --test; \
+	else echo "make test-page: skipped, for it needs chromium, node and npm"; fi
 
 golden: setup $(ENV)/torch.ok ## Make the golden numbers again with transformers (5.8 GB of packages)
 	$(VENV)/bin/python -m export.fetch demo-gguf --out $(ENV)

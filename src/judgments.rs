@@ -1,6 +1,12 @@
 //! One answered presentation, and what many of them say about the quality of a respondent's answers.
 
+mod compared;
+mod transitivity;
+
 use std::collections::HashMap;
+
+pub use compared::{ChoiceCounts, SameChoice};
+pub use transitivity::{AnchoredChoice, Transitivity};
 
 use crate::presentations::{Presentation, Task};
 
@@ -152,12 +158,19 @@ pub struct Quality {
     pub swap_consistency: Option<f64>,
     /// Number of such pairs.
     pub n_swapped: usize,
+    /// Of anchored triplets, whether the choices under one anchor can be put in an order.
+    pub transitivity: Transitivity,
 }
 
 impl Quality {
     /// Share of choices that took the option at a place.
     pub fn share_at(&self, place: usize) -> Option<f64> {
         self.place_shares.as_ref()?.get(place).copied()
+    }
+
+    /// Number of judgments with a choice.
+    pub fn n_chosen(&self) -> usize {
+        self.n - self.n_unparsed
     }
 }
 
@@ -194,7 +207,18 @@ pub fn quality(task: Task, judgments: &[Judgment], n_concepts: usize, option_nam
         mean_decisiveness: mean(decisive.iter().sum(), decisive.len()),
         swap_consistency,
         n_swapped,
+        transitivity: Transitivity::of(judgments.iter().filter_map(anchored_choice)),
     }
+}
+
+/// What an anchored judgment chose and what it left; of odd-one-out answers there is no such thing.
+fn anchored_choice(judgment: &Judgment) -> Option<AnchoredChoice> {
+    let Presentation::Anchored(triplet) = judgment.presentation else { return None };
+    let (chosen, left) = match judgment.chosen? {
+        0 => (triplet.first, triplet.second),
+        _ => (triplet.second, triplet.first),
+    };
+    Some(AnchoredChoice { anchor: triplet.anchor, chosen, left })
 }
 
 /// See [`Quality::mean_decisiveness`].

@@ -167,11 +167,33 @@ pub fn permutation_p(observed: f64, null: &[f64]) -> f64 {
 /// assert!((lo - 0.4882901874758416).abs() < 1e-12 && (hi - 0.5117098125241584).abs() < 1e-12);
 /// ```
 pub fn wilson_95(n_right: usize, n: usize) -> (f64, f64) {
+    wilson_95_of(n_right as f64 / n as f64, n as f64)
+}
+
+/// [`wilson_95`] of a share of observations that are worth `n` independent ones.
+pub fn wilson_95_of(share: f64, n: f64) -> (f64, f64) {
     const Z: f64 = 1.959_963_984_540_054;
-    let (p, n) = (n_right as f64 / n as f64, n as f64);
-    let (centre, shrink) = (p + Z * Z / (2.0 * n), 1.0 + Z * Z / n);
-    let reach = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let (centre, shrink) = (share + Z * Z / (2.0 * n), 1.0 + Z * Z / n);
+    let reach = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
     ((centre - reach) / shrink, (centre + reach) / shrink)
+}
+
+/// How many independent observations a share over clusters is worth, at most as many as there are.
+///
+/// Of each cluster those that are right, rᵢ, and all, nᵢ; p = Σ rᵢ / Σ nᵢ. The variance of p between k independent clusters is
+/// k / (k − 1) · Σ (rᵢ − p nᵢ)² / (Σ nᵢ)², and p (1 − p) over it the number. Where clusters cannot differ, because there is one
+/// or because all or none are right, all observations count.
+///
+/// # Source
+/// Kish (1965), Survey sampling: the design effect; Cochran (1977), Sampling techniques, eq. 6.4, for the variance of a ratio
+pub fn effective_n(clusters: &[(usize, usize)]) -> f64 {
+    let (right, n) = clusters.iter().fold((0, 0), |(right, all), (r, n)| (right + r, all + n));
+    let (n, k) = (n as f64, clusters.len() as f64);
+    let p = right as f64 / n;
+    let squares: f64 = clusters.iter().map(|(r, n)| (*r as f64 - p * *n as f64).powi(2)).sum();
+    let variance = k / (k - 1.0) * squares / (n * n);
+    let independent = p * (1.0 - p) / variance;
+    if independent.is_finite() && independent > 0.0 { independent.min(n) } else { n }
 }
 
 /// The logistic function 1 / (1 + exp(−z)), safe for any finite z.

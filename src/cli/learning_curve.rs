@@ -37,7 +37,7 @@ pub(crate) struct LearningCurveArgs {
     repeats: usize,
     #[command(flatten)]
     reference: OptionalReference,
-    /// A row for each fit: a .csv or .parquet file
+    /// A row for each fit: a .csv or .parquet file. The page of a study shows `OUT/learning_curves/LABEL.parquet`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace output that is there

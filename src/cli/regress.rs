@@ -95,9 +95,6 @@ impl TableArgs {
     }
 }
 
-/// The tables as they are.
-const AS_GIVEN: &str = "as given";
-
 pub(crate) fn run(args: &RegressArgs, common: &Common) -> anyhow::Result<()> {
     let (file, command) = match (&args.study, &args.tables.out) {
         (Some(study), _) => (RegressFile::read(study)?, format!("alike regress {}", study.display())),
@@ -124,13 +121,18 @@ pub(crate) fn run(args: &RegressArgs, common: &Common) -> anyhow::Result<()> {
     if let Some(summary) = &answers.model {
         println!("{}\n", model::text(summary));
     }
-    if let Some(asked) = file.regress.benchmarks.as_ref().filter(|_| !answers.correlations.is_empty()) {
-        println!("{}\n", benchmarks::text(&answers.correlations, asked));
+    if let Some(correlations) = correlations_text(&answers.correlations, &file.regress) {
+        println!("{correlations}\n");
     }
     if !answers.claims.is_empty() {
         println!("{}\n\n{}", claims_table(&answers.claims), glossary(&answers.claims));
     }
     Ok(())
+}
+
+/// Correlations with benchmarks, where any were asked for and there are some.
+pub(super) fn correlations_text(rows: &[Correlated], asked: &RegressSection) -> Option<String> {
+    asked.benchmarks.as_ref().filter(|_| !rows.is_empty()).map(|asked| benchmarks::text(rows, asked))
 }
 
 /// What a section asks for.
@@ -178,7 +180,7 @@ impl Answers {
             ingredients::write(&path, &self.claims, &fingerprint)?;
             tracing::info!("{} answers about {} models → {}", self.claims.len(), self.table.len(), path.display());
         }
-        if !self.correlations.is_empty() {
+        if file.regress.benchmarks.is_some() {
             let path = folder.benchmarks();
             ingredients::write_correlations(&path, &self.correlations, &fingerprint)?;
             tracing::info!("{} correlations → {}", self.correlations.len(), path.display());
@@ -213,7 +215,7 @@ fn lines(
     variant: Option<&str>,
     command: &str,
 ) -> anyhow::Result<Vec<AnswerRow>> {
-    let as_given = Variant { name: AS_GIVEN.into(), ..Variant::default() };
+    let as_given = Variant { name: Variant::AS_GIVEN.into(), ..Variant::default() };
     let variants: Vec<&Variant> = [&as_given].into_iter().chain(&section.variants).collect();
     let variants = chosen("variant", &variants, variant, |variant| &variant.name)?;
     let wanted: Vec<&Claim> = section.claims.iter().collect();
@@ -285,11 +287,12 @@ fn line(
 }
 
 /// The answers; those of a variant only where they are not the same as those of the tables as they are.
-fn claims_table(lines: &[AnswerRow]) -> comfy_table::Table {
+pub(super) fn claims_table(lines: &[AnswerRow]) -> comfy_table::Table {
     let header = ["claim", "variant", "estimate", "95 % interval", "p", "p (Holm)", "n", "verdict"];
-    let as_given = |line: &AnswerRow| lines.iter().find(|other| other.claim == line.claim && other.variant == AS_GIVEN);
+    let as_given =
+        |line: &AnswerRow| lines.iter().find(|other| other.claim == line.claim && other.variant == Variant::AS_GIVEN);
     let differs = |line: &&AnswerRow| {
-        line.variant == AS_GIVEN || as_given(line).is_none_or(|other| other.numbers != line.numbers)
+        line.variant == Variant::AS_GIVEN || as_given(line).is_none_or(|other| other.numbers != line.numbers)
     };
     let mut last = "";
     let rows = lines.iter().filter(differs).map(|line| {

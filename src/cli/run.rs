@@ -1,13 +1,12 @@
 //! `alike run`: the whole line for every respondent of a study.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use alike::concepts::Concepts;
 use alike::config::{FitName, RegressFile, Study};
 use alike::engine::provider::ExecutionProvider;
 use alike::presentations::Presentation;
 use alike::reference::{Matching, Reference};
-use alike::store::alignment::AlignmentRow;
 use alike::store::choices::{self, Choices};
 use alike::store::judgments::respondent_path;
 use alike::store::manifest::Fingerprint;
@@ -17,7 +16,7 @@ use crate::cli::align::{Fitted, align_fit};
 use crate::cli::parts::Target;
 use crate::cli::people::People;
 use crate::cli::progress::Progress;
-use crate::cli::{Common, Existing, embed, is_current, judge, regress, report, sample, simulate, tables};
+use crate::cli::{Common, Existing, embed, is_current, judge, regress, report, sample, simulate};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -54,15 +53,7 @@ pub(crate) fn run(args: &RunArgs, common: &Common) -> anyhow::Result<()> {
         let file = RegressFile { study: study.study.clone(), regress: section.clone(), report: study.report.clone() };
         regress::answer(section, &format!("alike regress {}", args.study.display()))?.write(&file)?;
     }
-    let page = report::write(&study.folder())?;
-
-    let rows = alike::store::alignment::read(&study.folder().alignment())?;
-    if common.json {
-        println!("{}", summary(&rows, &page));
-    } else {
-        println!("{}", tables::ranking_table(&rows));
-        println!("report: {}", page.display());
-    }
+    report::Page::write(&study.folder())?.tell(common);
     Ok(())
 }
 
@@ -155,16 +146,4 @@ fn align_all(
     alike::store::alignment::write(&table, &rows, &fingerprint)?;
     tracing::info!("aligned {} fits with `{}` → {}", fits.len(), people.reference.name, table.display());
     Ok(())
-}
-
-fn summary(rows: &[AlignmentRow], page: &Path) -> serde_json::Value {
-    let row = |r: &AlignmentRow| {
-        serde_json::json!({
-            "respondent": r.respondent, "fit": r.fit, "reference": r.reference, "measure": r.measure, "value": r.value,
-            "null_mean": r.null_mean, "p": r.p, "ceiling": r.ceiling, "chance": r.chance, "normalised": r.normalised, "ceiling_lo": r.ceiling_lo,
-            "ceiling_hi": r.ceiling_hi, "ceiling_match": r.ceiling_match, "chance_lo": r.chance_lo, "chance_hi": r.chance_hi,
-            "subject_mean": r.subject_mean, "noise_ceiling_lo": r.noise_ceiling_lo, "noise_ceiling_hi": r.noise_ceiling_hi,
-        })
-    };
-    serde_json::json!({ "report": page, "alignment": rows.iter().map(row).collect::<Vec<_>>() })
 }

@@ -1,5 +1,6 @@
 //! Tables on a terminal, in Markdown so that they can be pasted.
 
+use alike::report::data::Effect;
 use alike::store::alignment::AlignmentRow;
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
@@ -27,18 +28,38 @@ fn with_range(mean: Option<f64>, lo: Option<f64>, hi: Option<f64>) -> String {
     number(mean) + &range.unwrap_or_default()
 }
 
-/// Procrustes R² of every fit, the highest first.
+/// The two ends of an interval.
+fn interval(ends: Option<(f64, f64)>) -> String {
+    ends.map_or_else(|| "–".to_owned(), |(lo, hi)| format!("{} to {}", number(Some(lo)), number(Some(hi))))
+}
+
+/// Procrustes R² of every fit, the highest first; with its 95 % interval where any has one.
 pub(crate) fn ranking_table(rows: &[AlignmentRow]) -> Table {
     let mut rows: Vec<&AlignmentRow> = rows.iter().filter(|r| r.measure == "procrustes_r2").collect();
     rows.sort_by(|a, b| a.fit.cmp(&b.fit).then(b.value.total_cmp(&a.value)));
-    let header = ["fit", "respondent", "Procrustes R²", "p", "chance", "ceiling", "normalised"];
+    let with_intervals = rows.iter().any(|r| r.lo.zip(r.hi).is_some());
+    let mut header = vec!["fit", "respondent", "Procrustes R²", "p", "chance", "ceiling", "normalised"];
+    if with_intervals {
+        header.insert(3, "95 %");
+    }
     let cells = |r: &&AlignmentRow| {
-        let text = [r.fit.clone(), r.respondent.clone()];
         let chance = with_range(r.chance, r.chance_lo, r.chance_hi);
         let ceiling = with_range(r.ceiling, r.ceiling_lo, r.ceiling_hi);
-        text.into_iter().chain([number(Some(r.value)), number(r.p), chance, ceiling, number(r.normalised)]).collect()
+        let mut cells = vec![r.fit.clone(), r.respondent.clone(), number(Some(r.value))];
+        cells.extend(with_intervals.then(|| interval(r.lo.zip(r.hi))));
+        cells.extend([number(r.p), chance, ceiling, number(r.normalised)]);
+        cells
     };
     table(&header, rows.iter().map(cells), 2)
+}
+
+/// The fixed effects of a mixed model.
+pub(crate) fn effects_table(effects: &[Effect]) -> Table {
+    let cells = |effect: &Effect| {
+        let p = |p: Option<f64>| p.map_or_else(|| "–".to_owned(), super::regress::p_value);
+        vec![effect.term.clone(), number(Some(effect.value)), interval(effect.interval), p(effect.p), p(effect.p_holm)]
+    };
+    table(&["term", "β", "95 %", "p", "p (Holm)"], effects.iter().map(cells), 1)
 }
 
 /// Every measure of one comparison; the subjects' columns only where there are any.

@@ -7,6 +7,7 @@ pub mod correlation;
 pub mod design;
 pub mod estimate;
 pub mod formula;
+pub mod line;
 pub mod mixed;
 pub mod multiplicity;
 pub mod normality;
@@ -16,6 +17,7 @@ pub mod summary;
 pub mod table;
 mod tails;
 pub mod variant;
+pub mod whiskers;
 
 pub use claim::{Expect, Verdict};
 pub use comparison::Omnibus;

@@ -31,6 +31,9 @@ pub struct Variant {
 }
 
 impl Variant {
+    /// What the table is called that nothing was changed in.
+    pub const AS_GIVEN: &str = "as given";
+
     /// The table as this variant has it.
     ///
     /// # Errors

@@ -2,9 +2,9 @@
 
 use crate::alignment::agreement::Agreement;
 use crate::config::RegressSection;
-use crate::ingredients::Table;
 use crate::ingredients::benchmarks::Correlated;
-use crate::judgments::Quality;
+use crate::ingredients::{Table, Variant};
+use crate::judgments::{Quality, SameChoice};
 use crate::presentations::Task;
 use crate::report::structure::{ConceptMap, Dissimilarities, SparseDimensions};
 use crate::store::alignment::AlignmentRow;
@@ -31,6 +31,10 @@ pub struct ReportData {
     pub respondents: Vec<Respondent>,
     /// Alignment with this one reference: a row for each respondent, fit and measure.
     pub alignment: Vec<AlignmentRow>,
+    /// Every two respondents' choices beside each other, each pair once.
+    pub compared: Vec<Compared>,
+    /// What fits of fewer triplets give, by respondent and loss, the fewest triplets first.
+    pub curves: Vec<CurvePoint>,
     /// Two axes of each embedding, and its t-SNE map. What here and below belongs to nobody in `respondents` is the reference's.
     pub maps: Vec<ConceptMap>,
     /// Dissimilarities of the concepts.
@@ -79,8 +83,92 @@ pub struct Respondent {
     pub agreement: Agreement,
     /// The embeddings fitted to its judgments.
     pub fits: Vec<FitSummary>,
-    /// Speed of judging.
+    /// What was measured while it answered.
+    pub run: Option<Run>,
+}
+
+/// What was measured in the run that answered last: of answers that were there already it knows nothing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Run {
+    /// Judgments made.
+    pub n_made: usize,
+    /// Speed of judging, by presentations.
     pub triplets_per_second: Option<f64>,
+    /// Tokens that went through the model.
+    pub tokens_computed: Option<usize>,
+    /// Tokens that one request for each option would take.
+    pub tokens_logical: Option<usize>,
+    /// Seconds of each stage that was timed.
+    pub seconds: Vec<(Stage, f64)>,
+}
+
+/// What takes time, in the order in which it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Hashing and reading the model's files, looking at what is there already, and counting the judgments in the end.
+    Files,
+    /// Loading the graph into the runtime.
+    Load,
+    /// Comparing shared prefixes with whole prompts.
+    SelfTest,
+    /// Inside the runtime, while judging.
+    Model,
+    /// The rest of judging: tokenising, planning, scoring and writing, as far as the model waits for it.
+    Beside,
+    /// Fitting embeddings to the judgments.
+    Fit,
+}
+
+/// Two respondents' choices beside each other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compared {
+    /// Labels of the two.
+    pub labels: [String; 2],
+    /// How often they choose the same.
+    pub same: SameChoice,
+}
+
+/// Fits of one respondent to one number of triplets.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CurvePoint {
+    /// Its label.
+    pub respondent: String,
+    /// The loss.
+    pub loss: String,
+    /// Unordered triplets fitted to.
+    pub n_triplets: usize,
+    /// Random draws of as many triplets.
+    pub n_draws: usize,
+    /// Held-out comparisons.
+    pub n_heldout: usize,
+    /// What guessing gives.
+    pub chance: f64,
+    /// Share of held-out comparisons reproduced.
+    pub accuracy: Option<Spread>,
+    /// Procrustes R² with the reference.
+    pub r2: Option<Spread>,
+}
+
+/// A mean, the lowest and the highest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// The mean.
+    pub mean: f64,
+    /// The lowest.
+    pub lo: f64,
+    /// The highest.
+    pub hi: f64,
+}
+
+impl Spread {
+    /// Of values that are finite; `None` where there are none.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let (mut n, mut sum, mut lo, mut hi) = (0.0, 0.0, f64::INFINITY, f64::NEG_INFINITY);
+        for value in values.iter().copied().filter(|value| value.is_finite()) {
+            (n, sum, lo, hi) = (n + 1.0, sum + value, lo.min(value), hi.max(value));
+        }
+        (n > 0.0).then(|| Self { mean: sum / n, lo, hi })
+    }
 }
 
 /// One ordinal embedding fitted to one respondent's judgments.
@@ -121,6 +209,24 @@ pub struct Ingredients {
     pub answers: Vec<AnswerRow>,
     /// Correlations of scores and benchmarks.
     pub correlations: Vec<Correlated>,
+}
+
+impl Ingredients {
+    /// What came of a claim on the tables as they are.
+    pub(super) fn answer(&self, claim: &str) -> Option<&AnswerRow> {
+        self.answers.iter().find(|row| row.claim == claim && row.variant == Variant::AS_GIVEN)
+    }
+
+    /// How human-like each model is, in the order of the table.
+    pub(super) fn response(&self) -> Vec<Option<f64>> {
+        self.numbers(&self.asked.response)
+    }
+
+    /// A column of numbers, empty where there is no such column.
+    pub(super) fn numbers(&self, column: &str) -> Vec<Option<f64>> {
+        let cells = self.models.numbers(column).map(<[_]>::to_vec).unwrap_or_else(|_| vec![None; self.models.len()]);
+        cells.into_iter().map(|cell| cell.filter(|value| value.is_finite())).collect()
+    }
 }
 
 /// A fixed effect of the mixed model.

@@ -59,12 +59,14 @@ pub(super) enum Part {
     Concepts,
     /// How the judgments were given.
     Judgments,
+    /// How many triplets were needed, and how much time.
+    Effort,
 }
 
 impl Part {
     /// All, in the order of the page.
-    pub(super) const ALL: [Self; 5] =
-        [Self::Alignment, Self::Ingredients, Self::Benchmarks, Self::Concepts, Self::Judgments];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Alignment, Self::Ingredients, Self::Benchmarks, Self::Concepts, Self::Judgments, Self::Effort];
 
     /// Its anchor in the page.
     pub(super) fn id(self) -> &'static str {
@@ -74,6 +76,7 @@ impl Part {
             Self::Benchmarks => "benchmarks",
             Self::Concepts => "concepts",
             Self::Judgments => "judgments",
+            Self::Effort => "effort",
         }
     }
 
@@ -85,6 +88,7 @@ impl Part {
             Self::Benchmarks => "Benchmarks",
             Self::Concepts => "Concepts",
             Self::Judgments => "Judgments",
+            Self::Effort => "Triplets and time",
         }
     }
 }

@@ -6,11 +6,13 @@
 //! Each figure stands by itself in a file of `figures/`: the question it answers, its drawings, its caption and the numbers
 //! behind it, or nothing where the data have nothing to draw. The page lists what there is, part by part.
 
+mod answers;
 mod csv;
 pub mod data;
 mod figure;
 mod figures;
 pub mod load;
+mod names;
 mod numbers;
 mod page;
 mod png;

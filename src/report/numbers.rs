@@ -22,6 +22,11 @@ pub(super) fn with_range(mean: Option<f64>, lo: Option<f64>, hi: Option<f64>) ->
     decimals(mean, 3) + &range.unwrap_or_default()
 }
 
+/// Two ends of a range in one format.
+pub(super) fn range((lo, hi): (f64, f64), format: fn(Option<f64>) -> String) -> String {
+    format!("{} to {}", format(Some(lo)), format(Some(hi)))
+}
+
 /// A share of one as a percentage with one decimal.
 pub(super) fn percent(share: Option<f64>) -> String {
     let Some(share) = finite(share) else { return NOTHING.into() };

@@ -9,10 +9,13 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Serialize;
 
+use super::answers;
 use super::data::{FitSummary, Kind, ReportData, Respondent, fit_heading, fits, in_rank_order, kind_of, ranked};
 use super::figure::{FIGURE_CSS, Figure, Panel, Part};
+use super::names::measure_name;
 use super::numbers::{NOTHING, count, decimals, p_value, percent, significant, with_range};
 use super::summary;
+use crate::ingredients::{Variant, Verdict};
 use crate::judgments::Quality;
 use crate::presentations::Task;
 use crate::store::alignment::AlignmentRow;
@@ -38,7 +41,8 @@ pub(super) fn render(data: &ReportData, figures: &[Figure]) -> String {
         notes: &data.notes,
         figure_css: FIGURE_CSS,
         styles: figures.iter().map(|figure| figure.style.as_str()).collect(),
-        parts: parts(figures),
+        parts: parts(figures, data),
+        claims: claims(data),
         measures: measures(data),
         variants: variants(data),
         n_measures: data.alignment.len(),
@@ -65,6 +69,7 @@ struct Page<'a> {
     figure_css: &'static str,
     styles: String,
     parts: Vec<PartView<'a>>,
+    claims: Vec<ClaimView<'a>>,
     measures: Vec<FitMeasures<'a>>,
     variants: Vec<(String, String)>,
     n_measures: usize,
@@ -98,7 +103,7 @@ struct FigureView<'a> {
 }
 
 /// Figures by their parts, numbered as they stand.
-fn parts(figures: &[Figure]) -> Vec<PartView<'_>> {
+fn parts<'a>(figures: &'a [Figure], data: &ReportData) -> Vec<PartView<'a>> {
     let mut number = 0;
     let mut view = |figure| {
         number += 1;
@@ -109,7 +114,9 @@ fn parts(figures: &[Figure]) -> Vec<PartView<'_>> {
         heading: part.heading(),
         figures: figures.iter().filter(|figure| figure.part == part).map(&mut view).collect(),
     };
-    Part::ALL.into_iter().map(&mut part).filter(|part| !part.figures.is_empty()).collect()
+    let claimed = data.ingredients.as_ref().is_some_and(|ingredients| !ingredients.answers.is_empty());
+    let shown = |part: &PartView| !part.figures.is_empty() || (claimed && part.id == Part::Ingredients.id());
+    Part::ALL.into_iter().map(&mut part).filter(shown).collect()
 }
 
 impl<'a> FigureView<'a> {
@@ -127,6 +134,63 @@ impl<'a> FigureView<'a> {
             reachable: figure.panels.iter().any(|panel| panel.role == "group"),
         }
     }
+}
+
+/// A claim: what it says, what was found, and what the data say of that.
+#[derive(Serialize)]
+struct ClaimView<'a> {
+    key: &'a str,
+    says: &'a str,
+    source: &'a str,
+    what: &'a str,
+    /// Its words, which lines may end after.
+    command: Vec<&'a str>,
+    rows: Vec<AnswerView<'a>>,
+}
+
+/// The answer of one variant of the tables, as text.
+#[derive(Serialize)]
+struct AnswerView<'a> {
+    variant: &'a str,
+    estimate: String,
+    interval: String,
+    p: String,
+    p_holm: String,
+    n: String,
+    verdict: &'a str,
+}
+
+/// The claims in their order, each with the variants that give other numbers than the tables as they are.
+fn claims(data: &ReportData) -> Vec<ClaimView<'_>> {
+    let mut claims: Vec<ClaimView> = vec![];
+    let Some(ingredients) = &data.ingredients else { return claims };
+    for row in &ingredients.answers {
+        let as_given = row.variant == Variant::AS_GIVEN;
+        if !as_given && ingredients.answer(&row.claim).is_some_and(|given| given.numbers == row.numbers) {
+            continue;
+        }
+        let answer = AnswerView {
+            variant: &row.variant,
+            estimate: answers::estimate(&row.numbers),
+            interval: answers::interval(&row.numbers).unwrap_or_else(|| NOTHING.into()),
+            p: p_value(row.numbers.p),
+            p_holm: p_value(row.p_holm),
+            n: answers::n(&row.numbers),
+            verdict: row.verdict.map(Verdict::text).or(row.error.as_deref()).unwrap_or(NOTHING),
+        };
+        match claims.last_mut().filter(|claim| claim.key == row.claim) {
+            Some(claim) => claim.rows.push(answer),
+            None => claims.push(ClaimView {
+                key: &row.claim,
+                says: &row.says,
+                source: &row.source,
+                what: &row.what,
+                command: row.command.split(' ').collect(),
+                rows: vec![answer],
+            }),
+        }
+    }
+    claims
 }
 
 /// All measures of one fit, respondents in the order of its ranking.
@@ -208,17 +272,6 @@ fn variants(data: &ReportData) -> Vec<(String, String)> {
     said.filter(|(_, text)| !text.is_empty()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// The field's name for the key of a measure.
-fn measure_name(key: &str) -> String {
-    let words: Vec<&str> = key.split('_').collect();
-    match words.as_slice() {
-        ["procrustes", "r2"] => "Procrustes R²".into(),
-        ["cka", rest @ ..] if !rest.is_empty() => format!("CKA, {}", rest.join(" ")),
-        ["rsa", rest @ ..] if !rest.is_empty() => format!("RSA, {}", rest.join(" ")),
-        _ => key.replace('_', " "),
-    }
-}
-
 /// One respondent's rows in the tables of judgments and of fits, as text.
 #[derive(Serialize)]
 struct RespondentView<'a> {
@@ -235,7 +288,8 @@ struct RespondentView<'a> {
     top_token: String,
     consistency: String,
     n_swapped: String,
-    speed: String,
+    transitivity: String,
+    n_threes: String,
     fits: Vec<FitView<'a>>,
 }
 
@@ -280,7 +334,8 @@ impl<'a> RespondentView<'a> {
             top_token: percent(quality.top_token_permitted),
             consistency: percent(quality.swap_consistency),
             n_swapped: count(quality.n_swapped),
-            speed: significant(one.triplets_per_second),
+            transitivity: percent(quality.transitivity.share()),
+            n_threes: count(quality.transitivity.n),
             fits: one.fits.iter().map(fit).collect(),
         }
     }
@@ -292,18 +347,5 @@ fn place_shares(quality: &Quality) -> String {
         Some([first, _]) => percent(Some(*first)),
         Some(shares) => shares.iter().map(|share| percent(Some(*share))).collect::<Vec<_>>().join(" · "),
         None => NOTHING.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_become_names() {
-        assert_eq!(measure_name("procrustes_r2"), "Procrustes R²");
-        assert_eq!(measure_name("cka_linear_debiased"), "CKA, linear debiased");
-        assert_eq!(measure_name("rsa_euclidean_spearman"), "RSA, euclidean spearman");
-        assert_eq!(measure_name("category_silhouette"), "category silhouette");
     }
 }

@@ -1,5 +1,7 @@
 //! The paragraph at the top of the page: what the numbers say, in plain words.
 
+mod ingredients;
+
 use super::data::{Kind, ReportData, fits, kind_of, preferred_fit, ranked};
 use super::numbers::{count, decimals, p_value, percent};
 use super::svg::shorten;
@@ -57,8 +59,13 @@ pub(super) fn verdict(row: &AlignmentRow) -> Verdict {
     }
 }
 
-/// The paragraph, not yet escaped.
+/// The paragraph, not yet escaped; of ingredients alone where nobody was asked.
 pub(super) fn paragraph(data: &ReportData) -> String {
+    if data.respondents.is_empty()
+        && let Some(ingredients) = &data.ingredients
+    {
+        return ingredients::paragraph(ingredients);
+    }
     let rows = preferred_fit(data).map(|fit| ranked(data, fit)).unwrap_or_default();
     let (models, simulated): (Vec<&AlignmentRow>, Vec<&AlignmentRow>) =
         rows.iter().partition(|row| kind_of(data, &row.respondent) == Kind::Model);

@@ -49,6 +49,11 @@ impl StudyFolder {
         self.root.join("runs").join(format!("{label}.json"))
     }
 
+    /// Accuracy and alignment of one respondent's fits against the number of triplets, where `alike learning-curve` wrote it.
+    pub fn learning_curve(&self, label: &str) -> PathBuf {
+        self.root.join("learning_curves").join(format!("{label}.parquet"))
+    }
+
     /// One fit of one respondent's judgments.
     pub fn embedding(&self, label: &str, fit: &str) -> PathBuf {
         self.root.join("embeddings").join(format!("{label}.{fit}.parquet"))

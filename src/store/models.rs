@@ -136,7 +136,7 @@ pub fn write(path: &Path, models: &Table, fingerprint: &Fingerprint) -> Result<(
     results::write(path, &columns, fingerprint)
 }
 
-/// Reads back what [`write`] wrote as Parquet.
+/// Reads back what [`write()`] wrote as Parquet.
 ///
 /// # Errors
 /// [`Error::Format`] without a column `model`

@@ -160,6 +160,60 @@ fn the_papers_claims_are_asked_in_one_command() {
     assert!(unknown.contains("tuned-pairs"), "{unknown}");
 }
 
+/// The published table gives a page of its own, without any study.
+#[test]
+fn the_papers_page_has_its_figures() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let text = std::fs::read_to_string(path("data/studies/paper.toml")).unwrap();
+    let data = format!("\"{}/", path("data/paper").display());
+    let text =
+        text.replace("\"../paper/", &data).replace("[study]\n", &format!("[study]\nout = '{}'\n", out.display()));
+    let study = folder.path().join("paper.toml");
+    std::fs::write(&study, text).unwrap();
+    succeed(&["regress", study.to_str().unwrap()]);
+    succeed(&["report", out.to_str().unwrap()]);
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    let count = |name: &str, needle: &str| read(&format!("figures/{name}.svg")).matches(needle).count();
+    assert_eq!(count("scores", "class=\"row\""), 75);
+    assert_eq!(count("groups", " pt\""), 5 * 75, "five properties that every model has");
+    assert_eq!(count("quantities", " pt\""), 72 + 2 * 75, "three Mambas have no attention");
+    assert_eq!(count("effects", "class=\"row\""), 6);
+    assert_eq!(count("benchmark-scatter", " pt\""), 31 + 6 * 40);
+    assert_eq!(count("benchmark-correlations", "class=\"cell\""), 7 + 21);
+    let stages = read("figures/stages.csv");
+    assert_eq!(stages.lines().filter(|line| line.starts_with("pair,")).count(), 2 * 18);
+    assert_eq!(stages.lines().filter(|line| line.starts_with("stage,")).count(), 15, "four chains, one without rlvr");
+    let page = read("report.html");
+    assert!(page.contains("The scores of 75 models") && page.contains("26 claims"), "{page}");
+    assert!(page.contains("not on these data") && page.contains("without T5-11B") && !page.contains("NaN"));
+    // The mixed model's numbers are lme4's elsewhere; here they arrive on the page.
+    assert!(read("figures/effects.csv").contains("instruct[yes],0.137"));
+}
+
+/// One model answers nothing, and says so.
+#[test]
+fn a_table_of_one_model_gives_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = folder.path().join("one.toml");
+    std::fs::write(folder.path().join("one.csv"), "model,r2,tuned,base,size,mmlu,bbh\nalone,0.3,yes,other,7,0.5,0.4\n")
+        .unwrap();
+    let text = format!(
+        "[study]\nname = 'one'\nout = '{}'\n[regress]\nscores = 'one.csv'\n[regress.benchmarks]\ncolumns = ['mmlu', 'bbh']\n\
+         [[regress.claim]]\nkey = 'tuned'\nsays = 'Tuning helps'\nexpect = 'positive'\n\
+         ask = {{ test = 'groups', column = 'tuned', level = 'yes' }}\n\
+         [[regress.claim]]\nkey = 'pairs'\nsays = 'Tuning helps'\nexpect = 'positive'\nask = {{ test = 'pairs', base = 'base' }}\n\
+         [[regress.claim]]\nkey = 'size'\nsays = 'Size helps'\nexpect = 'positive'\nask = {{ test = 'correlation', with = 'size' }}\n",
+        folder.path().join("out").display()
+    );
+    std::fs::write(&study, text).unwrap();
+    succeed(&["regress", study.to_str().unwrap()]);
+    succeed(&["report", folder.path().join("out").to_str().unwrap()]);
+    let page = std::fs::read_to_string(folder.path().join("out/report.html")).unwrap();
+    assert!(page.contains("3 could not be asked of so few models") && !page.contains("NaN"));
+    assert!(page.contains("at least 4 needed"), "{page}");
+}
+
 #[test]
 fn benchmarks_and_a_model_are_asked_without_a_file() {
     let folder = tempfile::tempdir().unwrap();

@@ -20,6 +20,7 @@ mod mixed;
 mod models;
 mod odd_one_out;
 mod plan;
+mod report;
 mod score;
 mod simulate;
 mod sources;

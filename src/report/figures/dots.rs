@@ -7,6 +7,29 @@ use crate::report::figure::Panel;
 use crate::report::scale::Scale;
 use crate::report::svg::{escape, px, shorten};
 
+/// How models of one kind are told from those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Mark {
+    /// Those that the comparison is about; all where there is none.
+    #[default]
+    Filled,
+    /// The others.
+    Hollow,
+    /// Those of which it is not known.
+    Grey,
+}
+
+impl Mark {
+    /// Its class in the style sheet.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Filled => "model",
+            Self::Hollow => "hollow",
+            Self::Grey => "unknown",
+        }
+    }
+}
+
 /// One row of a dot panel.
 #[derive(Default)]
 pub(super) struct Dot<'a> {
@@ -19,6 +42,12 @@ pub(super) struct Dot<'a> {
     pub(super) chance: Option<f64>,
     pub(super) chance_range: Option<(f64, f64)>,
     pub(super) null_mean: Option<f64>,
+    /// The value of the model it was made from: a line leads from there to its own.
+    pub(super) made_from: Option<f64>,
+    /// The mark of a model.
+    pub(super) mark: Mark,
+    /// What stands at the end of the row in place of the value.
+    pub(super) at_end: Option<String>,
     pub(super) details: String,
 }
 
@@ -32,16 +61,31 @@ pub(super) struct Axis {
     pub(super) tick: fn(f64) -> String,
 }
 
+/// Width of a panel of rows.
+pub(super) const WIDTH: f64 = 460.0;
+
+/// Where its marks begin and end, between labels and numbers.
+pub(super) const PLOT: [f64; 2] = [174.0, 394.0];
+
+/// Where its rows begin.
+pub(super) const TOP: f64 = 34.0;
+
+/// Above this number of rows they are small and have their ticks at both ends.
+pub(super) const MANY: usize = 25;
+
+/// Height of each of a number of rows.
+pub(super) fn row_height(n_rows: usize) -> f64 {
+    match n_rows {
+        0..=8 => 30.0,
+        9..=MANY => 22.0,
+        _ => 17.0,
+    }
+}
+
 /// Rows of dots over one axis: label, track, marks, number.
 pub(super) fn dot_panel(id: String, title: String, dots: &[Dot], axis: &Axis) -> Panel {
-    const WIDTH: f64 = 460.0;
-    const PLOT: [f64; 2] = [174.0, 394.0];
-    const TOP: f64 = 34.0;
-    let many = dots.len() > 25;
-    let row_height = [(8, 30.0), (25, 22.0), (usize::MAX, 17.0)]
-        .into_iter()
-        .find(|(n, _)| dots.len() <= *n)
-        .map_or(17.0, |(_, h)| h);
+    let many = dots.len() > MANY;
+    let row_height = row_height(dots.len());
     // A long list has its tick labels at both ends.
     let top = if many { TOP + 20.0 } else { TOP };
     let bottom = top + row_height * dots.len() as f64;
@@ -94,7 +138,7 @@ fn dot_row(dot: &Dot, axis: &Axis, scale: &Scale, y: f64, height: f64, width: f6
     let _ = write!(
         row,
         "<text class=\"end{dim}\" x=\"{label_x}\" y=\"{text_y}\">{}</text>",
-        escape(&shorten(dot.label, 22))
+        escape(&shorten(dot.label, if height < 20.0 { 26 } else { 22 }))
     );
     let _ = write!(row, "<path class=\"grid\" d=\"M{} {middle}H{}\"/>", px(scale.range[0]), px(scale.range[1]));
     if let (Some(chance), Some(ceiling)) = (finite(dot.chance), finite(dot.ceiling)) {
@@ -121,10 +165,16 @@ fn dot_row(dot: &Dot, axis: &Axis, scale: &Scale, y: f64, height: f64, width: f6
     if let Some((lo, hi)) = dot.interval.filter(|(lo, hi)| lo.is_finite() && hi.is_finite()) {
         row.push_str(&mark_path("ci", &format!("M{} {middle}H{}", px(scale.at(lo)), px(scale.at(hi)))));
     }
+    if let Some((from, to)) = finite(dot.made_from).zip(finite(dot.value)) {
+        let (from, to) = (px(scale.at(from)), px(scale.at(to)));
+        row.push_str(&mark_path("ci", &format!("M{from} {middle}H{to}")));
+        let _ = write!(row, "<circle class=\"hollow\" cx=\"{from}\" cy=\"{middle}\" r=\"2.6\"/>");
+    }
     if let Some(value) = finite(dot.value) {
-        let (class, radius) = match dot.kind {
-            Kind::Model => ("model", 1.0),
-            Kind::Simulated => ("simulated", 0.9),
+        let (class, radius) = match (dot.kind, dot.mark) {
+            (Kind::Simulated, _) => ("simulated", 0.9),
+            (Kind::Model, Mark::Filled) => ("model", 1.0),
+            (Kind::Model, other) => (other.class(), 0.9),
         };
         let _ = write!(
             row,
@@ -137,7 +187,7 @@ fn dot_row(dot: &Dot, axis: &Axis, scale: &Scale, y: f64, height: f64, width: f6
         row,
         "<text class=\"end num{dim}\" x=\"{}\" y=\"{text_y}\">{}</text></g>",
         px(width),
-        (axis.format)(dot.value)
+        dot.at_end.clone().unwrap_or_else(|| (axis.format)(dot.value))
     );
     row
 }

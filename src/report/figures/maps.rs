@@ -12,13 +12,13 @@ use crate::report::svg::{escape, px, shorten};
 const NO_CATEGORY: &str = "no category";
 
 /// Colours and shapes of categories: as many as can be told apart by colour alone.
-const N_STYLES: usize = 8;
+pub(super) const N_STYLES: usize = 8;
 
 /// Above this number of concepts the rules that link the maps would outweigh the maps: names are then tooltips only.
 const MAX_LINKED: usize = 512;
 
 /// Outlines of the category marks around (0, 0): disc, square, triangle, diamond, triangle down, plus, cross, pentagon.
-const SHAPES: [&str; N_STYLES] = [
+pub(super) const SHAPES: [&str; N_STYLES] = [
     "M-4.6 0A4.6 4.6 0 1 1 4.6 0A4.6 4.6 0 1 1-4.6 0Z",
     "M-4.1-4.1H4.1V4.1H-4.1Z",
     "M0-5.4L5.2 3.8H-5.2Z",
@@ -204,7 +204,7 @@ pub(super) fn categories(concepts: &[ConceptLabel]) -> Vec<&str> {
 }
 
 /// Colour and shape of a category: past eight the colours come again with other shapes.
-fn mark_style(category: usize) -> (usize, usize) {
+pub(super) fn mark_style(category: usize) -> (usize, usize) {
     (category % N_STYLES, (category + category / N_STYLES) % N_STYLES)
 }
 

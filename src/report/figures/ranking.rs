@@ -42,6 +42,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
                     decimals(row.null_mean, 3),
                     p_value(row.p)
                 ),
+                ..Dot::default()
             })
             .collect();
         let sizes = (rows.iter().map(|r| r.n).min().unwrap_or(0), rows.iter().map(|r| r.n).max().unwrap_or(0));

@@ -1,7 +1,9 @@
 //! What a study's output folder holds, read into what the page shows. Fits nothing but the maps.
 
+mod curves;
 mod ingredients;
 pub(super) mod maps;
+mod runs;
 mod structure;
 
 use std::path::PathBuf;
@@ -13,8 +15,8 @@ use crate::alignment::agreement::Agreement;
 use crate::concepts::Concepts;
 use crate::config::{BUILT_IN_REFERENCE, FitName, RegressFile, Response, Study};
 use crate::error::{Error, Result};
-use crate::judgments::{Judgment, Quality, quality};
-use crate::report::data::{ConceptLabel, FitSummary, Kind, ReportData, Respondent};
+use crate::judgments::{ChoiceCounts, Judgment, Quality, quality};
+use crate::report::data::{Compared, ConceptLabel, FitSummary, Kind, ReportData, Respondent};
 use crate::store;
 use crate::store::embedding::Embedding;
 use crate::store::folder::StudyFolder;
@@ -96,10 +98,16 @@ fn judged(folder: &StudyFolder) -> Result<ReportData> {
         ("system text".to_owned(), study.wording()?.system),
     ];
     let reference = store::embedding::read(&folder.reference())?;
+    let (mut choices, mut curves) = (Vec::new(), Vec::new());
     for respondent in &mut respondents {
-        (respondent.quality, respondent.agreement) = loader.judged(&respondent.label, &concepts, &reference)?;
+        let judged = loader.judged(&respondent.label, &concepts, &reference)?;
+        (respondent.quality, respondent.agreement) = (judged.quality, judged.agreement);
+        choices.push(judged.choices);
+        curves.extend(curves::curve(&folder.learning_curve(&respondent.label), &respondent.label)?);
         let run = loader.run_record(&respondent.label);
-        respondent.triplets_per_second = run["triplets_per_second"].as_f64();
+        let fits: Vec<PathBuf> =
+            study.embed.loss.iter().map(|loss| folder.embedding(&respondent.label, loss.name())).collect();
+        respondent.run = runs::run(&run, &fits);
         if let Some(text) = run_text(&run) {
             provenance.push((respondent.label.clone(), text));
         }
@@ -119,6 +127,8 @@ fn judged(folder: &StudyFolder) -> Result<ReportData> {
         reference_built_in: study.align.reference == BUILT_IN_REFERENCE,
         respondents,
         alignment,
+        compared: compared(&study, &choices),
+        curves,
         provenance,
         ..ReportData::default()
     };
@@ -135,6 +145,24 @@ fn judged(folder: &StudyFolder) -> Result<ReportData> {
     let sparse = structure::non_negative(&data, &shown, &embeddings, &dot_products);
     (data.maps, data.dissimilarities, data.sparse) = (maps, dissimilarities, sparse);
     Ok(data)
+}
+
+/// Every two respondents' choices beside each other, in the order of [`Loader::labels`].
+fn compared(study: &Study, choices: &[ChoiceCounts]) -> Vec<Compared> {
+    let labels = study.models.iter().map(|m| &m.label).chain(study.simulated.iter().map(|s| &s.label));
+    let all: Vec<(&String, &ChoiceCounts)> = labels.zip(choices).collect();
+    let pair = |one: &(&String, &ChoiceCounts), other: &(&String, &ChoiceCounts)| Compared {
+        labels: [one.0.clone(), other.0.clone()],
+        same: one.1.same(other.1),
+    };
+    (1..all.len()).flat_map(|i| all[..i].iter().map(|one| pair(one, &all[i])).collect::<Vec<_>>()).collect()
+}
+
+/// What a respondent's judgments say.
+struct Judged {
+    quality: Quality,
+    agreement: Agreement,
+    choices: ChoiceCounts,
 }
 
 struct Loader<'a> {
@@ -184,7 +212,7 @@ impl Loader<'_> {
     }
 
     /// How a respondent's judgments were given, and how many the reference would give too.
-    fn judged(&self, label: &str, concepts: &Concepts, reference: &Embedding) -> Result<(Quality, Agreement)> {
+    fn judged(&self, label: &str, concepts: &Concepts, reference: &Embedding) -> Result<Judged> {
         let task = self.study.triplets.task;
         let judgments = store::judgments::read(&self.folder.judgments(task), task, label, concepts)?;
         let row = |id: u32| reference.names.iter().position(|name| name == concepts.name(id));
@@ -195,7 +223,8 @@ impl Loader<'_> {
             Some((pairs?, judgment.chosen?))
         };
         let agreement = Agreement::of(reference.coordinates.as_ref(), judgments.iter().filter_map(choice))?;
-        Ok((quality(task, &judgments, concepts.len(), |id| concepts.name(id).to_owned()), agreement))
+        let quality = quality(task, &judgments, concepts.len(), |id| concepts.name(id).to_owned());
+        Ok(Judged { quality, agreement, choices: ChoiceCounts::of(&judgments, concepts.len()) })
     }
 }
 

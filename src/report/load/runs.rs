@@ -1,0 +1,75 @@
+//! What was measured while a respondent answered.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::report::data::{Run, Stage};
+
+/// The record of a run, with the seconds that the records beside embeddings tell; `None` of a respondent without a record.
+pub(super) fn run(record: &Value, embeddings: &[PathBuf]) -> Option<Run> {
+    let number = |name: &str| record[name].as_f64();
+    let count = |name: &str| record[name].as_u64().and_then(|n| usize::try_from(n).ok());
+    let n_made = count("made")?;
+    let (load, self_test) = (number("load_seconds"), number("self_test_seconds"));
+    let (judge, model) = (number("judge_seconds"), number("session_seconds"));
+    // What is not one of the stages that were timed.
+    let timed = load.unwrap_or(0.0) + self_test.unwrap_or(0.0) + judge.unwrap_or(0.0);
+    let files = number("seconds").map(|all| (all - timed).max(0.0));
+    let beside = judge.map(|judge| (judge - model.unwrap_or(0.0)).max(0.0));
+    let fit = embeddings.iter().map(fit_seconds).sum::<Option<f64>>();
+    let stages = [
+        (Stage::Files, files),
+        (Stage::Load, load),
+        (Stage::SelfTest, self_test),
+        (Stage::Model, model),
+        (Stage::Beside, beside),
+        (Stage::Fit, fit),
+    ];
+    Some(Run {
+        n_made,
+        triplets_per_second: number("triplets_per_second"),
+        tokens_computed: count("tokens_computed"),
+        tokens_logical: count("tokens_logical"),
+        seconds: stages.into_iter().filter_map(|(stage, seconds)| Some((stage, seconds?))).collect(),
+    })
+}
+
+/// Seconds of one fit, from the record beside it.
+fn fit_seconds(embedding: &PathBuf) -> Option<f64> {
+    let record = fs_err::read(embedding.with_extension("json")).ok()?;
+    serde_json::from_slice::<Value>(&record).ok()?["seconds"].as_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn stages_add_up_to_the_run() {
+        let record = json!({
+            "made": 8, "seconds": 10.0, "load_seconds": 1.5, "self_test_seconds": 0.5, "judge_seconds": 6.0,
+            "session_seconds": 5.75, "triplets_per_second": 2.0, "tokens_computed": 40,
+        });
+        let run = run(&record, &[]).unwrap();
+        let seconds = [
+            (Stage::Files, 2.0),
+            (Stage::Load, 1.5),
+            (Stage::SelfTest, 0.5),
+            (Stage::Model, 5.75),
+            (Stage::Beside, 0.25),
+            (Stage::Fit, 0.0),
+        ];
+        assert_eq!(run.seconds, seconds);
+        assert_eq!((run.tokens_computed, run.tokens_logical), (Some(40), None));
+    }
+
+    #[test]
+    fn without_a_record_nothing_is_said() {
+        assert_eq!(run(&Value::Null, &[]), None);
+        let unknown = run(&json!({ "made": 1 }), &["nowhere.parquet".into()]).unwrap();
+        assert_eq!(unknown.seconds, []);
+    }
+}
