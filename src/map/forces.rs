@@ -9,8 +9,8 @@ use super::affinities::Affinities;
 /// numbers do not depend on it.
 const ROWS: usize = 128;
 
-/// Numbers in a vector's width, twice: the compiler keeps as many sums side by side.
-const LANES: usize = 8;
+/// Sums side by side: what a vector of doubles holds.
+const LANES: usize = 4;
 
 /// The sums at a map, which are kept from one to the next for their memory.
 pub(super) struct Forces {

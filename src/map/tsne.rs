@@ -17,10 +17,10 @@ pub struct TsneSettings {
 }
 
 impl TsneSettings {
-    /// Perplexity 30, or a third of the others when they are fewer than 90; up to 2,000 steps.
+    /// Perplexity 30, or a third of the others when they are fewer than 90; up to 1,000 steps.
     pub fn for_concepts(n_concepts: usize) -> Self {
         let others = n_concepts.saturating_sub(1) as f64;
-        Self { perplexity: (others / 3.0).clamp(1.0, 30.0), max_iterations: 2000 }
+        Self { perplexity: (others / 3.0).clamp(1.0, 30.0), max_iterations: 1000 }
     }
 }
 

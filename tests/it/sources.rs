@@ -42,7 +42,7 @@ fn libraries_stay_with_their_owners() {
 }
 
 /// The stages, in order.
-const LINE: [&str; 13] = [
+const LINE: [&str; 14] = [
     "concepts",
     "triplets",
     "odd_one_out",
@@ -55,6 +55,7 @@ const LINE: [&str; 13] = [
     "judge",
     "embedding",
     "alignment",
+    "map",
     "report",
 ];
 
