@@ -10,6 +10,7 @@ mod embed;
 mod encoder;
 mod encoder_args;
 mod fit_args;
+mod fitted;
 mod human_choices;
 mod intervals;
 mod job;

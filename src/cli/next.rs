@@ -10,8 +10,8 @@ use alike::seed::Streams;
 use clap::Args;
 use rand::RngExt;
 
-use crate::cli::embed::fingerprint;
 use crate::cli::fit_args::FitArgs;
+use crate::cli::fitted::fingerprint;
 use crate::cli::{Common, Existing, is_done};
 
 #[derive(Debug, Args)]

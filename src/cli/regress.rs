@@ -19,7 +19,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::Common;
-use crate::cli::tables::table;
+use crate::cli::tables::{p_value, table};
 
 #[derive(Debug, Args)]
 pub(crate) struct RegressArgs {
@@ -345,8 +345,4 @@ fn numbers(found: &Numbers) -> [String; 4] {
     };
     let interval = found.lo.zip(found.hi).map_or_else(nothing, |(lo, hi)| format!("{lo:+.3} to {hi:+.3}"));
     [estimate, interval, found.p.map_or_else(nothing, p_value), found.n.map_or_else(nothing, |n| n.to_string())]
-}
-
-pub(super) fn p_value(p: f64) -> String {
-    if p < 0.001 { format!("{p:.0e}") } else { format!("{p:.3}") }
 }

@@ -10,6 +10,11 @@ fn number(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |v| format!("{:.3}", (v * 1000.0).round() / 1000.0 + 0.0))
 }
 
+/// Three decimals, or one digit and a power of ten.
+pub(crate) fn p_value(p: f64) -> String {
+    if p < 0.001 { format!("{p:.0e}") } else { format!("{p:.3}") }
+}
+
 pub(crate) fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>, n_text: usize) -> Table {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN).set_header(header.to_vec());
@@ -56,7 +61,7 @@ pub(crate) fn ranking_table(rows: &[AlignmentRow]) -> Table {
 /// The fixed effects of a mixed model.
 pub(crate) fn effects_table(effects: &[Effect]) -> Table {
     let cells = |effect: &Effect| {
-        let p = |p: Option<f64>| p.map_or_else(|| "–".to_owned(), super::regress::p_value);
+        let p = |p: Option<f64>| p.map_or_else(|| "–".to_owned(), p_value);
         vec![effect.term.clone(), number(Some(effect.value)), interval(effect.interval), p(effect.p), p(effect.p_holm)]
     };
     table(&["term", "β", "95 %", "p", "p (Holm)"], effects.iter().map(cells), 1)

@@ -3,7 +3,6 @@
 use faer::MatRef;
 use rayon::prelude::*;
 
-use super::forces::Forces;
 use crate::error::{Error, Result};
 use crate::linalg::check_finite;
 
@@ -79,25 +78,6 @@ impl Affinities {
     /// p_ij of a concept with each; `[n_concepts]`.
     pub fn row(&self, i: usize) -> &[f64] {
         &self.p[i * self.n..(i + 1) * self.n]
-    }
-
-    /// The Kullback–Leibler divergence of a map's neighbourhoods from these, Σ p_ij ln(p_ij / q_ij), and its gradient.
-    ///
-    /// q_ij = w_ij / Z with w_ij = 1 / (1 + ‖y_i − y_j‖²) and Z = Σ w_ij; gradient_i = 4 Σ_j (p_ij − q_ij) w_ij (y_i − y_j).
-    ///
-    /// # Shapes
-    /// `y` and the gradient: `[n_concepts, 2]`
-    /// # Units
-    /// nats
-    /// # Panics
-    /// when the map has another number of concepts
-    /// # Source
-    /// van der Maaten & Hinton (2008), equations 4 and 5
-    pub fn divergence(&self, y: &[[f64; 2]]) -> (f64, Vec<[f64; 2]>) {
-        assert_eq!(y.len(), self.n, "a map has a place for each concept");
-        let mut forces = Forces::new(self.n);
-        forces.at(self, y);
-        (forces.divergence(self), (0..self.n).map(|i| forces.gradient(i, 1.0)).collect())
     }
 }
 

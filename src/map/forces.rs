@@ -78,6 +78,27 @@ impl Forces {
     }
 }
 
+impl Affinities {
+    /// The Kullback–Leibler divergence of a map's neighbourhoods from these, Σ p_ij ln(p_ij / q_ij), and its gradient.
+    ///
+    /// q_ij = w_ij / Z with w_ij = 1 / (1 + ‖y_i − y_j‖²) and Z = Σ w_ij; gradient_i = 4 Σ_j (p_ij − q_ij) w_ij (y_i − y_j).
+    ///
+    /// # Shapes
+    /// `y` and the gradient: `[n_concepts, 2]`
+    /// # Units
+    /// nats
+    /// # Panics
+    /// when the map has another number of concepts
+    /// # Source
+    /// van der Maaten & Hinton (2008), equations 4 and 5
+    pub fn divergence(&self, y: &[[f64; 2]]) -> (f64, Vec<[f64; 2]>) {
+        assert_eq!(y.len(), self.n_concepts(), "a map has a place for each concept");
+        let mut forces = Forces::new(self.n_concepts());
+        forces.at(self, y);
+        (forces.divergence(self), (0..self.n_concepts()).map(|i| forces.gradient(i, 1.0)).collect())
+    }
+}
+
 /// Some rows' sums, compiled for each vector extension.
 struct Rows<'a> {
     affinities: &'a Affinities,

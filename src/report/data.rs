@@ -6,7 +6,7 @@ use crate::ingredients::benchmarks::Correlated;
 use crate::ingredients::{Table, Variant};
 use crate::judgments::{Quality, SameChoice};
 use crate::presentations::Task;
-use crate::report::structure::{ConceptMap, Dissimilarities, SparseDimensions};
+use crate::report::structure::{Axes, ConceptMap, Dissimilarities, SparseDimensions};
 use crate::store::alignment::AlignmentRow;
 use crate::store::ingredients::AnswerRow;
 
@@ -297,4 +297,26 @@ pub(super) fn in_rank_order(data: &ReportData) -> Vec<&Respondent> {
 /// What kind of respondent a label names; labels nobody described are models.
 pub(super) fn kind_of(data: &ReportData, label: &str) -> Kind {
     data.respondents.iter().find(|one| one.label == label).map(|one| one.kind).unwrap_or_default()
+}
+
+/// Whether a name is the reference's: nobody who answered has it.
+pub(super) fn is_reference(data: &ReportData, respondent: &str) -> bool {
+    data.respondents.iter().all(|one| one.label != respondent)
+}
+
+/// The maps to draw: the reference's, then each respondent's under the preferred fit, in rank order.
+pub(super) fn drawn_maps(data: &ReportData, wanted: impl Fn(&Axes) -> bool) -> Vec<&ConceptMap> {
+    let maps: Vec<&ConceptMap> = data.maps.iter().filter(|map| wanted(&map.axes)).collect();
+    let fit = shown_fit(data, maps.iter().filter(|map| !is_reference(data, &map.respondent)).map(|map| &*map.fit));
+    let mut drawn: Vec<&ConceptMap> = maps.iter().copied().filter(|map| is_reference(data, &map.respondent)).collect();
+    for one in in_rank_order(data) {
+        drawn.extend(maps.iter().filter(|map| map.respondent == one.label && Some(&*map.fit) == fit));
+    }
+    drawn
+}
+
+/// Of the fits there are, the preferred one, or the first.
+pub(super) fn shown_fit<'a>(data: &ReportData, mut fits: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    let preferred = preferred_fit(data);
+    fits.clone().find(|fit| Some(*fit) == preferred).or_else(|| fits.next())
 }

@@ -1,7 +1,5 @@
 //! Where the concepts of an embedding lie, in the forms that the page draws.
 
-use super::data::{ReportData, in_rank_order, preferred_fit};
-
 /// The concepts of one embedding on two axes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConceptMap {
@@ -104,26 +102,4 @@ pub struct SparseDimension {
     pub total: f64,
     /// The concepts that weigh most, and their weights.
     pub top: Vec<(usize, f64)>,
-}
-
-/// Whether a name is the reference's: nobody who answered has it.
-pub(super) fn is_reference(data: &ReportData, respondent: &str) -> bool {
-    data.respondents.iter().all(|one| one.label != respondent)
-}
-
-/// The maps to draw: the reference's, then each respondent's under the preferred fit, in rank order.
-pub(super) fn drawn_maps(data: &ReportData, wanted: impl Fn(&Axes) -> bool) -> Vec<&ConceptMap> {
-    let maps: Vec<&ConceptMap> = data.maps.iter().filter(|map| wanted(&map.axes)).collect();
-    let fit = shown_fit(data, maps.iter().filter(|map| !is_reference(data, &map.respondent)).map(|map| &*map.fit));
-    let mut drawn: Vec<&ConceptMap> = maps.iter().copied().filter(|map| is_reference(data, &map.respondent)).collect();
-    for one in in_rank_order(data) {
-        drawn.extend(maps.iter().filter(|map| map.respondent == one.label && Some(&*map.fit) == fit));
-    }
-    drawn
-}
-
-/// Of the fits there are, the preferred one, or the first.
-pub(super) fn shown_fit<'a>(data: &ReportData, mut fits: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
-    let preferred = preferred_fit(data);
-    fits.clone().find(|fit| Some(*fit) == preferred).or_else(|| fits.next())
 }

@@ -4,8 +4,7 @@ use alike::config::BenchmarkSection;
 use alike::ingredients::Estimate;
 use alike::ingredients::benchmarks::{Correlated, Statistic};
 
-use super::p_value;
-use crate::cli::tables::table;
+use crate::cli::tables::{p_value, table};
 
 /// A line for each measure and benchmark; below it, which benchmarks differ.
 pub(super) fn text(rows: &[Correlated], asked: &BenchmarkSection) -> String {

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use alike::ingredients::Summary;
 
-use super::{left_out, p_value};
-use crate::cli::tables::table;
+use super::left_out;
+use crate::cli::tables::{p_value, table};
 
 /// Coefficients as a table, and everything else in lines below it.
 pub(super) fn text(summary: &Summary) -> String {

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::report::csv::{finite, to_csv};
-use crate::report::data::{ConceptLabel, Kind, ReportData, kind_of};
+use crate::report::data::{ConceptLabel, Kind, ReportData, drawn_maps, is_reference, kind_of};
 use crate::report::figure::{Figure, LegendItem, Panel, Part};
 use crate::report::numbers::{NOTHING, count, decimals, percent, significant};
-use crate::report::structure::{Axes, ConceptMap, drawn_maps, is_reference};
+use crate::report::structure::{Axes, ConceptMap};
 use crate::report::svg::{escape, px, shorten};
 
 const NO_CATEGORY: &str = "no category";

@@ -4,8 +4,8 @@ use faer::MatRef;
 use rayon::prelude::*;
 
 use crate::linalg::dist2;
-use crate::report::data::{ConceptLabel, ReportData, in_rank_order};
-use crate::report::structure::{Dissimilarities, Rdm, SparseDimension, SparseDimensions, shown_fit};
+use crate::report::data::{ConceptLabel, ReportData, in_rank_order, shown_fit};
+use crate::report::structure::{Dissimilarities, Rdm, SparseDimension, SparseDimensions};
 use crate::store::embedding::Embedding;
 
 /// An embedding that the page shows.
