@@ -1,6 +1,6 @@
 //! What was measured while a respondent answered.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ pub(super) fn run(record: &Value, embeddings: &[PathBuf]) -> Option<Run> {
     let timed = load.unwrap_or(0.0) + self_test.unwrap_or(0.0) + judge.unwrap_or(0.0);
     let files = number("seconds").map(|all| (all - timed).max(0.0));
     let beside = judge.map(|judge| (judge - model.unwrap_or(0.0)).max(0.0));
-    let fit = embeddings.iter().map(fit_seconds).sum::<Option<f64>>();
+    let fit = embeddings.iter().map(|path| fit_seconds(path)).sum::<Option<f64>>();
     let stages = [
         (Stage::Files, files),
         (Stage::Load, load),
@@ -36,7 +36,7 @@ pub(super) fn run(record: &Value, embeddings: &[PathBuf]) -> Option<Run> {
 }
 
 /// Seconds of one fit, from the record beside it.
-fn fit_seconds(embedding: &PathBuf) -> Option<f64> {
+fn fit_seconds(embedding: &Path) -> Option<f64> {
     let record = fs_err::read(embedding.with_extension("json")).ok()?;
     serde_json::from_slice::<Value>(&record).ok()?["seconds"].as_f64()
 }
