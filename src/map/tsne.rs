@@ -63,7 +63,8 @@ const NO_PROGRESS: f64 = 1e-5;
 /// pulled into one knot that opens badly or never: so e is at most half the balance of the first component, and the rate at
 /// most n / e where that is below 50. Over 24 embeddings of 60 and 128 concepts the divergence was 9 % higher with 12.
 ///
-/// The same embedding gives the same bytes on any number of threads; an embedding of one dimension stays on a line. Time is
+/// The same embedding gives the same bytes on any number of threads; one that was turned gives the same map up to rounding, which
+/// a long descent can grow into another map of the same divergence; an embedding of one dimension stays on a line. Time is
 /// n² · iterations and memory n² numbers: for up to some 5,000 concepts.
 ///
 /// A map shows who is whose neighbour. Distances between clusters, and their sizes, mean little.
