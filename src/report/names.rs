@@ -49,7 +49,7 @@ pub(super) fn term_title(term: &str) -> String {
         (Some(column), _) if column.chars().all(|c| c.is_alphanumeric() || c == '_') => {
             format!("{}, per standard deviation", column_title(column))
         }
-        (None, Some((column, level))) if !column.contains(':') => format!("{}: {level}", column_title(column)),
+        (None, Some((column, level))) if !level.contains('[') => format!("{}: {level}", column_title(column)),
         _ => term.to_owned(),
     }
 }

@@ -235,7 +235,7 @@ fn the_lead_counts_verdicts_and_names_the_largest_effect() {
         "The scores of 12 models (R²) are set beside their properties, and 7 claims",
         "3 agree with the data, 1 have the right sign, but an interval that holds zero, 2 cannot be decided and 1 do not hold",
         "1 of the 3 that agree stand (p < 0.05).",
-        "the largest effect is that of tuned[yes]: 0.100 (95 % interval 0.020 to 0.180)",
+        "the largest effect is that of “tuned: yes”: 0.100 (95 % interval 0.020 to 0.180)",
         "nothing here shows what causes what",
     ] {
         assert!(lead.contains(part), "{part}: {lead}");
