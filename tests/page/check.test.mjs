@@ -23,6 +23,7 @@ mkdirSync(shots, { recursive: true });
 /** A page in a window of its own. `faults` fills with whatever it says or asks for. */
 async function open(browser, { out }, { scripts = true, scheme = 'light', width = 1100 } = {}) {
   const context = await browser.newContext({ javaScriptEnabled: scripts, colorScheme: scheme, viewport: { width, height: 900 } });
+  context.setDefaultTimeout(120_000); // a busy machine draws 75 respondents' maps slowly
   const page = await context.newPage();
   const url = pathToFileURL(join(out, 'report.html')).href;
   const faults = [];
@@ -47,7 +48,7 @@ async function picture(page, name) {
 /** A concept's mark that nothing lies on, brought into view, with where to point at it. */
 async function freeMark(page) {
   return page.evaluate(() => {
-    for (const mark of document.querySelectorAll('.maps svg .c')) {
+    for (const mark of document.querySelectorAll('.maps .marks use')) {
       mark.scrollIntoView({ block: 'center', behavior: 'instant' });
       const box = mark.getBoundingClientRect();
       const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
@@ -102,7 +103,7 @@ for (const one of pages) {
         let focused = null;
         for (let i = 0; i < 80 && !focused; i += 1) {
           await page.keyboard.press('Tab');
-          focused = await page.evaluate(() => document.activeElement?.matches('.maps .c')
+          focused = await page.evaluate(() => document.activeElement?.matches('.maps .marks use')
             ? [...document.activeElement.classList].find((name) => /^c\d+$/.test(name)).slice(1) : null);
         }
         assert.ok(focused, 'the Tab key reaches a concept');

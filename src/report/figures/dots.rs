@@ -187,7 +187,7 @@ fn dot_row(dot: &Dot, axis: &Axis, scale: &Scale, y: f64, height: f64, width: f6
         row,
         "<text class=\"end num{dim}\" x=\"{}\" y=\"{text_y}\">{}</text></g>",
         px(width),
-        dot.at_end.clone().unwrap_or_else(|| (axis.format)(dot.value))
+        escape(&dot.at_end.clone().unwrap_or_else(|| (axis.format)(dot.value)))
     );
     row
 }

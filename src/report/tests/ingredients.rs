@@ -88,7 +88,7 @@ fn page(n: usize, name: &str) -> ReportData {
             expect: claim.expect,
             what: claim.ask.unit(),
             numbers: answer.as_ref().map(|answer| answer.found.into()).unwrap_or_default(),
-            p_holm: answer.as_ref().ok().map(|_| 0.5),
+            p_holm: answer.as_ref().ok().map(|_| 1e-7),
             left_out: vec![],
             verdict: answer.as_ref().ok().map(|answer| claim.expect.judge(&answer.found, None).unwrap()),
             error: answer.err().map(|error| error.to_string()),
@@ -102,7 +102,7 @@ fn page(n: usize, name: &str) -> ReportData {
         value,
         interval,
         p: Some(0.01),
-        p_holm: Some(0.02),
+        p_holm: Some(1e-7),
     };
     let ingredients = Ingredients {
         correlations: correlations(&models, &benchmarks.measures, &benchmarks.columns, &[]).unwrap(),
