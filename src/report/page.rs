@@ -296,7 +296,6 @@ struct RespondentView<'a> {
 #[derive(Serialize)]
 struct FitView<'a> {
     fit: &'a str,
-    loss: &'a str,
     dims: String,
     l2: String,
     train: String,
@@ -311,7 +310,6 @@ impl<'a> RespondentView<'a> {
         let quality = &one.quality;
         let fit = |fit: &'a FitSummary| FitView {
             fit: &fit.fit,
-            loss: &fit.loss,
             dims: count(fit.dims),
             l2: significant(Some(fit.l2)),
             train: percent(fit.train_accuracy),
