@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::presentations::Task;
 
-/// Version of the files this program writes. Columns are only ever added; a type never changes.
-pub const SCHEMA_VERSION: &str = "1";
+/// Version of the files this program writes. Columns are only ever added; a type never changes. Since version 2 every file has a
+/// checksum, and every part of judgments its number and how many there are.
+pub const SCHEMA_VERSION: &str = "2";
 
 /// The inputs that determine an output's bytes, by name: everything but place, host, time and threads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

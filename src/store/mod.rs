@@ -1,11 +1,13 @@
 //! Files that cross stages: Parquet tables with what they were made from.
 
 pub mod alignment;
+mod checksum;
 pub mod choices;
 pub mod embedding;
 pub mod folder;
 pub mod ingredients;
 pub mod judgments;
+pub mod lock;
 pub mod manifest;
 pub mod models;
 pub mod npy;

@@ -15,6 +15,8 @@ use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::WriterProperties;
 
 use crate::error::{Error, Result};
+use crate::store::checksum::{self, Hashing};
+use crate::store::manifest::KEY_VERSION;
 
 /// Rows in a row group: DuckDB's own size, over which it parallelises.
 const ROW_GROUP_ROWS: usize = 122_880;
@@ -44,22 +46,45 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
-    /// Opens a file, for all of its columns or for some.
+    /// Opens a file, for all of its columns or for some, and holds it against its checksum if it has one.
     ///
     /// # Errors
     /// [`Error::Format`] for a truncated or damaged file.
     pub(crate) fn open(path: &Path, columns: Option<&[&str]>) -> Result<Self> {
-        let file = fs_err::File::open(path)?.into_parts().0;
+        let mut file = fs_err::File::open(path)?.into_parts().0;
+        let turned = || {
+            let found = "bytes that do not match the checksum among them".into();
+            Error::Format { path: path.into(), found, expected: "the file as it was written".into() }
+        };
+        let whole = checksum::holds(&mut file)?;
+        if whole == Some(false) {
+            return Err(turned());
+        }
         let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| damaged(path, &e))?;
         let entries = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
         let n_rows = builder.metadata().file_metadata().num_rows().unsigned_abs();
-        let metadata = entries.into_iter().filter_map(|entry| Some((entry.key, entry.value?))).collect();
+        let metadata: BTreeMap<String, String> =
+            entries.into_iter().filter_map(|entry| Some((entry.key, entry.value?))).collect();
+        // Where the damage is to the checksum's own name.
+        if whole.is_none() && metadata.get(KEY_VERSION).is_some_and(|version| version != "1") {
+            return Err(turned());
+        }
         if let Some(columns) = columns {
             let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
             builder = builder.with_projection(mask);
         }
         let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|e| damaged(path, &e))?;
         Ok(Self { path: path.into(), metadata, reader, n_rows, n_read: 0 })
+    }
+
+    /// Key-value metadata.
+    pub(crate) fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// Whether the file says what its bytes hash to; those that alike wrote before it had checksums do not.
+    pub(crate) fn has_checksum(&self) -> bool {
+        self.metadata.contains_key(checksum::KEY)
     }
 
     /// Rows in the file.
@@ -207,7 +232,7 @@ pub fn write(path: &Path, batch: &RecordBatch, metadata: &BTreeMap<String, Strin
 
 /// A table that is written batch by batch, to be whole or not there: it takes its place when it is finished.
 pub(crate) struct TableWriter {
-    writer: ArrowWriter<fs_err::File>,
+    writer: ArrowWriter<Hashing<fs_err::File>>,
     draft: Draft,
 }
 
@@ -218,7 +243,10 @@ impl TableWriter {
         metadata: &BTreeMap<String, String>,
         sorted_by: &[&str],
     ) -> Result<Self> {
-        let entries = metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+        let stated = metadata.iter().filter(|(key, _)| *key != checksum::KEY);
+        let entries = stated.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+        let checksum = KeyValue::new(checksum::KEY.to_owned(), checksum::PLACEHOLDER.to_owned());
+        let entries = entries.chain([checksum]).collect();
         let sorting = |name: &&str| {
             let index = schema.index_of(name).expect("tables are sorted by columns they have");
             SortingColumn {
@@ -236,7 +264,7 @@ impl TableWriter {
             .set_sorting_columns((!sorted_by.is_empty()).then(|| sorted_by.iter().map(sorting).collect()))
             .build();
         let draft = Draft::create(path)?;
-        let file = draft.file.try_clone()?;
+        let file = Hashing::new(draft.file.try_clone()?);
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|e| draft.named(io(e)))?;
         Ok(Self { writer, draft })
     }
@@ -247,7 +275,8 @@ impl TableWriter {
 
     pub(crate) fn finish(self) -> Result<()> {
         let Self { writer, draft } = self;
-        writer.close().map_err(|e| draft.named(io(e)))?;
+        let (mut file, hash) = writer.into_inner().map_err(|e| draft.named(io(e)))?.finish();
+        checksum::stamp(&mut file, &hash).map_err(|e| draft.named(e))?;
         draft.finish()
     }
 }
@@ -285,8 +314,11 @@ impl Draft {
         let folder = folder_of(place);
         fs_err::create_dir_all(folder)?;
         let name = place.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let path = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-        Ok(Self { file: fs_err::File::create(&path)?, path, place: place.into() })
+        // Another machine that shares the folder can have a process of the same number.
+        let path = folder.join(format!(".{name}.{}-{:08x}.tmp", std::process::id(), unlike_any_other()));
+        let mut options = fs_err::OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).open(&path)?;
+        Ok(Self { file, path, place: place.into() })
     }
 
     /// The kind of error is kept, the path is added.
@@ -308,6 +340,12 @@ impl Drop for Draft {
         // After it was finished there is nothing under this name.
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// A number that only names drafts: nothing that is kept depends on it.
+fn unlike_any_other() -> u32 {
+    let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), ());
+    (random >> 32) as u32
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -334,7 +372,8 @@ mod tests {
             Schema::new(vec![Field::new("name", DataType::Utf8, false), Field::new("x", DataType::Float32, true)]);
         let columns: Vec<ArrayRef> =
             vec![Arc::new(StringArray::from(vec!["a", "b"])), Arc::new(Float32Array::from(vec![Some(1.5), None]))];
-        let metadata = BTreeMap::from([("alike.x".to_owned(), "y".to_owned())]);
+        let mut metadata = crate::store::manifest::Fingerprint::default().metadata();
+        metadata.insert("alike.x".to_owned(), "y".to_owned());
         write(&path, &batch(schema, columns), &metadata, &["name"]).unwrap();
 
         let table = Table::read(&path).unwrap();
@@ -349,5 +388,14 @@ mod tests {
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         let error = Table::read(&path).unwrap_err().to_string();
         assert!(error.contains("t.parquet") && error.contains("a whole Parquet file"), "{error}");
+        // Whatever bit is turned, nothing is read: not even where Parquet's own reader would find nothing wrong.
+        for bit in 0..8 * bytes.len() {
+            let mut turned = bytes.clone();
+            turned[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, &turned).unwrap();
+            assert!(Table::read(&path).is_err(), "bit {bit} of {}", 8 * bytes.len());
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(Table::read(&path).is_ok());
     }
 }

@@ -11,6 +11,7 @@ mod decisions;
 mod embedding;
 mod encoder;
 mod export;
+mod first_version;
 mod found_folders;
 mod human;
 mod ingredients;
