@@ -226,6 +226,28 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// Somebody asked for a stop before all parts were made.
+    #[error("stopped: {done} of {of} parts of {what} are done")]
+    Stopped {
+        /// Whose parts.
+        what: String,
+        /// Those that are done.
+        done: usize,
+        /// All of this process.
+        of: usize,
+    },
+
+    /// Judgments that should be whole are not.
+    #[error("{} is not whole: {fault}{}", path.display(), if *more > 0 { format!(" (and {more} more)") } else { String::new() })]
+    Incomplete {
+        /// The respondent's folder.
+        path: PathBuf,
+        /// The first fault.
+        fault: String,
+        /// Further faults.
+        more: usize,
+    },
+
     /// Two matrices or tables that belong together differ in shape.
     #[error("{what}: found {found}, expected {expected}")]
     ShapeMismatch {
@@ -295,6 +317,10 @@ impl Error {
                 "write elsewhere with --out, replace it with --force, or go on with --resume where the command has that and nothing changed"
             }
             Self::Locked { .. } => "wait for it to end, or stop it",
+            Self::Incomplete { .. } => {
+                "`alike validate` lists what is wrong; the command that made it, with --resume, makes what is missing or damaged"
+            }
+            Self::Stopped { .. } => "start the same command again with --resume: finished parts are valid and are kept",
             _ => return None,
         };
         Some(hint.to_owned())

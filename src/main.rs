@@ -10,6 +10,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     cli::logging(&cli.common);
+    cli::stop::listen();
     match cli::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -21,7 +22,10 @@ fn main() -> ExitCode {
             if let Some(hint) = hint {
                 eprintln!("hint: {hint}");
             }
-            ExitCode::FAILURE
+            match error.chain().any(|cause| matches!(cause.downcast_ref(), Some(alike::Error::Stopped { .. }))) {
+                true => ExitCode::from(cli::stop::STOPPED),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use alike::model_folder::ModelFolder;
 use clap::Args;
 
 use crate::cli::Common;
+use crate::cli::shard::local_gpu;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Where the model runs")]
@@ -18,8 +19,8 @@ pub(crate) struct DeviceArgs {
     /// Execution provider [default: the study's, or cpu]
     #[arg(long, value_parser = parse::<ExecutionProvider>, value_name = "cpu|cuda|tensorrt")]
     provider: Option<ExecutionProvider>,
-    /// Index of the GPU
-    #[arg(long, value_name = "N")]
+    /// Index of the GPU; `auto` takes the one of the process's rank on its node, as Slurm and MPI tell it
+    #[arg(long, value_name = "N|auto", value_parser = parse_device)]
     device: Option<i32>,
     /// Most of the GPU's memory to take, in GiB
     #[arg(long, value_name = "GIB")]
@@ -40,6 +41,13 @@ pub(crate) struct DeviceArgs {
 
 fn parse<T: std::str::FromStr<Err = Error>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|e: Error| e.to_string())
+}
+
+fn parse_device(text: &str) -> Result<i32, String> {
+    if text == "auto" {
+        return Ok(local_gpu(|name| std::env::var(name).ok()));
+    }
+    text.parse().ok().filter(|index| *index >= 0).ok_or_else(|| "a number from 0, or auto".to_owned())
 }
 
 /// Where a model runs.

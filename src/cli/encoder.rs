@@ -98,7 +98,7 @@ pub(crate) fn judge(job: &Job<'_>, opened: &Opened, common: &Common) -> anyhow::
     let texts = opened.texts(target.concepts, &settings)?;
     warn_of_equal_texts(label, target.concepts, &texts);
     let (mut load, mut judging, mut running, mut width) = (Duration::ZERO, Duration::ZERO, Duration::ZERO, 0);
-    if !parts.missing().is_empty() {
+    if !parts.is_complete() {
         let loading = Instant::now();
         let mut encoder = opened.start(device, common)?;
         load = loading.elapsed();
@@ -106,9 +106,10 @@ pub(crate) fn judge(job: &Job<'_>, opened: &Opened, common: &Common) -> anyhow::
         let vectors = opened.vectors(&mut encoder, &texts, device)?;
         (running, width) = (encoder.running(), vectors.ncols());
         let subject = EncoderSubject::new(vectors, settings.clone())?;
-        let mut progress = Progress::new(&format!("judge {label}"), target.presentations.len(), "triplets", common);
-        progress.skip(target.presentations.len() - parts.to_do());
-        for &part in parts.missing() {
+        let mut progress =
+            Progress::new(&format!("judge {label}"), parts.own_presentations().len(), "triplets", common);
+        progress.skip(parts.own_presentations().len() - parts.to_do());
+        for part in parts.missing() {
             let judgments: Vec<Judgment> =
                 parts.presentations(part).iter().flat_map(|asked| subject.judgments(asked)).collect();
             parts.write(part, &judgments)?;

@@ -42,8 +42,9 @@ pub(crate) fn finish(
     started: Instant,
     judge_seconds: f64,
 ) -> anyhow::Result<serde_json::Value> {
+    let files = parts.files()?;
     let (made, kept) = parts.finish()?;
-    let tally = store::order_tally(target.folder, target.task, target.label)?;
+    let tally = store::order_tally(&files, target.task)?;
     let (label, rate) = (target.label, made as f64 / judge_seconds);
     if made > 0 {
         let folder = store::respondent_path(target.folder, label);
@@ -55,7 +56,7 @@ pub(crate) fn finish(
     tracing::info!("{label}: {}", described(target.task, &tally));
     let (n_both_orders, consistency) = tally.consistency();
     let mut summary = serde_json::json!({
-        "respondent": label, "task": target.task, "made": made, "kept": kept, "seconds": started.elapsed().as_secs_f64(),
+        "respondent": label, "shard": target.shard.to_string(), "task": target.task, "made": made, "kept": kept, "seconds": started.elapsed().as_secs_f64(),
         "judge_seconds": judge_seconds, "triplets_per_second": (made > 0).then_some(rate / f64::from(target.repeats)),
         "repeats": target.repeats, "unparsed": tally.n - tally.n_chosen, "both_orders": n_both_orders, "order_consistency": consistency, "version": env!("CARGO_PKG_VERSION"),
     });

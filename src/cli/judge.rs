@@ -20,6 +20,7 @@ use crate::cli::encoder_args::EncoderArgs;
 use crate::cli::job::Job;
 use crate::cli::language_model;
 use crate::cli::parts::Target;
+use crate::cli::shard::Shard;
 use crate::cli::{Common, Existing, sample};
 
 #[derive(Debug, Args)]
@@ -69,6 +70,12 @@ pub(crate) struct JudgeArgs {
     /// Only the first N presentations
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Of a study, only the models with these labels; may be repeated
+    #[arg(long, value_name = "LABEL", requires = "study")]
+    only: Vec<String>,
+    /// The share of the parts that this process makes: the I-th of N, or `slurm` for what a job array or srun says
+    #[arg(long, value_name = "I/N|slurm", value_parser = parse_shard)]
+    shard: Option<Shard>,
     /// Print the plan and stop
     #[arg(long)]
     dry_run: bool,
@@ -99,6 +106,10 @@ fn parse_decision(text: &str) -> Result<Decision, String> {
 }
 
 fn parse_score(text: &str) -> Result<ScoreKind, String> {
+    text.parse().map_err(|e: Error| e.to_string())
+}
+
+fn parse_shard(text: &str) -> Result<Shard, String> {
     text.parse().map_err(|e: Error| e.to_string())
 }
 
@@ -140,6 +151,7 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
         presentations: &asked,
         part_rows: judge.part_rows_on(device.provider),
         repeats: judge.repeats,
+        shard: args.shard(),
         existing: args.existing,
     };
     let job = Job {
@@ -154,7 +166,7 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
         encoder: args.encoder.clone(),
         beside_language_models: false,
         target,
-        record: store::respondent_path(out, &label).join("_run.json"),
+        record: store::respondent_path(out, &label).join(format!("_run{}.json", args.shard().suffix())),
     };
     judge_or_plan(&job, args.dry_run, common)
 }
@@ -172,13 +184,30 @@ fn run_study(args: &JudgeArgs, path: &Path, common: &Common) -> anyhow::Result<(
     asked.truncate(args.limit.unwrap_or(usize::MAX));
     let task = study.triplets.task;
     let folder = study.folder().judgments(task);
-    for model in &study.models {
+    for label in &args.only {
+        if !study.models.iter().any(|model| model.label == *label) {
+            let labels: Vec<&str> = study.models.iter().map(|model| model.label.as_str()).collect();
+            let (found, expected) = (format!("{label:?}"), format!("a model of the study: {}", labels.join(", ")));
+            return Err(Error::Setting { field: "only".into(), found, expected }.into());
+        }
+    }
+    for model in study.models.iter().filter(|model| args.only.is_empty() || args.only.contains(&model.label)) {
         let judge = args.over(study.judge_of(model));
         judge.check()?;
         let device = args.device.over(Device::of(model));
         let (label, part_rows, repeats) = (&model.label, judge.part_rows_on(device.provider), judge.repeats);
         let (concepts, presentations, existing) = (&concepts, &asked[..], args.existing);
-        let target = Target { folder: &folder, label, concepts, task, presentations, part_rows, repeats, existing };
+        let target = Target {
+            folder: &folder,
+            label,
+            concepts,
+            task,
+            presentations,
+            part_rows,
+            repeats,
+            shard: args.shard(),
+            existing,
+        };
         let job = Job { device, reuse: args.reuse.into(), judge, ..study_job(&study, model, target) };
         judge_or_plan(&job, args.dry_run, common)?;
     }
@@ -186,6 +215,10 @@ fn run_study(args: &JudgeArgs, path: &Path, common: &Common) -> anyhow::Result<(
 }
 
 impl JudgeArgs {
+    fn shard(&self) -> Shard {
+        self.shard.unwrap_or(Shard::WHOLE)
+    }
+
     /// The settings with what the flags say instead.
     fn over(&self, settings: JudgeSection) -> JudgeSection {
         JudgeSection {
@@ -224,7 +257,7 @@ pub(crate) fn study_job<'a>(study: &'a Study, model: &'a Model, target: Target<'
         // A folder that cannot be read is told of when its turn comes.
         beside_language_models: study.models.iter().any(|model| is_language_model(&model.path).unwrap_or(true)),
         target,
-        record: study.folder().run_record(&model.label),
+        record: study.folder().run_record(&model.label, &target.shard.suffix()),
     }
 }
 

@@ -28,8 +28,7 @@ pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json
     let settings = settings(job, wording, &opened)?;
     let fingerprint = fingerprint(job, &opened, &settings)?;
     let parts = job.target.open(fingerprint.clone())?;
-    let record =
-        if parts.missing().is_empty() { Record::default() } else { ask(job, &opened, &settings, &parts, common)? };
+    let record = if parts.is_complete() { Record::default() } else { ask(job, &opened, &settings, &parts, common)? };
     let mut summary = finish(&job.target, parts, started, record.judge_seconds)?;
     let own = serde_json::json!({
         "session_seconds": record.session_seconds, "load_seconds": record.load_seconds,
@@ -74,7 +73,8 @@ fn ask(
     tracing::debug!("{}: {}", job.target.label, model.signature().reason());
 
     let judging = Instant::now();
-    let options = parts.missing().iter().flat_map(|part| parts.presentations(*part)).flat_map(Presentation::options);
+    // Of all presentations, whatever is missing: what is evaluated together must not depend on shards and interruptions.
+    let options = job.target.presentations.iter().flat_map(Presentation::options);
     let mut judge = Judge::new(&mut model, &opened.tokenizer, job.target.concepts, settings, options)?;
     let mut self_test_running = Duration::ZERO;
     if job.judge.self_test > 0 && settings.reuse == Reuse::Trie {
@@ -103,9 +103,9 @@ fn ask(
     }
 
     let mut progress =
-        Progress::new(&format!("judge {}", job.target.label), job.target.presentations.len(), "triplets", common);
-    progress.skip(job.target.presentations.len() - parts.to_do());
-    let missing = parts.missing().iter().map(|&part| (part, parts.presentations(part)));
+        Progress::new(&format!("judge {}", job.target.label), parts.own_presentations().len(), "triplets", common);
+    progress.skip(parts.own_presentations().len() - parts.to_do());
+    let missing = parts.missing().map(|part| (part, parts.presentations(part)));
     let write = |part: usize, judgments: Vec<Judgment>| parts.write(part, &judgments);
     record.size = judge.judge(missing, write, |n| progress.advance(n))?;
     progress.finish();

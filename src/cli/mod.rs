@@ -4,6 +4,7 @@ mod align;
 mod bootstrap;
 mod check;
 mod checked;
+mod compact;
 mod device;
 mod dimensions;
 mod embed;
@@ -29,17 +30,20 @@ mod report;
 mod run;
 mod sample;
 mod score;
+mod shard;
 mod simulate;
+pub(crate) mod stop;
 mod streamed;
 mod subjects;
 mod suite;
 mod tables;
+mod validate;
 
 use std::path::{Path, PathBuf};
 
 use alike::config::Study;
 use alike::store::manifest::Fingerprint;
-use alike::store::table::Table;
+use alike::store::table::checked_metadata;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
@@ -121,6 +125,10 @@ enum Command {
     Regress(regress::RegressArgs),
     /// Write the page and figures of a finished study
     Report(report::ReportArgs),
+    /// Tell whether what was written is whole: every file as it was written, every part there, every row once
+    Validate(validate::ValidateArgs),
+    /// Put the parts of judgments together into fewer, larger files
+    Compact(compact::CompactArgs),
     /// Tell what a model's graph accepts, how it is spoken to, and whether sharing prefixes changes its numbers
     Check(check::CheckArgs),
 }
@@ -143,6 +151,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::LearningCurve(args) => learning_curve::run(&args, &common),
         Command::Regress(args) => regress::run(&args, &common),
         Command::Report(args) => report::run(&args, &common),
+        Command::Validate(args) => validate::run(&args, &common),
+        Command::Compact(args) => compact::run(&args, &common),
         Command::Check(args) => check::run(&args, &common),
     }
 }
@@ -181,10 +191,10 @@ fn is_done(path: &Path, fingerprint: &Fingerprint, existing: Existing) -> alike:
     if !path.is_file() || existing.force {
         return Ok(false);
     }
-    match Table::read(path) {
-        Ok(table) => {
+    match checked_metadata(path) {
+        Ok(metadata) => {
             if existing.resume {
-                fingerprint.check(path, &table.metadata)?;
+                fingerprint.check(path, &metadata)?;
                 return Ok(true);
             }
             Err(alike::Error::Exists { path: path.into() })
@@ -200,7 +210,7 @@ fn is_done(path: &Path, fingerprint: &Fingerprint, existing: Existing) -> alike:
 
 /// Like [`is_done`], for a file that is cheap to make again: other inputs simply replace it.
 fn is_current(path: &Path, fingerprint: &Fingerprint, existing: Existing) -> bool {
-    path.is_file() && !existing.force && Table::read(path).is_ok_and(|table| fingerprint.matches(&table.metadata))
+    path.is_file() && !existing.force && checked_metadata(path).is_ok_and(|metadata| fingerprint.matches(&metadata))
 }
 
 /// Writes a JSON file.

@@ -16,6 +16,7 @@ use crate::cli::align::{Fitted, align_fit};
 use crate::cli::parts::Target;
 use crate::cli::people::People;
 use crate::cli::progress::Progress;
+use crate::cli::shard::Shard;
 use crate::cli::{Common, Existing, embed, is_current, judge, regress, report, sample, simulate};
 
 #[derive(Debug, Args)]
@@ -81,16 +82,18 @@ fn judge_all(
     common: &Common,
 ) -> anyhow::Result<()> {
     let task = study.triplets.task;
-    let folder = study.folder().judgments(task);
+    let (folder, shard) = (study.folder().judgments(task), Shard::WHOLE);
     for subject in &study.simulated {
         let (label, part_rows) = (&subject.label, study.judge.part_rows_on(ExecutionProvider::Cpu));
-        let target = Target { folder: &folder, label, concepts, task, presentations, part_rows, repeats: 1, existing };
+        let target =
+            Target { folder: &folder, label, concepts, task, presentations, part_rows, repeats: 1, shard, existing };
         simulate::simulate(subject, reference, study.study.seed, target)?;
     }
     for model in &study.models {
         let (label, part_rows) = (&model.label, study.judge.part_rows_on(model.provider));
         let repeats = study.judge_of(model).repeats;
-        let target = Target { folder: &folder, label, concepts, task, presentations, part_rows, repeats, existing };
+        let target =
+            Target { folder: &folder, label, concepts, task, presentations, part_rows, repeats, shard, existing };
         judge::judge(&judge::study_job(study, model, target), common)?;
     }
     Ok(())

@@ -16,6 +16,7 @@ use alike::store::manifest::Fingerprint;
 use clap::{Args, ValueEnum};
 
 use crate::cli::parts::Target;
+use crate::cli::shard::Shard;
 use crate::cli::{Common, Existing, parse_pairs};
 
 #[derive(Debug, Args)]
@@ -145,6 +146,7 @@ pub(crate) fn run(args: &SimulateArgs, common: &Common) -> anyhow::Result<()> {
         presentations: &asked,
         part_rows: JudgeSection::default().part_rows_on(ExecutionProvider::Cpu),
         repeats: 1,
+        shard: Shard::WHOLE,
         existing: args.existing,
     };
     let (made, kept) = simulate(&subject, &reference, args.seed, target)?;
@@ -221,7 +223,7 @@ pub(crate) fn simulate(
         }
     };
     let parts = target.open(fingerprint)?;
-    for &part in parts.missing() {
+    for part in parts.missing() {
         let judgments: Vec<Judgment> = parts.presentations(part).iter().map(judgment).collect();
         parts.write(part, &judgments)?;
     }

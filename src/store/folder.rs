@@ -44,9 +44,26 @@ impl StudyFolder {
         })
     }
 
-    /// What was measured while a respondent was asked.
-    pub fn run_record(&self, label: &str) -> PathBuf {
-        self.root.join("runs").join(format!("{label}.json"))
+    /// What was measured while a respondent was asked, by one process or by one of several shards.
+    pub fn run_record(&self, label: &str, shard: &str) -> PathBuf {
+        self.root.join("runs").join(format!("{label}{shard}.json"))
+    }
+
+    /// The records that are there of a respondent: that of one process, or of shards, in the order of their names.
+    pub fn run_records(&self, label: &str) -> Vec<PathBuf> {
+        let whole = self.run_record(label, "");
+        if whole.is_file() {
+            return vec![whole];
+        }
+        let shard = format!("{label}.shard-");
+        let ours = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with(&shard) && name.ends_with(".json")
+        };
+        let there = std::fs::read_dir(self.root.join("runs")).into_iter().flatten().flatten();
+        let mut records: Vec<PathBuf> = there.map(|entry| entry.path()).filter(ours).collect();
+        records.sort();
+        records
     }
 
     /// Accuracy and alignment of one respondent's fits against the number of triplets, where `alike learning-curve` wrote it.

@@ -2,6 +2,10 @@
 //! `oddoneout/`.
 
 mod columns;
+mod compact;
+mod pieces;
+mod respondents;
+mod validate;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +21,10 @@ use crate::store::manifest::Fingerprint;
 use crate::store::table::{self, Table};
 
 pub use columns::{Column, columns};
+pub use compact::{Compacted, compact};
+pub use pieces::{Held, Piece, part_number, pieces};
+pub use respondents::{Respondent, respondents};
+pub use validate::{Validation, in_words, validate};
 
 /// Place of a part: `FOLDER/respondent=LABEL/part-SSSSS-NNNNN.parquet`.
 pub fn part_path(folder: &Path, label: &str, shard: usize, part: usize) -> PathBuf {
@@ -51,7 +59,7 @@ pub fn check_label(label: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes one part. `judgments` are of one task, in the order of their concepts and repeats.
+/// Writes one part. `judgments` are of one task, in the order of their concepts and repeats; `held` is the part's number.
 ///
 /// # Errors
 /// [`Error::Io`]; nothing half-written is left.
@@ -62,6 +70,7 @@ pub fn write_part(
     concepts: &Concepts,
     label: &str,
     fingerprint: &Fingerprint,
+    held: &Held,
 ) -> Result<()> {
     let text = |value: &dyn Fn(&Judgment) -> String| -> ArrayRef {
         Arc::new(judgments.iter().map(|j| Some(value(j))).collect::<StringArray>())
@@ -130,7 +139,9 @@ pub fn write_part(
 
     let fields: Vec<Field> = columns(task).into_iter().map(|c| Field::new(c.name, c.data_type, c.nullable)).collect();
     let batch = table::batch(Schema::new(fields), values);
-    table::write(path, &batch, &fingerprint.metadata(), &task.concepts())
+    let mut metadata = fingerprint.metadata();
+    metadata.insert(pieces::KEY_PARTS.to_owned(), held.to_string());
+    table::write(path, &batch, &metadata, &task.concepts())
 }
 
 /// Parts of one respondent, in order.
@@ -294,10 +305,10 @@ const PARSES: [&str; 5] = [
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::Format`].
-pub fn order_tally(folder: &Path, task: Task, label: &str) -> Result<OrderTally> {
+pub fn order_tally(files: &[PathBuf], task: Task) -> Result<OrderTally> {
     let mut tally = OrderTally::new(task);
-    for path in parts(folder, label)? {
-        let table = Table::read(&path)?;
+    for path in files {
+        let table = Table::read(path)?;
         let whole = |name: &str| table.whole(name, table.integers(name)?);
         let (ids, orders, repeats) = (whole("triplet_id")?, whole("order")?, whole("repeat")?);
         for (row, chosen) in chosen_places(&table, task)?.into_iter().enumerate() {
@@ -332,11 +343,12 @@ mod tests {
     fn round_trip(task: Task, judgments: Vec<Judgment>) -> (tempfile::TempDir, Table) {
         let folder = tempfile::tempdir().unwrap();
         let path = part_path(folder.path(), "me", 0, 0);
-        write_part(&path, task, &judgments, &concepts(), "me", &Fingerprint::default().with("seed", 1)).unwrap();
+        let (fingerprint, held) = (Fingerprint::default().with("seed", 1), Held { parts: 0..1, of: 1 });
+        write_part(&path, task, &judgments, &concepts(), "me", &fingerprint, &held).unwrap();
         assert_eq!(read(folder.path(), task, "me", &concepts()).unwrap(), judgments);
         let table = Table::read(&path).unwrap();
         assert_eq!(table.columns(), columns(task).into_iter().map(|c| c.name).collect::<Vec<_>>());
-        assert_eq!(table.metadata["alike.schema_version"], "1");
+        assert_eq!(table.metadata["alike.schema_version"], "2");
         (folder, table)
     }
 
@@ -398,7 +410,7 @@ mod tests {
         assert_eq!(table.numbers("p_decision").unwrap(), [Some(0.75), None, Some(0.75)]);
         assert_eq!(table.numbers("log_prob_first").unwrap(), [Some(-1.5), None, None]);
         assert_eq!(table.text("response").unwrap()[1].as_deref(), Some("A dog, or a fox"));
-        let tally = order_tally(folder.path(), Task::Anchored, "me").unwrap();
+        let tally = order_tally(&parts(folder.path(), "me").unwrap(), Task::Anchored).unwrap();
         assert_eq!((tally.n, tally.n_chosen, tally.place_shares().unwrap()), (3, 1, vec![0.0, 1.0]));
     }
 
@@ -413,7 +425,7 @@ mod tests {
         assert_eq!(table.text("parse").unwrap()[1].as_deref(), Some("unparsed: several options named"));
         let tally = order_tally(folder.path(), Task::OddOneOut, "me").unwrap();
         assert_eq!(tally.place_shares().unwrap(), [0.0, 0.0, 1.0]);
-        let wrong = order_tally(folder.path(), Task::Anchored, "me").unwrap_err().to_string();
+        let wrong = order_tally(&parts(folder.path(), "me").unwrap(), Task::Anchored).unwrap_err().to_string();
         assert!(wrong.contains("a column `chosen`"), "{wrong}");
     }
 

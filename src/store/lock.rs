@@ -23,7 +23,8 @@ impl PartLock {
     pub fn new(folder: &Path, parts: Range<usize>) -> Result<Self> {
         fs_err::create_dir_all(folder)?;
         let mut options = fs_err::OpenOptions::new();
-        let file = options.create(true).truncate(false).read(true).write(true).open(folder.join(".lock"))?.into_parts().0;
+        let file =
+            options.create(true).truncate(false).read(true).write(true).open(folder.join(".lock"))?.into_parts().0;
         match try_lock(&file, parts) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
@@ -51,10 +52,10 @@ fn try_lock(file: &File, parts: Range<usize>) -> std::io::Result<()> {
         return Ok(());
     }
     let offset = |n: usize| libc::off_t::try_from(n).expect("fewer than 2^63 parts");
-    let (kind, whence) = (libc::F_WRLCK as libc::c_short, libc::SEEK_SET as libc::c_short);
+    let short = |n: i32| libc::c_short::try_from(n).expect("the system's own constants");
     let range = libc::flock {
-        l_type: kind,
-        l_whence: whence,
+        l_type: short(libc::F_WRLCK),
+        l_whence: short(libc::SEEK_SET),
         l_start: offset(parts.start),
         l_len: offset(parts.len()),
         l_pid: 0,

@@ -92,6 +92,11 @@ impl Batches {
         self.n_rows
     }
 
+    /// The columns with their types.
+    pub(crate) fn schema(&self) -> Arc<Schema> {
+        self.reader.schema()
+    }
+
     /// Names of the columns.
     pub(crate) fn columns(&self) -> Vec<String> {
         self.reader.schema().fields().iter().map(|f| f.name().clone()).collect()
@@ -114,6 +119,18 @@ impl Iterator for Batches {
 
 fn damaged(path: &Path, error: &dyn std::error::Error) -> Error {
     Error::Format { path: path.into(), found: error.to_string(), expected: "a whole Parquet file".into() }
+}
+
+/// The key-value metadata of a file that was found whole: by its checksum or, where it has none, by reading all of it.
+///
+/// # Errors
+/// [`Error::Format`] for a truncated or damaged file.
+pub fn checked_metadata(path: &Path) -> Result<BTreeMap<String, String>> {
+    let batches = Batches::open(path, None)?;
+    if batches.has_checksum() {
+        return Ok(batches.metadata);
+    }
+    Ok(Table::read(path)?.metadata)
 }
 
 impl Table {
@@ -209,7 +226,16 @@ impl Table {
         self.batch.project(&kept).expect("columns that are there")
     }
 
-    fn column(&self, name: &str, kind: &DataType) -> Result<ArrayRef> {
+    /// The rows themselves.
+    pub(crate) fn batch(&self) -> &RecordBatch {
+        &self.batch
+    }
+
+    /// A column as a kind.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when it is missing or of another kind.
+    pub(crate) fn column(&self, name: &str, kind: &DataType) -> Result<ArrayRef> {
         let fault = |found: String, expected: String| Error::Format { path: self.path.clone(), found, expected };
         let Some(array) = self.batch.column_by_name(name) else {
             return Err(fault(format!("the columns {}", self.columns().join(", ")), format!("a column `{name}`")));

@@ -20,6 +20,7 @@ mod maps;
 mod mixed;
 mod models;
 mod odd_one_out;
+mod parts;
 mod plan;
 mod report;
 mod score;

@@ -142,7 +142,7 @@ fn a_file_of_scores() {
     assert_eq!(summary["acc_stderr"], Value::Null, "of one request");
     let table = bench.table();
     assert_eq!(table.columns(), columns().iter().map(|c| c.name.to_owned()).collect::<Vec<_>>());
-    assert_eq!(table.metadata["alike.schema_version"], "1");
+    assert_eq!(table.metadata["alike.schema_version"], "2");
     assert_eq!(table.metadata["alike.fingerprint"], summary["fingerprint"].as_str().unwrap());
     assert_eq!(table.names("id").unwrap(), ["a", "a", "1", "1", "1"]);
     let integers = |name: &str| table.integers(name).unwrap().into_iter().map(Option::unwrap).collect::<Vec<_>>();

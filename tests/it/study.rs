@@ -224,21 +224,6 @@ fn parts_of_a_larger_run_are_kept() {
     assert_eq!(contents(&out.join("judgments/respondent=tiny")).len(), 1);
 }
 
-/// Two writers of one respondent are kept apart.
-#[test]
-fn a_second_writer_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let (study, out) = small_study(folder.path(), &tiny("scoring"));
-    let respondent = out.join("judgments/respondent=tiny");
-    std::fs::create_dir_all(&respondent).unwrap();
-    let lock = std::fs::File::create(respondent.join(".lock")).unwrap();
-    lock.lock().unwrap();
-    let refusal = crate::support::fail(&["run", text(&study), "--out", text(&out)]);
-    assert!(refusal.contains("another alike process"), "{refusal}");
-    drop(lock);
-    run(&study, &out);
-}
-
 #[test]
 fn help_names_every_stage() {
     let output = alike(&["--help"]).output().unwrap();

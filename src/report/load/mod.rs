@@ -204,11 +204,10 @@ impl Loader<'_> {
         self.study.models.iter().map(model).chain(self.study.simulated.iter().map(simulated)).collect()
     }
 
+    /// What was measured while a respondent was asked; of several shards, their sums.
     fn run_record(&self, label: &str) -> Value {
-        fs_err::read(self.folder.run_record(label))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or(Value::Null)
+        let read = |path: PathBuf| serde_json::from_slice::<Value>(&fs_err::read(path).ok()?).ok();
+        runs::together(self.folder.run_records(label).into_iter().filter_map(read))
     }
 
     /// How a respondent's judgments were given, and how many the reference would give too.

@@ -35,6 +35,39 @@ pub(super) fn run(record: &Value, embeddings: &[PathBuf]) -> Option<Run> {
     })
 }
 
+/// The record of several shards together: sums, and the rate of one process. One record stays as it is.
+pub(super) fn together(records: impl Iterator<Item = Value>) -> Value {
+    const SUMMED: [&str; 10] = [
+        "made",
+        "kept",
+        "seconds",
+        "load_seconds",
+        "self_test_seconds",
+        "judge_seconds",
+        "session_seconds",
+        "tokens_computed",
+        "tokens_logical",
+        "tokens_distinct",
+    ];
+    let sum = |all: Value, one: Value| {
+        if all.is_null() {
+            return one;
+        }
+        let mut all = all;
+        for name in SUMMED {
+            all[name] = match (all[name].as_u64(), one[name].as_u64()) {
+                (Some(a), Some(b)) => (a + b).into(),
+                _ => all[name].as_f64().zip(one[name].as_f64()).map(|(a, b)| a + b).into(),
+            };
+        }
+        let (made, repeats) = (all["made"].as_f64(), all["repeats"].as_f64().unwrap_or(1.0));
+        let rate = made.zip(all["judge_seconds"].as_f64()).map(|(made, seconds)| made / repeats / seconds);
+        all["triplets_per_second"] = rate.into();
+        all
+    };
+    records.fold(Value::Null, sum)
+}
+
 /// Seconds of one fit, from the record beside it.
 fn fit_seconds(embedding: &Path) -> Option<f64> {
     let record = fs_err::read(embedding.with_extension("json")).ok()?;
@@ -64,6 +97,17 @@ mod tests {
         ];
         assert_eq!(run.seconds, seconds);
         assert_eq!((run.tokens_computed, run.tokens_logical), (Some(40), None));
+    }
+
+    #[test]
+    fn shards_add_up() {
+        let shard =
+            |made: u64, seconds: f64| json!({ "made": made, "judge_seconds": seconds, "repeats": 2, "style": "chat" });
+        let all = together([shard(8, 2.0), shard(4, 4.0)].into_iter());
+        assert_eq!((&all["made"], &all["judge_seconds"], &all["style"]), (&json!(12), &json!(6.0), &json!("chat")));
+        assert_eq!((&all["triplets_per_second"], &all["kept"]), (&json!(1.0), &Value::Null));
+        assert_eq!(together([shard(8, 2.0)].into_iter()), shard(8, 2.0));
+        assert_eq!(together([].into_iter()), Value::Null);
     }
 
     #[test]
