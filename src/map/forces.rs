@@ -181,7 +181,13 @@ fn meet<S: Simd>(
             sums[k][j] = of_columns[k];
         }
     }
-    (of_rows.map(|sums| sums.map(|sum| simd.reduce_sum_f64s(sum))), simd.reduce_sum_f64s(z))
+    let mut totals = [[0.0; 4]; ROWS]; // loops and not `map`, which is a call here
+    for r in 0..ROWS {
+        for k in 0..4 {
+            totals[r][k] = simd.reduce_sum_f64s(of_rows[r][k]);
+        }
+    }
+    (totals, simd.reduce_sum_f64s(z))
 }
 
 #[cfg(test)]
