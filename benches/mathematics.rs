@@ -179,8 +179,8 @@ fn maps() {
                 models.par_iter().map(|x| drawn(x).kl_nats).collect::<Vec<_>>()
             });
             let map = time(&format!("t-SNE of 1,854 × 66, {n_threads} threads"), 3, || drawn(&things));
-            let (n_iterations, pairs) = (map.n_iterations, things.nrows().pow(2));
-            println!("  {n_iterations} steps of {pairs} pairs, a division and some 16 operations each");
+            let (n_iterations, pairs) = (map.n_iterations, things.nrows() * (things.nrows() - 1) / 2);
+            println!("  {n_iterations} steps of {pairs} pairs, a division and some 25 operations each");
             let neighbours = default_neighbours(things.nrows());
             time(&format!("  its trustworthiness, {n_threads} threads"), 3, || {
                 trustworthiness(things.as_ref(), map.coordinates.as_ref(), neighbours).unwrap()

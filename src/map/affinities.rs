@@ -15,11 +15,15 @@ use crate::linalg::check_finite;
 /// van der Maaten & Hinton (2008), Visualizing data using t-SNE, equations 1 and §3.1
 #[derive(Debug, Clone)]
 pub struct Affinities {
-    /// Row by row, the diagonal 0.
+    /// Row by row, the diagonal 0; rows and columns filled up with 0 to a multiple of [`GROUP`].
     p: Vec<f64>,
     n: usize,
     n_crowded: usize,
+    negentropy: f64,
 }
+
+/// Concepts come in groups of so many, the last filled up with none, so that a vector of doubles lies in one group.
+pub(super) const GROUP: usize = 8;
 
 impl Affinities {
     /// The probabilities at a perplexity, the effective number of neighbours of a concept.
@@ -49,20 +53,24 @@ impl Affinities {
             return Err(Error::TooFew { what: "distinct concepts for a t-SNE map".to_owned(), found: 1, needed: 2 });
         }
 
-        let mut p = vec![0.0; n * n];
-        let crowded = p.par_chunks_exact_mut(n).enumerate().map(|(i, row)| {
+        let width = n.next_multiple_of(GROUP);
+        let mut p = vec![0.0; width * width];
+        let crowded = p.par_chunks_exact_mut(width).take(n).enumerate().map(|(i, row)| {
+            let row = &mut row[..n];
             dist2_from(x, i, row);
             pick(row, i, perplexity.ln())
         });
         let n_crowded = crowded.filter(|crowded| *crowded).count();
         for i in 0..n {
             for j in i + 1..n {
-                let joint = (p[i * n + j] + p[j * n + i]) / (2.0 * n as f64);
-                p[i * n + j] = joint;
-                p[j * n + i] = joint;
+                let joint = (p[i * width + j] + p[j * width + i]) / (2.0 * n as f64);
+                p[i * width + j] = joint;
+                p[j * width + i] = joint;
             }
         }
-        Ok(Self { p, n, n_crowded })
+        let of_row = |row: &[f64]| row.iter().filter(|p| **p > 0.0).map(|p| p * p.ln()).sum::<f64>();
+        let negentropy = p.par_chunks_exact(width).map(of_row).collect::<Vec<f64>>().iter().sum();
+        Ok(Self { p, n, n_crowded, negentropy })
     }
 
     /// Number of concepts.
@@ -77,7 +85,18 @@ impl Affinities {
 
     /// p_ij of a concept with each; `[n_concepts]`.
     pub fn row(&self, i: usize) -> &[f64] {
-        &self.p[i * self.n..(i + 1) * self.n]
+        &self.filled_row(i)[..self.n]
+    }
+
+    /// The same up to the end of the last group, also for what fills that.
+    pub(super) fn filled_row(&self, i: usize) -> &[f64] {
+        let width = self.n.next_multiple_of(GROUP);
+        &self.p[i * width..(i + 1) * width]
+    }
+
+    /// Σ p_ij ln p_ij, the part of the divergence that no map changes; nats.
+    pub(super) fn negentropy(&self) -> f64 {
+        self.negentropy
     }
 }
 
