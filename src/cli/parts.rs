@@ -100,6 +100,11 @@ impl<'a> Parts<'a> {
         self.missing.iter().copied().take_while(|_| !stop::requested())
     }
 
+    /// How many parts this process has, and how many it is still to make.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.own.len(), self.missing.len())
+    }
+
     /// Whether all parts are there.
     pub(crate) fn is_complete(&self) -> bool {
         self.missing.is_empty()

@@ -22,7 +22,7 @@ use crate::store::table::{self, Table};
 
 pub use columns::{Column, columns};
 pub use compact::{Compacted, compact};
-pub use pieces::{Held, Piece, part_number, pieces};
+pub use pieces::{Held, Piece, part_number, parts_in_all, pieces};
 pub use respondents::{Respondent, respondents};
 pub use validate::{Validation, in_words, validate};
 

@@ -82,6 +82,16 @@ fn piece(path: PathBuf) -> Result<Piece> {
     }
 }
 
+/// How many parts the respondent has whose files these are; unknown where they do not say, as in the first version.
+///
+/// # Errors
+/// [`Error::Format`] for a damaged file, [`Error::Io`]
+pub fn parts_in_all(there: &[Piece]) -> Result<Option<usize>> {
+    let Some(first) = there.first() else { return Ok(None) };
+    let held = Batches::open(&first.path, None)?.metadata().get(KEY_PARTS).and_then(|text| text.parse::<Held>().ok());
+    Ok(held.map(|held| held.of))
+}
+
 /// The number of a part, from its file's name or that of a draft of it.
 pub fn part_number(path: &Path) -> Option<usize> {
     let name = path.file_name()?.to_str()?;
