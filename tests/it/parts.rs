@@ -115,7 +115,10 @@ fn status_tells_what_is_there_and_what_went_wrong() {
     assert_eq!(status()["runs"][0]["state"], "ended without a word");
     // One that fails does.
     std::fs::create_dir(respondent(&out).join("part-00000-00019.parquet")).unwrap();
-    let words = fail(&["judge", text(&study), "--out", text(&out), "--resume", "--log-format", "json"]);
+    let output =
+        alike(&["judge", text(&study), "--out", text(&out), "--resume", "--log-format", "json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8(output.stderr).unwrap();
     let told: serde_json::Value = serde_json::from_str(words.lines().last().unwrap()).unwrap();
     assert_eq!((&told["level"], told["timestamp"].is_string()), (&"ERROR".into(), true));
     let failed = status();
