@@ -47,9 +47,10 @@ pub(super) struct LegendItem {
 }
 
 /// The parts of the page that hold figures, in its order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Part {
     /// How human-like each respondent is.
+    #[default]
     Alignment,
     /// Which properties of models go with that.
     Ingredients,
@@ -93,8 +94,8 @@ impl Part {
     }
 }
 
-/// Panels with one legend: inline in the page, or as one sheet in a file of its own.
-#[derive(Debug, Clone)]
+/// Panels with one legend: inline in the page, or as one sheet in a file of its own. Few have terms, shapes or rules of their own.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Figure {
     /// File name without ending, and the class of its panels in the page.
     pub(super) name: &'static str,

@@ -297,9 +297,10 @@ struct RespondentView<'a> {
 struct FitView<'a> {
     fit: &'a str,
     dims: String,
-    l2: String,
+    penalty: String,
     train: String,
     heldout: String,
+    guessing: String,
     effective: String,
     converged: bool,
     notes: String,
@@ -311,9 +312,10 @@ impl<'a> RespondentView<'a> {
         let fit = |fit: &'a FitSummary| FitView {
             fit: &fit.fit,
             dims: count(fit.dims),
-            l2: significant(Some(fit.l2)),
+            penalty: significant(Some(fit.penalty)),
             train: percent(fit.train_accuracy),
             heldout: percent(fit.heldout_accuracy),
+            guessing: percent(Some(fit.guessing)),
             effective: decimals(Some(fit.participation_ratio), 1),
             converged: fit.converged,
             notes: if fit.notes.is_empty() { NOTHING.into() } else { fit.notes.join("; ") },

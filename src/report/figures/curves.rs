@@ -77,13 +77,13 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
                   over draws, its line reaches from the lowest to the highest. Accuracy is the share of the same held-out comparisons that \
                   a fit reproduces; the dashed line is guessing. Where a line still rises at its end, more triplets would give more."
             .into(),
-        terms: vec![],
         csv: csv(data),
         defs,
         style,
         legend: legend.collect(),
         panels,
         columns: 2,
+        ..Figure::default()
     })
 }
 

@@ -42,13 +42,10 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
              share is that of all weights of the embedding. The file has every dimension of every embedding.",
             n = count(data.concepts.len()),
         ),
-        terms: vec![],
         csv: csv(data),
-        defs: String::new(),
-        style: String::new(),
-        legend: vec![],
         panels,
         columns: 3,
+        ..Figure::default()
     })
 }
 

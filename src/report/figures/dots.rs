@@ -39,6 +39,8 @@ pub(super) struct Dot<'a> {
     pub(super) interval: Option<(f64, f64)>,
     pub(super) ceiling: Option<f64>,
     pub(super) ceiling_range: Option<(f64, f64)>,
+    /// Over the whole height of the row, so that rows with the same have one band.
+    pub(super) noise_ceiling: Option<(f64, f64)>,
     pub(super) chance: Option<f64>,
     pub(super) chance_range: Option<(f64, f64)>,
     pub(super) null_mean: Option<f64>,
@@ -92,9 +94,10 @@ pub(super) fn dot_panel(id: String, title: String, dots: &[Dot], axis: &Axis) ->
     let scale = Scale { domain: axis.domain, range: PLOT, log: axis.log };
 
     let mut body = format!("<text class=\"head\" y=\"14\">{}</text>", escape(&shorten(&title, 60)));
-    for tick in scale.ticks() {
-        let (x, text) = (px(scale.at(tick)), (axis.tick)(tick));
+    for (tick, text) in scale.labelled(axis.tick) {
+        let x = px(scale.at(tick));
         let _ = write!(body, "<path class=\"grid\" d=\"M{x} {}V{}\"/>", px(top - 4.0), px(bottom + 4.0));
+        let Some(text) = text else { continue };
         let _ = write!(body, "<text class=\"dim mid num\" x=\"{x}\" y=\"{}\">{text}</text>", px(bottom + 19.0));
         if many {
             let _ = write!(body, "<text class=\"dim mid num\" x=\"{x}\" y=\"{}\">{text}</text>", px(top - 9.0));
@@ -133,6 +136,10 @@ fn dot_row(dot: &Dot, axis: &Axis, scale: &Scale, y: f64, height: f64, width: f6
         px(width),
         px(height)
     );
+    if let Some((lo, hi)) = dot.noise_ceiling.filter(|(lo, hi)| lo.is_finite() && hi.is_finite()) {
+        let (x, width) = (px(scale.at(lo)), px((scale.at(hi) - scale.at(lo)).max(1.0)));
+        let _ = write!(row, "<rect class=\"band\" x=\"{x}\" y=\"{top}\" width=\"{width}\" height=\"{}\"/>", px(height));
+    }
     let dim = if dot.kind == Kind::Simulated { " dim" } else { "" };
     let (label_x, text_y) = (px(scale.range[0] - 12.0), px(y + 4.0));
     let _ = write!(

@@ -103,13 +103,13 @@ fn figure(data: &ReportData, method: Method) -> Option<Figure> {
         part: Part::Concepts,
         title,
         caption,
-        terms: vec![],
         csv: csv(&drawn, data, method),
         defs,
         style,
         legend,
         panels: panels.collect(),
         columns: if small { 6 } else { 3 },
+        ..Figure::default()
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::dots::{Axis, Dot, ceiling_mark, chance_mark, dot_panel, mark_path, null_mark};
 use crate::report::csv::{finite, kind_name, to_csv};
-use crate::report::data::{ReportData, fit_heading, fits, kind_of, ranked};
+use crate::report::data::{Kind, ReportData, fit_heading, fits, kind_of, ranked};
 use crate::report::figure::{Figure, LegendItem, Part};
 use crate::report::numbers::{count, decimals, p_value, with_range};
 use crate::report::scale::round_step;
@@ -67,27 +67,33 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         part: Part::Alignment,
         title: format!("Who is aligned with {}", shorten(&data.reference, 60)),
         caption: format!(
-            "Procrustes R² of each respondent’s embedding with the reference, a panel for each fit, sorted by value. Filled dots \
-             are models, hollow dots simulated subjects. The band runs from chance to ceiling: how far along it a dot lies is the \
+            "Procrustes R² of each respondent’s embedding with the reference, a panel for each fit, sorted by value. The \
+             band runs from chance to ceiling: how far along it a dot lies is the \
              normalised value. Ceiling and chance are means over three subjects each; their bars reach from the lowest to the \
              highest where that is wider than the mark.{intervals}"
         ),
-        terms: vec![],
         csv: csv(data),
-        defs: String::new(),
-        style: String::new(),
-        legend: ranking_legend(),
+        legend: legend(data),
         panels,
         columns: 2,
+        ..Figure::default()
     })
 }
 
-/// What the marks of dot panels mean: respondents first.
-pub(super) fn ranking_legend() -> Vec<LegendItem> {
+/// What the dots of respondents mean, of those kinds that answered.
+pub(super) fn kinds_legend(data: &ReportData) -> Vec<LegendItem> {
+    let kinds = [
+        (Kind::Model, "<circle class=\"model\" r=\"5\"/>", "model"),
+        (Kind::Simulated, "<circle class=\"simulated\" r=\"4.5\"/>", "simulated subject"),
+    ];
+    let there = kinds.into_iter().filter(|(kind, ..)| data.respondents.iter().any(|one| one.kind == *kind));
+    there.map(|(_, mark, text)| LegendItem { mark: mark.into(), text: text.into() }).collect()
+}
+
+fn legend(data: &ReportData) -> Vec<LegendItem> {
     let item = |mark: String, text: &str| LegendItem { mark, text: text.into() };
-    vec![
-        item("<circle class=\"model\" r=\"5\"/>".into(), "model"),
-        item("<circle class=\"simulated\" r=\"4.5\"/>".into(), "simulated subject"),
+    let mut legend = kinds_legend(data);
+    legend.extend([
         item(
             mark_path("ceiling", &ceiling_mark(0.0, [-4.0, 4.0], 0.0, 6.0)),
             "ceiling: same accuracy, the reference’s geometry",
@@ -95,7 +101,8 @@ pub(super) fn ranking_legend() -> Vec<LegendItem> {
         item(mark_path("chance", &chance_mark(0.0, [-4.0, 4.0], 0.0, 6.0)), "chance: coin flips under the same fit"),
         item("<rect class=\"band\" x=\"-8\" y=\"-4\" width=\"16\" height=\"8\"/>".into(), "from chance to ceiling"),
         item(mark_path("null", &null_mark(0.0, 0.0, 1.0)), "mean when concepts are shuffled"),
-    ]
+    ]);
+    legend
 }
 
 /// In the order drawn.
