@@ -4,7 +4,7 @@ use super::dots::{Axis, Dot, ceiling_mark, chance_mark, dot_panel, mark_path, nu
 use crate::report::csv::{finite, kind_name, to_csv};
 use crate::report::data::{Kind, ReportData, fit_heading, fits, kind_of, ranked};
 use crate::report::figure::{Figure, LegendItem, Part};
-use crate::report::numbers::{count, decimals, p_value, with_range};
+use crate::report::numbers::{counts, decimals, p_value, with_range};
 use crate::report::scale::round_step;
 use crate::report::svg::shorten;
 
@@ -45,8 +45,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
                 ..Dot::default()
             })
             .collect();
-        let sizes = (rows.iter().map(|r| r.n).min().unwrap_or(0), rows.iter().map(|r| r.n).max().unwrap_or(0));
-        let n = if sizes.0 == sizes.1 { count(sizes.0) } else { format!("{}–{}", count(sizes.0), count(sizes.1)) };
+        let n = counts(rows.iter().map(|row| row.n));
         let axis = Axis {
             title: format!("Procrustes R² (share of variance), n = {n} concepts"),
             domain,
