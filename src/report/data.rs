@@ -19,7 +19,7 @@ pub struct ReportData {
     pub study: String,
     /// What was asked of three concepts.
     pub task: Task,
-    /// Number of triplets each respondent was asked.
+    /// Number of triplets each respondent was asked, in one order or several.
     pub n_triplets: usize,
     /// The concepts, in the order of their ids.
     pub concepts: Vec<ConceptLabel>,

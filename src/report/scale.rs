@@ -39,9 +39,8 @@ impl Scale {
         ticks
     }
 
-    /// The ticks of a horizontal axis with their labels, or, where these would touch, with every second one's, or third's.
-    pub(super) fn labelled(&self, text: fn(f64) -> String) -> Vec<(f64, Option<String>)> {
-        let all: Vec<(f64, String)> = self.ticks().into_iter().map(|tick| (tick, text(tick))).collect();
+    /// Ticks of a horizontal axis with their labels, or, where these would touch, with every second one's, or third's.
+    pub(super) fn with_room(&self, all: Vec<(f64, String)>) -> Vec<(f64, Option<String>)> {
         let every = |step: &usize| all.iter().step_by(*step).cloned().collect::<Vec<_>>();
         let step = (1..all.len()).find(|step| self.has_room(&every(step))).unwrap_or(all.len().max(1));
         all.into_iter().enumerate().map(|(i, (tick, text))| (tick, (i % step == 0).then_some(text))).collect()
@@ -94,7 +93,8 @@ mod tests {
     fn labels_that_would_touch_are_left_out_evenly() {
         let labels = |highest: f64, width: f64| -> Vec<String> {
             let scale = Scale { domain: [1.0, highest], range: [0.0, width], log: true };
-            scale.labelled(|v| format!("{v}")).into_iter().map(|(_, text)| text.unwrap_or_default()).collect()
+            let all = scale.ticks().into_iter().map(|tick| (tick, format!("{tick}"))).collect();
+            scale.with_room(all).into_iter().map(|(_, text)| text.unwrap_or_default()).collect()
         };
         // The last two of six have (5 + 6) / 2 columns of 7 pixels and a gap of 6 between their middles: 44.5.
         assert_eq!(labels(1e5, 5.0 * 44.5), ["1", "10", "100", "1000", "10000", "100000"]);

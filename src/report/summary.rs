@@ -220,7 +220,7 @@ fn single_choices(agreement: Agreement, task: Task) -> Option<String> {
         false => format!("where a coin’s would be in {coin}\u{202f}%"),
     };
     Some(format!(
-        " Its choices are the reference’s in {} of the {} triplets that the reference decides, {beside}.",
+        " Its choices are the reference’s in {} of the {} judgments that the reference decides, {beside}.",
         percent(Some(agreement.share()?)),
         count(agreement.n)
     ))

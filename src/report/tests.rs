@@ -342,13 +342,13 @@ fn the_summary_says_plainly_who_sits_at_chance() {
     let lead = summary::paragraph(&data);
     assert!(lead.contains("model-00 sits at chance, for a p like this one comes by luck"), "{lead}");
     assert!(
-        lead.contains("in 50.9\u{202f}% of the 1,000 triplets that the reference decides, no more than a coin’s."),
+        lead.contains("in 50.9\u{202f}% of the 1,000 judgments that the reference decides, no more than a coin’s."),
         "{lead}"
     );
     assert!(lead.contains("model-01 is above chance"), "{lead}");
     assert!(
         lead.contains(
-            "in 66.1\u{202f}% of the 1,000 triplets that the reference decides, where a coin’s would be in 50"
+            "in 66.1\u{202f}% of the 1,000 judgments that the reference decides, where a coin’s would be in 50"
         ),
         "{lead}"
     );

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::axes::ticks;
 use crate::report::data::Kind;
 use crate::report::figure::Panel;
 use crate::report::scale::Scale;
@@ -60,7 +61,8 @@ pub(super) struct Axis {
     pub(super) log: bool,
     pub(super) line: Option<f64>,
     pub(super) format: fn(Option<f64>) -> String,
-    pub(super) tick: fn(f64) -> String,
+    /// How a tick reads; with the digits that all ticks need unless set.
+    pub(super) tick: Option<fn(f64) -> String>,
 }
 
 /// Width of a panel of rows.
@@ -94,7 +96,11 @@ pub(super) fn dot_panel(id: String, title: String, dots: &[Dot], axis: &Axis) ->
     let scale = Scale { domain: axis.domain, range: PLOT, log: axis.log };
 
     let mut body = format!("<text class=\"head\" y=\"14\">{}</text>", escape(&shorten(&title, 60)));
-    for (tick, text) in scale.labelled(axis.tick) {
+    let labelled = match axis.tick {
+        Some(text) => scale.ticks().into_iter().map(|tick| (tick, text(tick))).collect(),
+        None => ticks(&scale),
+    };
+    for (tick, text) in scale.with_room(labelled) {
         let x = px(scale.at(tick));
         let _ = write!(body, "<path class=\"grid\" d=\"M{x} {}V{}\"/>", px(top - 4.0), px(bottom + 4.0));
         let Some(text) = text else { continue };
@@ -263,7 +269,7 @@ mod tests {
             log: false,
             line: None,
             format: |v| decimals(v, 2),
-            tick: |v| decimals(Some(v), 1),
+            tick: None,
         };
         let dots = [
             Dot { label: "a", value: Some(f64::NAN), ..Dot::default() },

@@ -40,7 +40,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         log: false,
         line: Some(0.0),
         format: |v| decimals(v, 3),
-        tick: |v| decimals(Some(v), 2),
+        tick: None,
     };
     let one_line: Vec<&str> = formula.split_whitespace().collect();
     let without: Vec<&str> = ingredients.not_fitted.iter().map(|(model, _)| model.as_str()).collect();

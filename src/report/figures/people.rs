@@ -81,7 +81,7 @@ fn panel(index: usize, measure: &str, data: &ReportData, fit: &str) -> Option<Pa
         log: false,
         line: None,
         format: |v| decimals(v, 3),
-        tick: |v| decimals(Some(v), 1 + usize::from((v * 10.0 - (v * 10.0).round()).abs() > 1e-6)),
+        tick: None,
     };
     Some(dot_panel(format!("people-{index}"), measure_name(measure), &dots.collect::<Vec<_>>(), &axis))
 }

@@ -109,7 +109,7 @@ fn measures(task: Task, lowest_mass: f64) -> Vec<Measure> {
         log: false,
         line,
         format: percent,
-        tick: |v| format!("{}\u{202f}%", decimals(Some(v * 100.0), 0)),
+        tick: Some(|v| format!("{}\u{202f}%", decimals(Some(v * 100.0), 0))),
     };
     let mass = Axis {
         title: "median probability of a permitted answer (log scale)".into(),
@@ -117,12 +117,12 @@ fn measures(task: Task, lowest_mass: f64) -> Vec<Measure> {
         log: true,
         line: None,
         format: significant,
-        tick: |v| significant(Some(v)),
+        tick: None,
     };
     let decided = Axis {
         title: "mean |2p − 1|: 0 undecided, 1 certain".into(),
         format: |v| decimals(v, 2),
-        tick: |v| decimals(Some(v), 1),
+        tick: None,
         ..share("", None)
     };
     let coin = Some(1.0 / task.options().len() as f64);

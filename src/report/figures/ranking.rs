@@ -52,7 +52,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
             log: false,
             line: None,
             format: |v| decimals(v, 3),
-            tick: |v| decimals(Some(v), 1 + usize::from((v * 10.0 - (v * 10.0).round()).abs() > 1e-6)),
+            tick: None,
         };
         dot_panel(format!("ranking-{index}"), fit_heading(fit), &dots, &axis)
     });

@@ -26,7 +26,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         log: false,
         line: None,
         format: |v| decimals(v, 3),
-        tick: |v| decimals(Some(v), 1 + usize::from((v * 10.0 - (v * 10.0).round()).abs() > 1e-6)),
+        tick: None,
     };
     let n_columns = if scores.len() > LONG { 2 } else { 1 };
     let of_column = scores.len().div_ceil(n_columns);

@@ -102,7 +102,7 @@ fn speed_panel(runs: &[(&Respondent, &Run)]) -> Panel {
         log: true,
         line: None,
         format: significant,
-        tick: |v| significant(Some(v)),
+        tick: None,
     };
     let tokens = |n: Option<usize>| n.map_or(NOTHING.into(), count);
     let dots = runs.iter().map(|(one, run)| Dot {

@@ -6,6 +6,7 @@ pub(super) mod maps;
 mod runs;
 mod structure;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -20,7 +21,6 @@ use crate::report::data::{Compared, ConceptLabel, FitSummary, Kind, ReportData, 
 use crate::store;
 use crate::store::embedding::Embedding;
 use crate::store::folder::StudyFolder;
-use crate::store::table::Table;
 
 /// Reads an output folder: a study's, or that of `alike regress` alone.
 ///
@@ -63,7 +63,7 @@ fn missing(what: &'static str, path: PathBuf) -> Error {
 }
 
 /// What a stage has left, or which stage has not run.
-fn stored<T>(what: &'static str, path: PathBuf, read: fn(&Path) -> Result<T>) -> Result<T> {
+fn stored<T>(what: &'static str, path: PathBuf, read: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     if !path.is_file() {
         return Err(missing(what, path));
     }
@@ -82,7 +82,6 @@ fn read_toml<T: DeserializeOwned>(path: PathBuf) -> Result<T> {
 fn judged(folder: &StudyFolder) -> Result<ReportData> {
     let study: Study = read_toml(folder.study())?;
     let alignment = stored("the alignment", folder.alignment(), store::alignment::read)?;
-    let triplets = stored("the list of triplets", folder.triplets(), Table::read)?;
 
     let loader = Loader { folder, study: &study };
     let mut respondents = Vec::new();
@@ -101,11 +100,16 @@ fn judged(folder: &StudyFolder) -> Result<ReportData> {
         Some((.., embedding)) => Concepts::new(embedding.concepts())?,
         None => return Err(missing("a respondent", folder.judgments(study.triplets.task))),
     };
+    let task = study.triplets.task;
+    let asked =
+        stored("the list of triplets", folder.triplets(), |path| store::triplets::read(path, &concepts, Some(task)))?;
+    // A triplet asked in several orders is one.
+    let triplets: BTreeSet<i64> = asked.iter().map(|one| one.id(concepts.len())).collect();
     let mut provenance = vec![
         ("study".to_owned(), study.study.name.clone()),
         ("seed".to_owned(), study.study.seed.to_string()),
         ("alike".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        ("task".to_owned(), study.triplets.task.name().to_owned()),
+        ("task".to_owned(), task.name().to_owned()),
         ("wording".to_owned(), study.wording()?.question),
         ("system text".to_owned(), study.wording()?.system),
     ];
@@ -129,7 +133,7 @@ fn judged(folder: &StudyFolder) -> Result<ReportData> {
     let mut data = ReportData {
         title: study.report.title.clone(),
         study: study.study.name.clone(),
-        task: study.triplets.task,
+        task,
         n_triplets: triplets.len(),
         concepts: concepts
             .iter()
