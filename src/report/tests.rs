@@ -408,7 +408,7 @@ fn the_noise_ceiling_of_people_stands_where_a_measure_has_one() {
     assert_eq!(csv.len(), 1 + 3 * 2, "the file has both fits");
     assert_eq!(csv[1], "logistic-distance,human-like,simulated,rsa_euclidean_spearman,,0.75,0.5,0.75,0.02,7,4");
     let page = file(&files, "report.html");
-    assert!(page.contains("the mean over 7 people") && page.contains("mean over 7 people, n = 4 concepts"));
+    assert!(page.contains("the mean over 7 people") && page.contains("mean correlation with 7 people, n = 4 concepts"));
 }
 
 #[test]

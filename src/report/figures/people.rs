@@ -76,7 +76,7 @@ fn panel(index: usize, measure: &str, data: &ReportData, fit: &str) -> Option<Pa
         }
     });
     let axis = Axis {
-        title: format!("mean over {} people, n = {} concepts", count(data.n_subjects), count(rows[0].0.n)),
+        title: format!("mean correlation with {} people, n = {} concepts", count(data.n_subjects), count(rows[0].0.n)),
         domain,
         log: false,
         line: None,
