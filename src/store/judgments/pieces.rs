@@ -50,6 +50,11 @@ pub struct Piece {
 }
 
 impl Piece {
+    /// Whether any of some parts is in it.
+    pub fn holds_any(&self, parts: &Range<usize>) -> bool {
+        self.parts.start < parts.end && parts.start < self.parts.end
+    }
+
     /// Whether several parts were put together into it.
     pub fn is_compacted(&self) -> bool {
         part_number(&self.path).is_none()
