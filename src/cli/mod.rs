@@ -52,6 +52,9 @@ use clap::{Args, Parser, Subcommand};
 /// Ask language models which of two things is more like a third, and measure how human-like the answers are.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 75 stopped by SIGTERM or SIGUSR1 (what is finished is kept; start it again), 130 interrupted"
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
