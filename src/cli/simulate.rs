@@ -186,12 +186,14 @@ pub(crate) fn simulate(
         ResponseModel::CoinFlip => SimulatedSubject::coin_flip(seed),
         _ => SimulatedSubject::new(coordinates, response, seed)?.with_lapses(subject.lapses())?,
     };
+    let answerer = answerer.named(&subject.label, seed);
     let details = BTreeMap::from([
         ("response".to_owned(), serde_json::to_string(&response).expect("a response model is JSON")),
         ("reference".to_owned(), reference.digest.clone()),
     ]);
     let fingerprint = Fingerprint::default()
         .with("kind", "simulated subject")
+        .with("label", &subject.label)
         .with_all("", &details)
         .with("concepts", concepts.digest())
         .with("triplets", presentations::digest(asked))

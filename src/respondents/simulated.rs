@@ -106,9 +106,9 @@ pub struct Answer {
 
 /// A subject that answers from a reference geometry.
 ///
-/// An answer depends on the seed, the triplet and the caller's key, never on what was asked before. The same key draws
-/// the same random number under every response model, so that two subjects who differ only in noise differ only where
-/// the noise matters.
+/// An answer depends on the seed, the name ([`Self::named`]), the triplet and the caller's key, never on what was asked before.
+/// Under the same seed and name the same key draws the same random number whatever the response model, so that two subjects who
+/// differ only in noise differ only where the noise matters.
 #[derive(Debug, Clone)]
 pub struct SimulatedSubject {
     /// Closeness of all pairs, `[n_concepts, n_concepts]`, and the temperature; none for a coin, which needs no reference.
@@ -140,6 +140,13 @@ impl SimulatedSubject {
     /// A subject who tosses a coin for every answer.
     pub fn coin_flip(seed: u64) -> Self {
         Self { geometry: None, lapses: 0.0, streams: Streams::new(seed, "respondent") }
+    }
+
+    /// The same subject under a name of its own, with coins of its own: two subjects of one study have nothing in common but
+    /// what they know.
+    #[must_use]
+    pub fn named(self, label: &str, seed: u64) -> Self {
+        Self { streams: Streams::new(seed, &format!("respondent {label}")), ..self }
     }
 
     /// The same subject, who now and then does not look and tosses a coin: P(option) = (1 − λ) P + λ / options.
@@ -228,6 +235,17 @@ mod tests {
         let backwards: Vec<bool> = (0..64).rev().map(|key| coin.answer(0, 1, 2, key).chose_first).rev().collect();
         assert_eq!(forwards, backwards);
         assert!(forwards.contains(&true) && forwards.contains(&false));
+    }
+
+    #[test]
+    fn names_toss_their_own_coins() {
+        let coins = |name: &str| -> Vec<bool> {
+            let coin = SimulatedSubject::coin_flip(3).named(name, 3);
+            (0..400).map(|key| coin.answer(0, 1, 2, key).chose_first).collect()
+        };
+        assert_eq!(coins("one"), coins("one"));
+        let n_same = coins("one").iter().zip(coins("other")).filter(|(one, other)| **one == *other).count();
+        assert!((160..=240).contains(&n_same), "{n_same}"); // four standard errors of a fair coin
     }
 
     #[test]

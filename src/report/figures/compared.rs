@@ -27,14 +27,6 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
     }
     let coin = 1.0 / data.task.options().len() as f64;
     let numbered = respondents.len() <= MAX_NUMBERED;
-    let n_simulated = respondents.iter().filter(|one| one.kind == Kind::Simulated).count();
-    // One seed for all of a study's subjects: where their reference decides nothing, they answer by the same coin.
-    let coins = match n_simulated {
-        0 | 1 => "",
-        _ => {
-            " Simulated subjects of one study toss the same coins, so that they agree wherever their reference decides nothing."
-        }
-    };
     let swatch = |class: &str, text: String| LegendItem {
         mark: format!("<rect class=\"{class}\" x=\"-8\" y=\"-8\" width=\"16\" height=\"16\" fill-opacity=\"{FULL}\"/>"),
         text,
@@ -49,7 +41,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
              order. Answers at random agree in {by_chance} %, and two respondents that always take the first option in 100 %, so that a \
              shared position bias looks like agreement. Of repeated answers every one is compared with every one of the other. \
              One model asked with several decisions (argmax, sample, generate) is several respondents. Columns have the numbers \
-             of the rows.{coins}"
+             of the rows."
         ),
         terms: vec![],
         csv: csv(data),
