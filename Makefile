@@ -55,7 +55,7 @@ test-page: demo ## The pages in Chromium, with and without scripts, and pictures
 test-bundle: build $(ENV)/runtime-$(PROVIDER).ok ## The archive of make bundle, unpacked and run elsewhere
 	$(PYTHON) -m unittest discover -s tests/bundle
 
-test-slurm: ## Array jobs on a real Slurm, started on this machine and taken down (root, Debian's slurm-wlm and munge)
+test-slurm: build $(ENV)/runtime-$(PROVIDER).ok ## A study, and the commands of docs/operations.md, on a real Slurm started on this machine (root, Debian's slurm-wlm and munge)
 	$(PYTHON) tests/slurm/with_slurm.py $(PYTHON) -m unittest discover -s tests/slurm -v
 
 golden: setup $(ENV)/torch.ok ## Make the golden numbers again with transformers (5.8 GB of packages)
