@@ -10,18 +10,12 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     cli::logging(&cli.common);
+    let log_format = cli.common.log_format;
     cli::stop::listen();
     match cli::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
-            for cause in error.chain().skip(1) {
-                eprintln!("  caused by: {cause}");
-            }
-            let hint = error.chain().find_map(|cause| cause.downcast_ref::<alike::Error>()?.hint());
-            if let Some(hint) = hint {
-                eprintln!("hint: {hint}");
-            }
+            cli::tell(&error, log_format);
             match error.chain().any(|cause| matches!(cause.downcast_ref(), Some(alike::Error::Stopped { .. }))) {
                 true => ExitCode::from(cli::stop::STOPPED),
                 false => ExitCode::FAILURE,

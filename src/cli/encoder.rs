@@ -23,7 +23,6 @@ use crate::cli::checked::{print_folder, print_providers};
 use crate::cli::device::{Device, session_settings};
 use crate::cli::encoder_args::EncoderArgs;
 use crate::cli::job::{Job, finish};
-use crate::cli::progress::Progress;
 use crate::cli::{Common, write_json};
 
 /// An encoder's folder, opened: everything but the session.
@@ -106,8 +105,7 @@ pub(crate) fn judge(job: &Job<'_>, opened: &Opened, common: &Common) -> anyhow::
         let vectors = opened.vectors(&mut encoder, &texts, device)?;
         (running, width) = (encoder.running(), vectors.ncols());
         let subject = EncoderSubject::new(vectors, settings.clone())?;
-        let mut progress =
-            Progress::new(&format!("judge {label}"), parts.own_presentations().len(), "triplets", common);
+        let mut progress = job.progress(&parts, common)?;
         progress.skip(parts.own_presentations().len() - parts.to_do());
         for part in parts.missing() {
             let judgments: Vec<Judgment> =

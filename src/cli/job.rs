@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use alike::config::{JudgeSection, Prompt};
+use alike::engine::provider::ExecutionProvider;
 use alike::judgments::OrderTally;
 use alike::presentations::Task;
 use alike::prompts::plan::Reuse;
@@ -11,9 +12,12 @@ use alike::prompts::template::Style;
 use alike::scoring::ScoreKind;
 use alike::store::judgments as store;
 
+use crate::cli::Common;
 use crate::cli::device::Device;
 use crate::cli::encoder_args::EncoderArgs;
+use crate::cli::heartbeat::{Heartbeat, place, unix_seconds};
 use crate::cli::parts::{Parts, Target};
+use crate::cli::progress::Progress;
 
 /// One model to be asked.
 pub(crate) struct Job<'a> {
@@ -32,6 +36,19 @@ pub(crate) struct Job<'a> {
     pub(crate) target: Target<'a>,
     /// Where the record of the run goes.
     pub(crate) record: PathBuf,
+    /// Where signs of life for Prometheus go.
+    pub(crate) metrics: Option<PathBuf>,
+}
+
+impl Job<'_> {
+    /// Progress over the presentations of this process, watched from outside.
+    pub(crate) fn progress(&self, parts: &Parts<'_>, common: &Common) -> anyhow::Result<Progress> {
+        let Target { label, shard, .. } = self.target;
+        let gpu = (self.device.provider != ExecutionProvider::Cpu).then_some(self.device.gpu.device);
+        let heartbeat = Heartbeat::begin(&self.record, (label, shard), parts.counts(), gpu, self.metrics.as_ref())?;
+        let progress = Progress::new(&format!("judge {label}"), parts.own_presentations().len(), "triplets", common);
+        Ok(progress.watched(heartbeat))
+    }
 }
 
 /// Ends a respondent: says what was made and how the choices depend on the order of options. Returns the part of the
@@ -60,6 +77,8 @@ pub(crate) fn finish(
         "judge_seconds": judge_seconds, "triplets_per_second": (made > 0).then_some(rate / f64::from(target.repeats)),
         "repeats": target.repeats, "unparsed": tally.n - tally.n_chosen, "both_orders": n_both_orders, "order_consistency": consistency, "version": env!("CARGO_PKG_VERSION"),
     });
+    summary["started"] = (unix_seconds() - started.elapsed().as_secs()).into();
+    summary.as_object_mut().expect("a summary is an object").extend(place());
     match target.task {
         Task::Anchored => summary["first_share"] = tally.place_shares().map(|shares| shares[0]).into(),
         Task::OddOneOut => summary["place_shares"] = tally.place_shares().into(),

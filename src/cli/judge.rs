@@ -17,6 +17,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::device::{Device, DeviceArgs};
 use crate::cli::encoder;
 use crate::cli::encoder_args::EncoderArgs;
+use crate::cli::heartbeat;
 use crate::cli::job::Job;
 use crate::cli::language_model;
 use crate::cli::parts::Target;
@@ -76,6 +77,9 @@ pub(crate) struct JudgeArgs {
     /// The share of the parts that this process makes: the I-th of N, or `slurm` for what a job array or srun says
     #[arg(long, value_name = "I/N|slurm", value_parser = parse_shard)]
     shard: Option<Shard>,
+    /// Signs of life in Prometheus' text format, for node_exporter's textfile collector
+    #[arg(long, value_name = "FILE.prom")]
+    metrics: Option<PathBuf>,
     /// Print the plan and stop
     #[arg(long)]
     dry_run: bool,
@@ -167,6 +171,7 @@ pub(crate) fn run(args: &JudgeArgs, common: &Common) -> anyhow::Result<()> {
         beside_language_models: false,
         target,
         record: store::respondent_path(out, &label).join(format!("_run{}.json", args.shard().suffix())),
+        metrics: args.metrics.clone(),
     };
     judge_or_plan(&job, args.dry_run, common)
 }
@@ -201,7 +206,8 @@ fn run_study(args: &JudgeArgs, path: &Path, common: &Common) -> anyhow::Result<(
             shard: args.shard(),
             existing,
         };
-        let job = Job { device, reuse: args.reuse.into(), judge, ..study_job(&study, model, target) };
+        let metrics = args.metrics.clone();
+        let job = Job { device, reuse: args.reuse.into(), judge, metrics, ..study_job(&study, model, target) };
         judge_or_plan(&job, args.dry_run, common)?;
     }
     Ok(())
@@ -266,6 +272,7 @@ pub(crate) fn study_job<'a>(study: &'a Study, model: &'a Model, target: Target<'
         beside_language_models: study.models.iter().any(|model| is_language_model(&model.path).unwrap_or(true)),
         target,
         record: study.folder().run_record(&model.label, &target.shard.suffix()),
+        metrics: None,
     }
 }
 
@@ -292,10 +299,13 @@ fn judge_or_plan(job: &Job<'_>, dry_run: bool, common: &Common) -> anyhow::Resul
 
 /// Asks one model what has not been answered yet.
 pub(crate) fn judge(job: &Job<'_>, common: &Common) -> anyhow::Result<serde_json::Value> {
-    match open_encoder(job.model, common)? {
-        Some(opened) => encoder::judge(job, &opened, common),
-        None => language_model::judge(job, common),
-    }
+    let judged = match open_encoder(job.model, common) {
+        Ok(Some(opened)) => encoder::judge(job, &opened, common),
+        Ok(None) => language_model::judge(job, common),
+        Err(error) => Err(error),
+    };
+    heartbeat::end(&job.record, job.target.label, job.target.shard, &judged);
+    judged
 }
 
 /// `--dry-run`: the plan, without running it.

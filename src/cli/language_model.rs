@@ -16,7 +16,6 @@ use crate::cli::judge_settings::{fingerprint, settings};
 use crate::cli::opened::{Opened, open};
 use crate::cli::parts::Parts;
 use crate::cli::plan::PlanReport;
-use crate::cli::progress::Progress;
 use crate::cli::{Common, write_json};
 
 /// Asks one model what has not been answered yet.
@@ -102,8 +101,7 @@ fn ask(
         record.parity = Some(parity);
     }
 
-    let mut progress =
-        Progress::new(&format!("judge {}", job.target.label), parts.own_presentations().len(), "triplets", common);
+    let mut progress = job.progress(parts, common)?;
     progress.skip(parts.own_presentations().len() - parts.to_do());
     let missing = parts.missing().map(|part| (part, parts.presentations(part)));
     let write = |part: usize, judgments: Vec<Judgment>| parts.write(part, &judgments);

@@ -12,6 +12,7 @@ mod encoder;
 mod encoder_args;
 mod fit_args;
 mod fitted;
+mod heartbeat;
 mod human_choices;
 mod intervals;
 mod job;
@@ -33,6 +34,7 @@ mod score;
 mod shard;
 mod simulate;
 mod slurm;
+mod status;
 pub(crate) mod stop;
 mod streamed;
 mod subjects;
@@ -73,9 +75,24 @@ pub(crate) struct Common {
     /// More words about what happens
     #[arg(short, long, global = true, help_heading = "Everywhere")]
     verbose: bool,
+    /// What the log on standard error is written as
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, help_heading = "Everywhere")]
+    pub(crate) log_format: LogFormat,
+    /// Seconds from one sign of life to the next, where there is no bar
+    #[arg(long, global = true, default_value_t = 30, value_name = "SECONDS", help_heading = "Everywhere")]
+    heartbeat: u64,
     /// The ONNX Runtime library to use instead of the one `make setup` installs
     #[arg(long, global = true, value_name = "PATH", help_heading = "Everywhere")]
     ort: Option<PathBuf>,
+}
+
+/// What the log is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// A line of JSON for each event, with its time
+    Json,
 }
 
 /// What to do with output that is there already.
@@ -128,6 +145,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Tell whether what was written is whole: every file as it was written, every part there, every row once
     Validate(validate::ValidateArgs),
+    /// Tell how far a study is: parts done and missing, who is at work, the last errors
+    Status(status::StatusArgs),
     /// Put the parts of judgments together into fewer, larger files
     Compact(compact::CompactArgs),
     /// Write job scripts for a study on a cluster with Slurm: an array that asks its models, and a job for the rest
@@ -157,6 +176,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Regress(args) => regress::run(&args, &common),
         Command::Report(args) => report::run(&args, &common),
         Command::Validate(args) => validate::run(&args, &common),
+        Command::Status(args) => status::run(&args, &common),
         Command::Compact(args) => compact::run(&args, &common),
         Command::Slurm(args) => slurm::run(&args, &common),
         Command::Check(args) => check::run(&args, &common),
@@ -170,13 +190,27 @@ pub(crate) fn logging(common: &Common) {
         (_, true) => tracing::Level::DEBUG,
         _ => tracing::Level::INFO,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .without_time()
-        .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    match common.log_format {
+        LogFormat::Text => {
+            log.without_time().with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+        }
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+/// What ended the program: its words, what caused it, and what to do about it.
+pub(crate) fn tell(error: &anyhow::Error, log_format: LogFormat) {
+    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+    let hint = error.chain().find_map(|cause| cause.downcast_ref::<alike::Error>()?.hint());
+    match log_format {
+        LogFormat::Json => tracing::error!(causes = causes.join(": "), hint, "{error}"),
+        LogFormat::Text => {
+            eprintln!("error: {error}");
+            causes.iter().for_each(|cause| eprintln!("  caused by: {cause}"));
+            hint.iter().for_each(|hint| eprintln!("hint: {hint}"));
+        }
+    }
 }
 
 /// A study's output folder, opened before long work starts: created, writable, with the resolved study in it.

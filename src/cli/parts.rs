@@ -1,5 +1,6 @@
 //! A respondent's judgments on disk, part by part: what is there is kept, what is missing is made.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -74,16 +75,13 @@ impl<'a> Target<'a> {
                 fs_err::remove_file(piece.path)?;
             }
         }
-        let mut missing = Vec::new();
-        for part in own.clone() {
-            let done = match there.iter().find(|piece| piece.parts.contains(&part)) {
-                Some(piece) => is_done(&piece.path, &fingerprint, self.existing)?,
-                None => false,
-            };
-            if !done {
-                missing.push(part);
+        let mut missing = own.clone().collect::<BTreeSet<usize>>();
+        for piece in there.iter().filter(|piece| piece.holds_any(&own)) {
+            if is_done(&piece.path, &fingerprint, self.existing)? {
+                missing.retain(|part| !piece.parts.contains(part));
             }
         }
+        let missing = missing.into_iter().collect();
         // Parts beyond this run's belong to another one, and of a compacted file no part can be replaced.
         let in_the_way =
             |piece: &&Piece| piece.parts.end > self.n_parts() || (self.existing.force && piece.is_compacted());
@@ -98,6 +96,11 @@ impl<'a> Parts<'a> {
     /// Numbers of the parts that are still to be made; there are no more once somebody asks for a stop.
     pub(crate) fn missing(&self) -> impl Iterator<Item = usize> + Send {
         self.missing.iter().copied().take_while(|_| !stop::requested())
+    }
+
+    /// How many parts this process has, and how many it is still to make.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.own.len(), self.missing.len())
     }
 
     /// Whether all parts are there.
@@ -149,8 +152,7 @@ impl<'a> Parts<'a> {
 
     /// The files of this process's parts.
     pub(crate) fn files(&self) -> alike::Result<Vec<PathBuf>> {
-        let own = |piece: &Piece| piece.parts.start < self.own.end && self.own.start < piece.parts.end;
-        Ok(self.there()?.into_iter().filter(own).map(|piece| piece.path).collect())
+        Ok(self.there()?.into_iter().filter(|piece| piece.holds_any(&self.own)).map(|piece| piece.path).collect())
     }
 
     fn there(&self) -> alike::Result<Vec<Piece>> {

@@ -19,7 +19,7 @@ pub struct ReportData {
     pub study: String,
     /// What was asked of three concepts.
     pub task: Task,
-    /// Number of triplets each respondent was asked.
+    /// Number of triplets each respondent was asked, in one order or several.
     pub n_triplets: usize,
     /// The concepts, in the order of their ids.
     pub concepts: Vec<ConceptLabel>,
@@ -27,6 +27,8 @@ pub struct ReportData {
     pub reference: String,
     /// Whether the reference is the category structure of the concepts, made by `alike`: not human data.
     pub reference_built_in: bool,
+    /// People whose embeddings alignments were measured with beside the reference.
+    pub n_subjects: usize,
     /// Who answered.
     pub respondents: Vec<Respondent>,
     /// Alignment with this one reference: a row for each respondent, fit and measure.
@@ -180,8 +182,10 @@ pub struct FitSummary {
     pub loss: String,
     /// Number of dimensions.
     pub dims: usize,
-    /// Weight of the L2 penalty.
-    pub l2: f64,
+    /// Weight of the penalty: L2 of losses on distances, λ of those on dot products.
+    pub penalty: f64,
+    /// The accuracy that guessing gives.
+    pub guessing: f64,
     /// Share of held-out triplets reproduced.
     pub heldout_accuracy: Option<f64>,
     /// Share of the triplets it was fitted to that it reproduces.
@@ -205,6 +209,8 @@ pub struct Ingredients {
     pub effects: Vec<Effect>,
     /// Models that the mixed model was fitted to.
     pub n_fitted: usize,
+    /// The others, each with the columns that it has no cell of.
+    pub not_fitted: Vec<(String, String)>,
     /// The answers to claims, variants in their order after each claim.
     pub answers: Vec<AnswerRow>,
     /// Correlations of scores and benchmarks.

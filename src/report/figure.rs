@@ -24,14 +24,15 @@ pub(super) struct Panel {
 }
 
 impl Panel {
-    /// The panel as an element of an HTML page.
-    pub(super) fn inline(&self) -> String {
+    /// The panel as an element of an HTML page, beside the one before it or below.
+    pub(super) fn inline(&self, new_row: bool) -> String {
         let Self { id, role, body, .. } = self;
+        let place = if new_row { " style=\"grid-column-start:1\"" } else { "" };
         let (width, height) = (px(self.width), px(self.height));
         let (title, description) = (escape(&self.title), escape(&self.description));
         format!(
             "<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
-             role=\"{role}\" aria-labelledby=\"{id}-t {id}-d\">\
+             role=\"{role}\"{place} aria-labelledby=\"{id}-t {id}-d\">\
              <title id=\"{id}-t\">{title}</title><desc id=\"{id}-d\">{description}</desc>{body}</svg>"
         )
     }
@@ -47,9 +48,10 @@ pub(super) struct LegendItem {
 }
 
 /// The parts of the page that hold figures, in its order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Part {
     /// How human-like each respondent is.
+    #[default]
     Alignment,
     /// Which properties of models go with that.
     Ingredients,
@@ -93,8 +95,8 @@ impl Part {
     }
 }
 
-/// Panels with one legend: inline in the page, or as one sheet in a file of its own.
-#[derive(Debug, Clone)]
+/// Panels with one legend: inline in the page, or as one sheet in a file of its own. Few have terms, shapes or rules of their own.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Figure {
     /// File name without ending, and the class of its panels in the page.
     pub(super) name: &'static str,
@@ -118,6 +120,8 @@ pub(super) struct Figure {
     pub(super) panels: Vec<Panel>,
     /// Panels side by side on the sheet, and how wide they are in the page: 1, 2, 3 or 6.
     pub(super) columns: usize,
+    /// Panels that begin a row though there is room beside the one before, by place.
+    pub(super) new_rows: Vec<usize>,
 }
 
 /// Colours and strokes of all figures, for the page and for the sheets.
@@ -150,16 +154,17 @@ impl Figure {
             x += item_width;
         }
         y += 24.0;
-        for row in self.panels.chunks(columns) {
-            let mut x = MARGIN;
-            for panel in row {
-                let (at_x, at_y, title) = (px(x), px(y), escape(&panel.title));
-                let _ =
-                    write!(body, "<g transform=\"translate({at_x} {at_y})\"><title>{title}</title>{}</g>", panel.body);
-                x += panel_width + MARGIN;
+        let (mut column, mut row_height) = (0, 0.0);
+        for (index, panel) in self.panels.iter().enumerate() {
+            if column == columns || (column > 0 && self.new_rows.contains(&index)) {
+                (y, column, row_height) = (y + row_height + MARGIN, 0, 0.0);
             }
-            y += row.iter().map(|p| p.height).fold(0.0, f64::max) + MARGIN;
+            let x = MARGIN + column as f64 * (panel_width + MARGIN);
+            let (x, y, title) = (px(x), px(y), escape(&panel.title));
+            let _ = write!(body, "<g transform=\"translate({x} {y})\"><title>{title}</title>{}</g>", panel.body);
+            (column, row_height) = (column + 1, panel.height.max(row_height));
         }
+        y += row_height + MARGIN;
         let (width, height) = (px(width), px(y));
         let (title, name) = (escape(&self.title), self.name);
         let description: Vec<String> =

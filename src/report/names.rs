@@ -4,13 +4,27 @@ use crate::config::RegressSection;
 
 /// The field's name for the key of a measure.
 pub(super) fn measure_name(key: &str) -> String {
-    let words: Vec<&str> = key.split('_').collect();
-    match words.as_slice() {
-        ["procrustes", "r2"] => "Procrustes R²".into(),
-        ["cka", rest @ ..] if !rest.is_empty() => format!("CKA, {}", rest.join(" ")),
-        ["rsa", rest @ ..] if !rest.is_empty() => format!("RSA, {}", rest.join(" ")),
-        _ => key.replace('_', " "),
+    const FAMILIES: [(&str, &str); 3] = [("procrustes_r2", "Procrustes R²"), ("cka", "CKA"), ("rsa", "RSA")];
+    let own = FAMILIES.iter().find_map(|(family, name)| Some((name, key.strip_prefix(family)?)));
+    match own {
+        Some((name, "")) => (*name).to_owned(),
+        Some((name, rest)) if rest.starts_with('_') => format!("{name}, {}", in_words(&rest[1..])),
+        _ => in_words(key),
     }
+}
+
+/// Words of a key as they are written elsewhere: names of people and letters of the field.
+fn in_words(key: &str) -> String {
+    let key = key.replace("kendall_tau_a", "Kendall τ-a").replace("rho_a", "ρ-a");
+    let word = |word: &str| match word {
+        "rbf" => "RBF".to_owned(),
+        "euclidean" => "Euclidean".to_owned(),
+        "sqeuclidean" => "squared Euclidean".to_owned(),
+        "spearman" => "Spearman".to_owned(),
+        "pearson" => "Pearson".to_owned(),
+        other => other.to_owned(),
+    };
+    key.split('_').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// What a column of a table of models holds, with its unit where that is known; other columns keep their names.
@@ -70,7 +84,10 @@ mod tests {
     fn keys_become_names() {
         assert_eq!(measure_name("procrustes_r2"), "Procrustes R²");
         assert_eq!(measure_name("cka_linear_debiased"), "CKA, linear debiased");
-        assert_eq!(measure_name("rsa_euclidean_spearman"), "RSA, euclidean spearman");
+        assert_eq!(measure_name("rsa_euclidean_spearman"), "RSA, Euclidean Spearman");
+        assert_eq!(measure_name("rsa_correlation_kendall_tau_a"), "RSA, correlation Kendall τ-a");
+        assert_eq!(measure_name("procrustes_r2_no_scaling"), "Procrustes R², no scaling");
+        assert_eq!(measure_name("cka_rbf_debiased"), "CKA, RBF debiased");
         assert_eq!(measure_name("category_silhouette"), "category silhouette");
         assert_eq!(column_title("math_lvl5"), "MATH, level 5");
         assert_eq!(column_title("moral_code"), "moral code");

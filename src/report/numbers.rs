@@ -72,6 +72,12 @@ pub(super) fn count(n: usize) -> String {
     grouped(&n.to_string())
 }
 
+/// The least and the greatest of some counts, or the one that all are.
+pub(super) fn counts(all: impl Iterator<Item = usize> + Clone) -> String {
+    let (least, most) = (all.clone().min().unwrap_or_default(), all.max().unwrap_or_default());
+    if least == most { count(most) } else { format!("{} to {}", count(least), count(most)) }
+}
+
 fn grouped(digits: &str) -> String {
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -118,6 +124,7 @@ mod tests {
         assert_eq!(p_value(Some(0.001)), "0.001");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(12), "12");
+        assert_eq!([counts([3, 1200, 1].into_iter()), counts([7, 7].into_iter())], ["1 to 1,200", "7"]);
         let numbers = [(1234.4, "1,234"), (99.96, "100"), (12.34, "12.3"), (1.0, "1"), (0.1, "0.1"), (0.001, "0.001")];
         for (value, text) in numbers.into_iter().chain([(0.012_34, "0.0123"), (1e-5, "10⁻⁵"), (3.2e-7, "3.2 × 10⁻⁷")])
         {

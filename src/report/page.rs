@@ -3,7 +3,7 @@
 //! The page has no script, and its content security policy allows none. The only markup that is not the template's own
 //! is the figures', whose text [`svg::escape`](super::svg::escape) has passed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::answers;
 use super::data::{FitSummary, Kind, ReportData, Respondent, fit_heading, fits, in_rank_order, kind_of, ranked};
-use super::figure::{FIGURE_CSS, Figure, Panel, Part};
+use super::figure::{FIGURE_CSS, Figure, Part};
 use super::names::measure_name;
 use super::numbers::{NOTHING, count, decimals, p_value, percent, significant, with_range};
 use super::summary;
@@ -45,6 +45,7 @@ pub(super) fn render(data: &ReportData, figures: &[Figure]) -> String {
         claims: claims(data),
         measures: measures(data),
         variants: variants(data),
+        intervals: intervals(data),
         n_measures: data.alignment.len(),
         has_interval: data.alignment.iter().any(|row| interval(row).is_some()),
         respondents: in_rank_order(data).into_iter().map(RespondentView::new).collect(),
@@ -72,6 +73,7 @@ struct Page<'a> {
     claims: Vec<ClaimView<'a>>,
     measures: Vec<FitMeasures<'a>>,
     variants: Vec<(String, String)>,
+    intervals: Vec<(String, String)>,
     n_measures: usize,
     has_interval: bool,
     respondents: Vec<RespondentView<'a>>,
@@ -121,6 +123,7 @@ fn parts<'a>(figures: &'a [Figure], data: &ReportData) -> Vec<PartView<'a>> {
 
 impl<'a> FigureView<'a> {
     fn new(figure: &'a Figure, number: usize) -> Self {
+        let panels = figure.panels.iter().enumerate();
         Self {
             name: figure.name,
             number,
@@ -129,7 +132,7 @@ impl<'a> FigureView<'a> {
             terms: &figure.terms,
             defs: &figure.defs,
             legend: figure.legend.iter().map(|item| (item.mark.as_str(), item.text.as_str())).collect(),
-            panels: figure.panels.iter().map(Panel::inline).collect(),
+            panels: panels.map(|(at, panel)| panel.inline(figure.new_rows.contains(&at))).collect(),
             columns: figure.columns,
             reachable: figure.panels.iter().any(|panel| panel.role == "group"),
         }
@@ -261,15 +264,24 @@ fn interval(row: &AlignmentRow) -> Option<(f64, f64)> {
     row.lo.zip(row.hi).filter(|(lo, hi)| lo.is_finite() && hi.is_finite())
 }
 
-/// What the keys of the measures leave open: variant and interval, each said once below the table.
+/// What the keys of the measures leave open, each said once below the table.
 fn variants(data: &ReportData) -> Vec<(String, String)> {
-    let said = data.alignment.iter().map(|row| {
-        let interval = row.interval.as_ref().map(|how| format!("interval: {how}"));
-        let parts: Vec<String> =
-            [Some(row.variant.clone()), interval].into_iter().flatten().filter(|part| !part.is_empty()).collect();
-        (measure_name(&row.measure), parts.join("; "))
-    });
-    said.filter(|(_, text)| !text.is_empty()).collect::<BTreeSet<_>>().into_iter().collect()
+    let said = data.alignment.iter().filter(|row| !row.variant.is_empty());
+    said.map(|row| (measure_name(&row.measure), row.variant.clone())).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// How intervals were made, and, where that differs, those of which measures.
+fn intervals(data: &ReportData) -> Vec<(String, String)> {
+    let mut ways: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for row in &data.alignment {
+        if let Some(how) = row.interval.as_deref().filter(|how| !how.is_empty()) {
+            ways.entry(how).or_default().insert(measure_name(&row.measure));
+        }
+    }
+    let alone = ways.len() == 1;
+    let whose = |names: BTreeSet<String>| format!(" of {}", names.into_iter().collect::<Vec<_>>().join(", "));
+    let said = |(how, names): (&str, _)| (if alone { String::new() } else { whose(names) }, how.to_owned());
+    ways.into_iter().map(said).collect()
 }
 
 /// One respondent's rows in the tables of judgments and of fits, as text.
@@ -297,9 +309,10 @@ struct RespondentView<'a> {
 struct FitView<'a> {
     fit: &'a str,
     dims: String,
-    l2: String,
+    penalty: String,
     train: String,
     heldout: String,
+    guessing: String,
     effective: String,
     converged: bool,
     notes: String,
@@ -311,9 +324,10 @@ impl<'a> RespondentView<'a> {
         let fit = |fit: &'a FitSummary| FitView {
             fit: &fit.fit,
             dims: count(fit.dims),
-            l2: significant(Some(fit.l2)),
+            penalty: significant(Some(fit.penalty)),
             train: percent(fit.train_accuracy),
             heldout: percent(fit.heldout_accuracy),
+            guessing: percent(Some(fit.guessing)),
             effective: decimals(Some(fit.participation_ratio), 1),
             converged: fit.converged,
             notes: if fit.notes.is_empty() { NOTHING.into() } else { fit.notes.join("; ") },

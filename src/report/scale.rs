@@ -1,5 +1,7 @@
 //! Scales: where a value lies on an axis, and at which values the ticks stand.
 
+use super::svg::columns;
+
 /// Maps values to pixels and puts its ticks at round numbers.
 #[derive(Debug, Clone)]
 pub(super) struct Scale {
@@ -36,6 +38,23 @@ impl Scale {
         ticks.sort_by(f64::total_cmp);
         ticks
     }
+
+    /// Ticks of a horizontal axis with their labels, or, where these would touch, with every second one's, or third's.
+    pub(super) fn with_room(&self, all: Vec<(f64, String)>) -> Vec<(f64, Option<String>)> {
+        let every = |step: &usize| all.iter().step_by(*step).cloned().collect::<Vec<_>>();
+        let step = (1..all.len()).find(|step| self.has_room(&every(step))).unwrap_or(all.len().max(1));
+        all.into_iter().enumerate().map(|(i, (tick, text))| (tick, (i % step == 0).then_some(text))).collect()
+    }
+
+    /// Whether labels side by side leave a gap between each other.
+    pub(super) fn has_room(&self, labels: &[(f64, String)]) -> bool {
+        /// Of figures, which are the widest there.
+        const COLUMN: f64 = 7.0;
+        const GAP: f64 = 6.0;
+        let half = |text: &str| COLUMN * columns(text) as f64 / 2.0;
+        let apart = |a: f64, b: f64| (self.at(a) - self.at(b)).abs();
+        labels.windows(2).all(|pair| apart(pair[0].0, pair[1].0) >= half(&pair[0].1) + half(&pair[1].1) + GAP)
+    }
 }
 
 /// The nearest whole exponent.
@@ -68,5 +87,18 @@ mod tests {
         assert!((log.at(1e-2) - 200.0).abs() < 1e-9, "half of four decades");
         assert_eq!(log.at(0.0), 0.0, "zero has no logarithm and lands on the low end");
         assert_eq!(log.ticks(), [1e-4, 1e-3, 1e-2, 1e-1, 1.0]);
+    }
+
+    #[test]
+    fn labels_that_would_touch_are_left_out_evenly() {
+        let labels = |highest: f64, width: f64| -> Vec<String> {
+            let scale = Scale { domain: [1.0, highest], range: [0.0, width], log: true };
+            let all = scale.ticks().into_iter().map(|tick| (tick, format!("{tick}"))).collect();
+            scale.with_room(all).into_iter().map(|(_, text)| text.unwrap_or_default()).collect()
+        };
+        // The last two of six have (5 + 6) / 2 columns of 7 pixels and a gap of 6 between their middles: 44.5.
+        assert_eq!(labels(1e5, 5.0 * 44.5), ["1", "10", "100", "1000", "10000", "100000"]);
+        assert_eq!(labels(1e5, 5.0 * 44.0), ["1", "", "100", "", "10000", ""]);
+        assert_eq!(labels(1e5, 20.0), ["1", "", "", "", "", ""]);
     }
 }

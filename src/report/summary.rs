@@ -5,6 +5,7 @@ mod ingredients;
 use super::data::{Kind, ReportData, fits, kind_of, preferred_fit, ranked};
 use super::numbers::{count, decimals, p_value, percent};
 use super::svg::shorten;
+use crate::alignment::Measure;
 use crate::alignment::agreement::Agreement;
 use crate::presentations::Task;
 use crate::store::alignment::AlignmentRow;
@@ -48,7 +49,9 @@ pub(super) fn verdict(row: &AlignmentRow) -> Verdict {
     if !row.value.is_finite() {
         return Verdict::Untested;
     }
-    if row.chance.is_some_and(|chance| row.value <= chance) {
+    let is_distance = row.measure.parse().is_ok_and(Measure::is_distance);
+    let no_better = |chance: f64| if is_distance { row.value >= chance } else { row.value <= chance };
+    if row.chance.is_some_and(no_better) {
         return Verdict::AtChance;
     }
     match row.p.filter(|p| p.is_finite()) {
@@ -217,7 +220,7 @@ fn single_choices(agreement: Agreement, task: Task) -> Option<String> {
         false => format!("where a coin’s would be in {coin}\u{202f}%"),
     };
     Some(format!(
-        " Its choices are the reference’s in {} of the {} triplets that the reference decides, {beside}.",
+        " Its choices are the reference’s in {} of the {} judgments that the reference decides, {beside}.",
         percent(Some(agreement.share()?)),
         count(agreement.n)
     ))
@@ -308,6 +311,9 @@ mod tests {
         assert_eq!(verdict(&row(0.10, Some(0.12), Some(0.001))), Verdict::AtChance);
         assert_eq!(verdict(&row(0.10, Some(0.12), None)), Verdict::AtChance);
         assert_eq!(verdict(&row(0.4, Some(0.1), None)), Verdict::Untested);
+        let distance =
+            |value: f64| AlignmentRow { measure: "angular_distance".into(), ..row(value, Some(1.4), Some(0.001)) };
+        assert_eq!([0.8, 1.5].map(|value| verdict(&distance(value))), [Verdict::Above, Verdict::AtChance]);
         assert_eq!(verdict(&row(f64::NAN, Some(0.1), Some(0.001))), Verdict::Untested);
         assert_eq!(verdict(&row(0.4, Some(f64::NAN), Some(f64::NAN))), Verdict::Untested);
     }

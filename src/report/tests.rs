@@ -299,7 +299,7 @@ fn what_is_missing_is_a_dash_and_never_nan() {
     data.maps[3].trust = None;
     data.dissimilarities.matrices.clear();
     data.respondents[0].fits[0].participation_ratio = f64::NAN;
-    data.respondents[0].fits[0].l2 = f64::INFINITY;
+    data.respondents[0].fits[0].penalty = f64::INFINITY;
     for (name, text) in written(&data).into_iter().chain(written(&ReportData::default())) {
         assert!(!text.contains("NaN") && !text.contains(">inf"), "{name}");
         if name.ends_with(".svg") {
@@ -342,13 +342,13 @@ fn the_summary_says_plainly_who_sits_at_chance() {
     let lead = summary::paragraph(&data);
     assert!(lead.contains("model-00 sits at chance, for a p like this one comes by luck"), "{lead}");
     assert!(
-        lead.contains("in 50.9\u{202f}% of the 1,000 triplets that the reference decides, no more than a coin’s."),
+        lead.contains("in 50.9\u{202f}% of the 1,000 judgments that the reference decides, no more than a coin’s."),
         "{lead}"
     );
     assert!(lead.contains("model-01 is above chance"), "{lead}");
     assert!(
         lead.contains(
-            "in 66.1\u{202f}% of the 1,000 triplets that the reference decides, where a coin’s would be in 50"
+            "in 66.1\u{202f}% of the 1,000 judgments that the reference decides, where a coin’s would be in 50"
         ),
         "{lead}"
     );
@@ -385,6 +385,30 @@ fn csv_files_hold_the_numbers_as_drawn() {
     let (lo, hi) = crate::stats::wilson_95(840, 1200);
     assert_eq!(quality[1], format!("human-like,simulated,1200,0,,0.7,,,,0,,,0,,0,{lo},{hi},,,,,,,,"));
     assert_eq!(quality[2], format!("model-00,model,1200,0,1e-6,0.7,,,,0,20.0,,0,,0,{lo},{hi},,,,,,,,"));
+}
+
+#[test]
+fn the_noise_ceiling_of_people_stands_where_a_measure_has_one() {
+    let mut data = study(2);
+    assert!(!written(&data).iter().any(|(name, _)| name.contains("people")), "nobody was compared with people");
+    data.n_subjects = 7;
+    for row in data.alignment.iter_mut().filter(|row| row.measure != MAIN_MEASURE) {
+        row.measure = "rsa_euclidean_spearman".into();
+        row.subject_mean = Some(if row.respondent == "human-like" { 0.75 } else { 0.25 });
+        (row.noise_ceiling_lo, row.noise_ceiling_hi) = (Some(0.5), Some(0.75));
+    }
+    let files = written(&data);
+    let svg = file(&files, "figures/people.svg");
+    assert_balanced(svg);
+    // The axis from 0 to 0.8 is 220 pixels wide: the band lies from 5/8 of it to 15/16, through all three rows of 30 pixels.
+    let band = |top: f64| format!("<rect class=\"band\" x=\"311.5\" y=\"{top}\" width=\"68.8\" height=\"30\"/>");
+    assert!([34.0, 64.0, 94.0].iter().all(|top| svg.contains(&band(*top))), "{svg}");
+    assert_eq!(svg.matches("class=\"row\"").count(), 3, "one measure under the preferred fit");
+    let csv: Vec<&str> = file(&files, "figures/people.csv").lines().collect();
+    assert_eq!(csv.len(), 1 + 3 * 2, "the file has both fits");
+    assert_eq!(csv[1], "logistic-distance,human-like,simulated,rsa_euclidean_spearman,,0.75,0.5,0.75,0.02,7,4");
+    let page = file(&files, "report.html");
+    assert!(page.contains("the mean over 7 people") && page.contains("mean correlation with 7 people, n = 4 concepts"));
 }
 
 #[test]

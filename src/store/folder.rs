@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::presentations::Task;
 
+/// How names of states end, see [`StudyFolder::states`].
+const STATE: &str = ".state.json";
+
 /// A study's output folder.
 #[derive(Debug, Clone)]
 pub struct StudyFolder {
@@ -56,14 +59,21 @@ impl StudyFolder {
             return vec![whole];
         }
         let shard = format!("{label}.shard-");
-        let ours = |path: &PathBuf| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            name.starts_with(&shard) && name.ends_with(".json")
-        };
-        let there = std::fs::read_dir(self.root.join("runs")).into_iter().flatten().flatten();
-        let mut records: Vec<PathBuf> = there.map(|entry| entry.path()).filter(ours).collect();
-        records.sort();
-        records
+        self.runs(|name| name.starts_with(&shard) && name.ends_with(".json") && !name.ends_with(STATE))
+    }
+
+    /// What processes that asked a respondent said last of themselves, by shard.
+    pub fn states(&self, label: &str) -> Vec<PathBuf> {
+        let (whole, shard) = (format!("{label}{STATE}"), format!("{label}.shard-"));
+        self.runs(|name| name == whole || (name.starts_with(&shard) && name.ends_with(STATE)))
+    }
+
+    fn runs(&self, ours: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+        let there = std::fs::read_dir(self.root.join("runs")).into_iter().flatten().flatten().map(|entry| entry.path());
+        let name = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(&ours);
+        let mut found: Vec<PathBuf> = there.filter(name).collect();
+        found.sort();
+        found
     }
 
     /// Accuracy and alignment of one respondent's fits against the number of triplets, where `alike learning-curve` wrote it.

@@ -22,7 +22,7 @@ use crate::store::table::{self, Table};
 
 pub use columns::{Column, columns};
 pub use compact::{Compacted, compact};
-pub use pieces::{Held, Piece, part_number, pieces};
+pub use pieces::{Held, Piece, part_number, parts_in_all, pieces};
 pub use respondents::{Respondent, respondents};
 pub use validate::{Validation, in_words, validate};
 
@@ -423,7 +423,7 @@ mod tests {
         assert_eq!(table.integers("order").unwrap(), [Some(0), Some(0), Some(3)]);
         assert_eq!(table.integers("triplet_id").unwrap(), [Some(0), Some(3), Some(1)]);
         assert_eq!(table.text("parse").unwrap()[1].as_deref(), Some("unparsed: several options named"));
-        let tally = order_tally(folder.path(), Task::OddOneOut, "me").unwrap();
+        let tally = order_tally(&parts(folder.path(), "me").unwrap(), Task::OddOneOut).unwrap();
         assert_eq!(tally.place_shares().unwrap(), [0.0, 0.0, 1.0]);
         let wrong = order_tally(&parts(folder.path(), "me").unwrap(), Task::Anchored).unwrap_err().to_string();
         assert!(wrong.contains("a column `chosen`"), "{wrong}");

@@ -42,6 +42,25 @@ impl PartLock {
     }
 }
 
+impl PartLock {
+    /// Whether a process writes any parts of a folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn is_held(folder: &Path) -> Result<bool> {
+        let path = folder.join(".lock");
+        if !path.is_file() {
+            return Ok(false);
+        }
+        let file = fs_err::OpenOptions::new().read(true).write(true).open(path)?.into_parts().0;
+        let taken = try_lock(&file, ALL).err().is_some_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        Ok(taken)
+    }
+}
+
+/// More parts than there are.
+pub(crate) const ALL: Range<usize> = 0..1 << 40;
+
 /// Locks belong to the open file, not to the process: two folders opened twice in one process are kept apart as well.
 #[cfg(target_os = "linux")]
 fn try_lock(file: &File, parts: Range<usize>) -> std::io::Result<()> {
@@ -91,6 +110,7 @@ mod tests {
             assert!(matches!(lock(taken), Err(Error::Locked { .. })));
         }
         assert!(lock(8..9).is_ok() && lock(5..5).is_ok());
+        assert!(PartLock::is_held(folder.path()).unwrap());
         drop(first);
         assert!(lock(0..4).is_ok());
     }

@@ -133,6 +133,14 @@ pub fn checked_metadata(path: &Path) -> Result<BTreeMap<String, String>> {
     Ok(Table::read(path)?.metadata)
 }
 
+/// Rows of a file.
+///
+/// # Errors
+/// [`Error::Format`] for a truncated or damaged file.
+pub fn n_rows(path: &Path) -> Result<u64> {
+    Ok(Batches::open(path, None)?.n_rows())
+}
+
 impl Table {
     /// Reads a whole Parquet file.
     ///

@@ -75,7 +75,7 @@ fn the_whole_line() {
     assert!(table.contains("human-like") && table.contains("logistic-distance"), "{table}");
     assert!(!bench.out.join("judgments").exists(), "the two tasks are never mixed");
     let page = std::fs::read_to_string(bench.out.join("report.html")).unwrap();
-    assert!(page.contains("180 odd-one-out triplets") && page.contains("Third place"));
+    assert!(page.contains("· 60 odd-one-out triplets") && page.contains("Third place"));
     assert!(page.contains("odd-one-out answers were taken as two anchored judgments each"));
 
     // What is in the files: ids, orders, and probabilities that are the softmax of the deciding scores.

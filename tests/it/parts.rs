@@ -89,6 +89,48 @@ fn a_task_of_an_array_takes_its_share() {
     assert!(words.contains("a model of the study: tiny"), "{words}");
 }
 
+#[test]
+fn status_tells_what_is_there_and_what_went_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let (study, out) = study(folder.path());
+    let status = || -> serde_json::Value {
+        let told: serde_json::Value = serde_json::from_str(&succeed(&["status", text(&out), "--json"])).unwrap();
+        told["respondents"][0].clone()
+    };
+    let metrics = folder.path().join("alike.prom");
+    judge(&study, &out, &["--shard", "1/2", "--metrics", text(&metrics)]);
+    let (told, half) = (status(), &serde_json::json!("1/2"));
+    assert_eq!(
+        (&told["state"], &told["parts_done"], &told["missing"]),
+        (&"incomplete".into(), &10.into(), &"10–19".into())
+    );
+    assert_eq!((&told["runs"][0]["state"], &told["runs"][0]["shard"]), (&"done".into(), half));
+    let prometheus = std::fs::read_to_string(metrics).unwrap();
+    assert!(prometheus.contains("alike_done{respondent=\"tiny\",shard=\"1/2\"} 200"), "{prometheus}");
+    // A process that is killed cannot say so.
+    let mut child = started(&study, &out, 11);
+    assert_eq!(status()["state"], "running");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(status()["runs"][1]["state"], "ended without a word");
+    // One that fails does.
+    std::fs::create_dir(respondent(&out).join("part-00000-00019.parquet")).unwrap();
+    let output =
+        alike(&["judge", text(&study), "--out", text(&out), "--resume", "--log-format", "json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8(output.stderr).unwrap();
+    let told: serde_json::Value = serde_json::from_str(words.lines().last().unwrap()).unwrap();
+    assert_eq!((&told["level"], told["timestamp"].is_string()), (&"ERROR".into(), true));
+    let failed = status();
+    assert_eq!(failed["runs"][1]["state"], "failed");
+    assert!(failed["runs"][1]["error"].as_str().unwrap().contains("00019"), "{failed}");
+    std::fs::remove_dir(respondent(&out).join("part-00000-00019.parquet")).unwrap();
+    judge(&study, &out, &[]);
+    assert_eq!((&status()["state"], &status()["missing"]), (&"done".into(), &serde_json::Value::Null));
+    let table = succeed(&["status", text(&out)]);
+    assert!(table.contains("20 of 20") && table.contains("not begun"), "{table}");
+}
+
 /// Starts to judge and waits until there are some parts.
 fn started(study: &Path, out: &Path, n_parts: usize) -> Child {
     let mut command = alike(&["judge", text(study), "--out", text(out), "--resume"]);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{path, succeed};
+use crate::support::{fail, path, succeed};
 
 /// A study that needs no model: every triplet of nine concepts in both orders.
 fn simulated_study(folder: &Path) -> (std::path::PathBuf, std::path::PathBuf) {
@@ -91,4 +91,29 @@ fn a_folder_of_regress_alone_prints_what_it_has() {
     assert!(printed.contains("mixed model of 75 models") && printed.contains("z(hidden_size)"), "{printed}");
     let told: Value = serde_json::from_str(&succeed(&["report", out, "--table", "--json"])).unwrap();
     assert_eq!((told["effects"].as_array().unwrap().len(), &told["alignment"]), (3, &Value::Array(vec![])));
+}
+
+#[test]
+fn an_incomplete_folder_is_told_what_it_lacks_and_how_to_make_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (study, out) = simulated_study(folder.path());
+    succeed(&["run", study.to_str().unwrap()]);
+    let lacking = [
+        ("embeddings/coin.crowd-kernel.parquet", "a respondent’s embedding"),
+        ("reference.parquet", "the reference"),
+        ("triplets.parquet", "the list of triplets"),
+        ("alignment.parquet", "the alignment"),
+    ];
+    for (file, what) in lacking {
+        let (there, away) = (out.join(file), folder.path().join("away"));
+        std::fs::rename(&there, &away).unwrap();
+        let message = fail(&["report", out.to_str().unwrap()]);
+        assert!(message.contains(&format!("{what} is missing: {}", there.display())), "{message}");
+        assert!(message.contains("hint: run `alike run STUDY.toml`"), "{message}");
+        std::fs::rename(&away, &there).unwrap();
+    }
+    let embedding = out.join(lacking[0].0);
+    std::fs::remove_file(&embedding).unwrap();
+    succeed(&["run", study.to_str().unwrap()]);
+    assert!(embedding.is_file(), "the same run again makes what is not there");
 }

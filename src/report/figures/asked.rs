@@ -7,7 +7,8 @@ use crate::report::answers;
 use crate::report::data::Ingredients;
 use crate::report::figure::LegendItem;
 use crate::report::names::column_title;
-use crate::report::svg::{escape, px};
+use crate::report::numbers::count;
+use crate::report::svg::{escape, px, shorten};
 use crate::store::ingredients::AnswerRow;
 
 /// The models of one level, told apart from the others by a filled mark: those of the first comparison of groups.
@@ -89,17 +90,34 @@ pub(super) fn found(row: &AnswerRow) -> String {
     if tests.is_empty() { estimate } else { format!("{estimate}, {tests}") }
 }
 
-/// Whom answers could not use, for a caption: by what was asked, many models as a number; empty where nobody is.
-pub(super) fn left_out<'a>(answers: impl IntoIterator<Item = (String, &'a AnswerRow)>) -> String {
+/// Names for a caption: of many the first few, and how many more.
+pub(super) fn named(names: &[&str]) -> String {
+    /// One more takes no more room than its number.
     const NAMED: usize = 4;
+    let short = |names: &[&str]| names.iter().map(|name| shorten(name, 60)).collect::<Vec<_>>().join(", ");
+    match names.len() {
+        n if n <= NAMED + 1 => short(names),
+        n => format!("{} and {} more", short(&names[..NAMED]), count(n - NAMED)),
+    }
+}
+
+/// Whom answers could not use, for a caption: by what was asked; empty where nobody is.
+pub(super) fn left_out<'a>(answers: impl IntoIterator<Item = (String, &'a AnswerRow)>) -> String {
     let of = |(what, row): (String, &AnswerRow)| {
         let names: Vec<&str> = row.left_out.iter().map(|(model, _)| model.as_str()).collect();
-        match names.len() {
-            0 => None,
-            1..=NAMED => Some(format!("{what}: {}", names.join(", "))),
-            n => Some(format!("{what}: {n} models")),
-        }
+        (!names.is_empty()).then(|| format!("{what}: {}", named(&names)))
     };
     let all: Vec<String> = answers.into_iter().filter_map(of).collect();
     if all.is_empty() { String::new() } else { format!(" Models left out – {}.", all.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_names_the_first_few_stand() {
+        assert_eq!(named(&["a", "b", "c", "d", "e"]), "a, b, c, d, e");
+        assert_eq!(named(&["a", "b", "c", "d", "e", "f"]), "a, b, c, d and 2 more");
+    }
 }

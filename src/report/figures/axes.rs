@@ -71,19 +71,17 @@ impl Axes {
     }
 }
 
-/// Ticks with their labels; a log scale of few decades has 1, 2 and 5 of each.
+/// Ticks with their labels; a log scale of few decades has 1, 2 and 5 of each where there is room.
 pub(super) fn ticks(scale: &Scale) -> Vec<(f64, String)> {
     let [lo, hi] = scale.domain;
     if scale.log {
-        let decades = (hi / lo).log10();
-        let mut values = scale.ticks();
-        if decades < 2.5 {
-            let (from, to) = (lo.log10().floor(), hi.log10().ceil());
-            let powers = std::iter::successors(Some(from), |k| Some(k + 1.0)).take_while(|k| *k <= to);
-            let all = powers.flat_map(|k| [1.0, 2.0, 5.0].map(|m| m * 10_f64.powf(k)));
-            values = all.filter(|v| *v >= lo * (1.0 - 1e-9) && *v <= hi * (1.0 + 1e-9)).collect();
-        }
-        return values.into_iter().map(|v| (v, significant(Some(v)))).collect();
+        let label = |v: f64| (v, significant(Some(v)));
+        let (from, to) = (lo.log10().floor(), hi.log10().ceil());
+        let powers = std::iter::successors(Some(from), |k| Some(k + 1.0)).take_while(|k| *k <= to);
+        let all = powers.flat_map(|k| [1.0, 2.0, 5.0].map(|m| m * 10_f64.powf(k)));
+        let within: Vec<_> = all.filter(|v| *v >= lo * (1.0 - 1e-9) && *v <= hi * (1.0 + 1e-9)).map(label).collect();
+        let is_dense = (hi / lo).log10() >= 2.5 || !scale.has_room(&within);
+        return if is_dense { scale.ticks().into_iter().map(label).collect() } else { within };
     }
     let values = scale.ticks();
     let whole = |digits: usize| {
@@ -182,7 +180,7 @@ mod tests {
     #[test]
     fn ticks_have_the_digits_that_they_need() {
         let labels = |domain, log| -> Vec<String> {
-            ticks(&Scale { domain, range: [0.0, 1.0], log }).into_iter().map(|(_, text)| text).collect()
+            ticks(&Scale { domain, range: [0.0, 274.0], log }).into_iter().map(|(_, text)| text).collect()
         };
         assert_eq!(labels([0.0, 0.5], false), ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5"]);
         assert_eq!(labels([0.0, 6000.0], false), ["0", "2,000", "4,000", "6,000"]);

@@ -43,13 +43,11 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
             count(least),
             count(most)
         ),
-        terms: vec![],
         csv: csv(ingredients),
-        defs: String::new(),
-        style: String::new(),
         legend: legend(),
         panels: vec![matrix_panel("correlations-0", "Correlations with and of benchmarks", &columns, &rows)],
         columns: if columns.len() > WIDE { 1 } else { 2 },
+        ..Figure::default()
     })
 }
 

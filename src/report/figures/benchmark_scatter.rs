@@ -1,7 +1,6 @@
 //! How alignment goes with each benchmark.
 
-use super::asked::{legend, told};
-use super::quantities::{csv, scatter};
+use super::quantities::{drawn, scatter};
 use super::scatter::Scatter;
 use crate::ingredients::benchmarks::{Correlated, Statistic};
 use crate::report::data::{Ingredients, ReportData};
@@ -19,9 +18,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         let x_title = format!("{} score", scatter.title);
         Some((column, Scatter { named: true, may_be_log: false, x_title, ..scatter }))
     });
-    let scatters: Vec<_> = scatters.collect();
-    let panels: Vec<_> = scatters.iter().filter_map(|(_, scatter)| scatter.panel()).collect();
-    (!panels.is_empty()).then(|| Figure {
+    Some(Figure {
         name: "benchmark-scatter",
         part: Part::Benchmarks,
         title: "How alignment goes with each benchmark".into(),
@@ -32,13 +29,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
              95 % interval (Fisher’s z).",
             response_title(&ingredients.asked)
         ),
-        terms: vec![],
-        csv: csv(&scatters),
-        defs: String::new(),
-        style: String::new(),
-        legend: legend(told(ingredients).as_ref()),
-        panels,
-        columns: 3,
+        ..drawn(ingredients, &scatters.collect::<Vec<_>>())?
     })
 }
 

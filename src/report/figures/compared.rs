@@ -43,10 +43,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
              One model asked with several decisions (argmax, sample, generate) is several respondents. Columns have the numbers \
              of the rows."
         ),
-        terms: vec![],
         csv: csv(data),
-        defs: String::new(),
-        style: String::new(),
         legend: vec![
             swatch("model", "always the same".into()),
             swatch("none", format!("as often as at random ({by_chance}\u{202f}%)")),
@@ -54,6 +51,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         ],
         panels: vec![panel(&respondents, &same, coin, numbered)],
         columns: if numbered { 2 } else { 1 },
+        ..Figure::default()
     })
 }
 

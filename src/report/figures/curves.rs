@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use super::axes::extent;
 use super::maps::{N_STYLES, SHAPES, mark_style};
 use crate::report::csv::{finite, to_csv};
 use crate::report::data::{CurvePoint, ReportData, Spread, in_rank_order};
 use crate::report::figure::{Figure, LegendItem, Panel, Part};
-use crate::report::numbers::{count, decimals, percent, range};
+use crate::report::numbers::{count, counts, decimals, percent, range};
 use crate::report::scale::Scale;
 use crate::report::svg::{escape, px, shorten};
 
@@ -50,7 +51,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         let points: Vec<&CurvePoint> =
             data.curves.iter().filter(|point| point.loss == *loss && (measure.of)(point).is_some()).collect();
         if !points.is_empty() {
-            panels.push(panel(panels.len(), loss, measure, &points, &labels));
+            panels.push(panel(panels.len(), loss, measure, &points, domain(data, measure), &labels));
         }
     }
     if panels.is_empty() {
@@ -73,21 +74,43 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         name: "curves",
         part: Part::Effort,
         title: "What fewer triplets would have given".into(),
-        caption: "Embeddings fitted to random draws of the triplets, the smaller ones parts of the larger (log scale). Each mark is the mean \
-                  over draws, its line reaches from the lowest to the highest. Accuracy is the share of the same held-out comparisons that \
-                  a fit reproduces; the dashed line is guessing. Where a line still rises at its end, more triplets would give more."
-            .into(),
-        terms: vec![],
+        caption: format!(
+            "Embeddings fitted to random draws of the triplets, the smaller ones parts of the larger (log scale). Each mark is the mean \
+             over {} draws, its line reaches from the lowest to the highest; all triplets there are can be drawn once only. Accuracy is the \
+             share of the same {} held-out comparisons that a fit reproduces; the dashed line is guessing. Where a line still rises at \
+             its end, more triplets would give more.",
+            counts(data.curves.iter().map(|point| point.n_draws)),
+            counts(data.curves.iter().map(|point| point.n_heldout)),
+        ),
         csv: csv(data),
         defs,
         style,
         legend: legend.collect(),
         panels,
         columns: 2,
+        ..Figure::default()
     })
 }
 
-fn panel(index: usize, loss: &str, measure: &Measure, points: &[&CurvePoint], labels: &[&str]) -> Panel {
+/// Both ends of a measure's axis, in the panels of all losses so that they can be compared by eye.
+fn domain(data: &ReportData, measure: &Measure) -> [f64; 2] {
+    let spreads = data.curves.iter().filter_map(|point| (measure.of)(point));
+    let chances = data.curves.iter().map(|point| point.chance).filter(|_| measure.has_chance);
+    let [lowest, highest] =
+        extent(spreads.flat_map(|spread| [spread.lo, spread.hi]).chain(chances)).unwrap_or_default();
+    // Accuracy begins below guessing, R² at zero.
+    let floor = if measure.has_chance { (lowest * 10.0).floor() / 10.0 } else { 0.0 };
+    [floor, (highest.max(0.1) * 10.0).ceil() / 10.0]
+}
+
+fn panel(
+    index: usize,
+    loss: &str,
+    measure: &Measure,
+    points: &[&CurvePoint],
+    domain: [f64; 2],
+    labels: &[&str],
+) -> Panel {
     const WIDTH: f64 = 460.0;
     const PLOT: [f64; 4] = [52.0, 34.0, 444.0, 264.0];
     let [left, top, right, bottom] = PLOT;
@@ -95,14 +118,8 @@ fn panel(index: usize, loss: &str, measure: &Measure, points: &[&CurvePoint], la
     sizes.sort_unstable();
     sizes.dedup();
     let ends = [sizes[0] as f64 / 1.15, sizes[sizes.len() - 1] as f64 * 1.15];
-    let chances: Vec<f64> = points.iter().map(|point| point.chance).filter(|_| measure.has_chance).collect();
-    let spreads = points.iter().filter_map(|point| (measure.of)(point));
-    let values = spreads.flat_map(|spread| [spread.lo, spread.hi]).chain(chances.iter().copied());
-    let (lowest, highest) = values.fold((f64::INFINITY, 0.1), |(lo, hi): (f64, f64), v| (lo.min(v), hi.max(v)));
-    // Accuracy begins below guessing, R² at zero.
-    let floor = if measure.has_chance { (lowest * 10.0).floor() / 10.0 } else { 0.0 };
     let x = Scale { domain: ends, range: [left, right], log: true };
-    let y = Scale { domain: [floor, (highest * 10.0).ceil() / 10.0], range: [bottom, top], log: false };
+    let y = Scale { domain, range: [bottom, top], log: false };
 
     let mut body = format!("<text class=\"head\" y=\"14\">{}</text>", escape(&format!("{loss}: {}", measure.title)));
     for tick in y.ticks() {
@@ -135,8 +152,9 @@ fn panel(index: usize, loss: &str, measure: &Measure, points: &[&CurvePoint], la
         "<text class=\"dim mid\" x=\"{middle}\" y=\"{}\">triplets fitted to (log scale)</text>",
         px(bottom + 38.0)
     );
-    if let Some(chance) = chances.first() {
-        let _ = write!(body, "<path class=\"half\" d=\"M{} {}H{}\"/>", px(left), px(y.at(*chance)), px(right));
+    if measure.has_chance {
+        let chance = px(y.at(points[0].chance));
+        let _ = write!(body, "<path class=\"half\" d=\"M{} {chance}H{}\"/>", px(left), px(right));
     }
     for (index, label) in labels.iter().enumerate() {
         let mut own: Vec<&CurvePoint> = points.iter().filter(|point| point.respondent == *label).copied().collect();

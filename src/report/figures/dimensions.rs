@@ -19,14 +19,13 @@ const MAX_EMBEDDINGS: usize = 4;
 /// The largest dimensions of the first embeddings, a panel for each.
 pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
     let drawn = &data.sparse[..data.sparse.len().min(MAX_EMBEDDINGS)];
-    let panels: Vec<Panel> = (drawn.iter().enumerate())
-        .flat_map(|(index, one)| {
-            let largest = one.dimensions.iter().take(MAX_DIMENSIONS).filter(|dimension| dimension.total > 0.0);
-            largest
-                .enumerate()
-                .map(move |(rank, dimension)| panel(format!("dimensions-{index}-{rank}"), data, one, dimension, rank))
-        })
-        .collect();
+    let (mut panels, mut new_rows) = (vec![], vec![]);
+    for (index, one) in drawn.iter().enumerate() {
+        new_rows.push(panels.len());
+        let largest = one.dimensions.iter().take(MAX_DIMENSIONS).filter(|dimension| dimension.total > 0.0);
+        let id = |rank: usize| format!("dimensions-{index}-{rank}");
+        panels.extend(largest.enumerate().map(|(rank, dimension)| panel(id(rank), data, one, dimension, rank)));
+    }
     let n_largest = drawn.iter().map(|one| one.dimensions.len().min(MAX_DIMENSIONS)).max().unwrap_or(0);
     let embeddings = match data.sparse.len() - drawn.len() {
         0 => String::new(),
@@ -42,13 +41,11 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
              share is that of all weights of the embedding. The file has every dimension of every embedding.",
             n = count(data.concepts.len()),
         ),
-        terms: vec![],
         csv: csv(data),
-        defs: String::new(),
-        style: String::new(),
-        legend: vec![],
         panels,
         columns: 3,
+        new_rows,
+        ..Figure::default()
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::axes::ticks;
 use crate::report::data::Kind;
 use crate::report::figure::Panel;
 use crate::report::scale::Scale;
@@ -39,6 +40,8 @@ pub(super) struct Dot<'a> {
     pub(super) interval: Option<(f64, f64)>,
     pub(super) ceiling: Option<f64>,
     pub(super) ceiling_range: Option<(f64, f64)>,
+    /// Over the whole height of the row, so that rows with the same have one band.
+    pub(super) noise_ceiling: Option<(f64, f64)>,
     pub(super) chance: Option<f64>,
     pub(super) chance_range: Option<(f64, f64)>,
     pub(super) null_mean: Option<f64>,
@@ -58,7 +61,8 @@ pub(super) struct Axis {
     pub(super) log: bool,
     pub(super) line: Option<f64>,
     pub(super) format: fn(Option<f64>) -> String,
-    pub(super) tick: fn(f64) -> String,
+    /// How a tick reads; with the digits that all ticks need unless set.
+    pub(super) tick: Option<fn(f64) -> String>,
 }
 
 /// Width of a panel of rows.
@@ -92,9 +96,14 @@ pub(super) fn dot_panel(id: String, title: String, dots: &[Dot], axis: &Axis) ->
     let scale = Scale { domain: axis.domain, range: PLOT, log: axis.log };
 
     let mut body = format!("<text class=\"head\" y=\"14\">{}</text>", escape(&shorten(&title, 60)));
-    for tick in scale.ticks() {
-        let (x, text) = (px(scale.at(tick)), (axis.tick)(tick));
+    let labelled = match axis.tick {
+        Some(text) => scale.ticks().into_iter().map(|tick| (tick, text(tick))).collect(),
+        None => ticks(&scale),
+    };
+    for (tick, text) in scale.with_room(labelled) {
+        let x = px(scale.at(tick));
         let _ = write!(body, "<path class=\"grid\" d=\"M{x} {}V{}\"/>", px(top - 4.0), px(bottom + 4.0));
+        let Some(text) = text else { continue };
         let _ = write!(body, "<text class=\"dim mid num\" x=\"{x}\" y=\"{}\">{text}</text>", px(bottom + 19.0));
         if many {
             let _ = write!(body, "<text class=\"dim mid num\" x=\"{x}\" y=\"{}\">{text}</text>", px(top - 9.0));
@@ -133,6 +142,10 @@ fn dot_row(dot: &Dot, axis: &Axis, scale: &Scale, y: f64, height: f64, width: f6
         px(width),
         px(height)
     );
+    if let Some((lo, hi)) = dot.noise_ceiling.filter(|(lo, hi)| lo.is_finite() && hi.is_finite()) {
+        let (x, width) = (px(scale.at(lo)), px((scale.at(hi) - scale.at(lo)).max(1.0)));
+        let _ = write!(row, "<rect class=\"band\" x=\"{x}\" y=\"{top}\" width=\"{width}\" height=\"{}\"/>", px(height));
+    }
     let dim = if dot.kind == Kind::Simulated { " dim" } else { "" };
     let (label_x, text_y) = (px(scale.range[0] - 12.0), px(y + 4.0));
     let _ = write!(
@@ -256,7 +269,7 @@ mod tests {
             log: false,
             line: None,
             format: |v| decimals(v, 2),
-            tick: |v| decimals(Some(v), 1),
+            tick: None,
         };
         let dots = [
             Dot { label: "a", value: Some(f64::NAN), ..Dot::default() },

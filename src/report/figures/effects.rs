@@ -1,5 +1,6 @@
 //! Which ingredients matter with the others held fixed.
 
+use super::asked::named;
 use super::axes::{extent, roomy};
 use super::dots::{Axis, Dot, dot_panel};
 use crate::report::csv::{finite, to_csv};
@@ -39,14 +40,13 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         log: false,
         line: Some(0.0),
         format: |v| decimals(v, 3),
-        tick: |v| decimals(Some(v), 2),
+        tick: None,
     };
     let one_line: Vec<&str> = formula.split_whitespace().collect();
-    let n_without = ingredients.models.len().saturating_sub(ingredients.n_fitted);
-    let without = match n_without {
-        0 => String::new(),
-        1 => " One model without a cell that is needed is left out.".into(),
-        n => format!(" {} models without a cell that is needed are left out.", count(n)),
+    let without: Vec<&str> = ingredients.not_fitted.iter().map(|(model, _)| model.as_str()).collect();
+    let without = match without.as_slice() {
+        [] => String::new(),
+        names => format!(" Left out for want of a cell – {}.", named(names)),
     };
     Some(Figure {
         name: "effects",
@@ -60,7 +60,6 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
             one_line.join(" "),
             count(ingredients.n_fitted),
         ),
-        terms: vec![],
         csv: to_csv(
             &["term", "value", "lo", "hi", "p", "p_holm"],
             effects.iter().map(|effect| {
@@ -68,9 +67,6 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
                 (&effect.term, effect.value, lo.and_then(finite), hi.and_then(finite), effect.p, effect.p_holm)
             }),
         ),
-        defs: String::new(),
-        style: String::new(),
-        legend: vec![],
         panels: vec![dot_panel(
             "effects-0".into(),
             "Effect with 95 % interval; p (Holm) at the right".into(),
@@ -78,6 +74,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
             &axis,
         )],
         columns: 2,
+        ..Figure::default()
     })
 }
 

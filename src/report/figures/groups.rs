@@ -44,13 +44,11 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
              number of claims (Holm). Groups differ in more than the one property: what holds with others fixed is in the figure of \
              effects.{left_out}"
         ),
-        terms: vec![],
         csv: csv(&properties, ingredients, &response),
-        defs: String::new(),
-        style: String::new(),
         legend: legend(told.as_ref()),
         panels,
         columns: 2,
+        ..Figure::default()
     })
 }
 

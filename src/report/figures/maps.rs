@@ -103,13 +103,13 @@ fn figure(data: &ReportData, method: Method) -> Option<Figure> {
         part: Part::Concepts,
         title,
         caption,
-        terms: vec![],
         csv: csv(&drawn, data, method),
         defs,
         style,
         legend,
         panels: panels.collect(),
         columns: if small { 6 } else { 3 },
+        ..Figure::default()
     })
 }
 
@@ -184,10 +184,10 @@ fn texts(data: &ReportData, method: Method, drawn: &[&ConceptMap]) -> (String, S
     (title.to_owned(), caption)
 }
 
-/// Whose drawing it is, with a word where it is no model's, within `width` columns.
+/// Whose drawing it is, with a word where it is no model's and there is room for it, within `width` columns.
 pub(super) fn heading(data: &ReportData, respondent: &str, width: usize) -> String {
     let (before, after) = match (is_reference(data, respondent), kind_of(data, respondent)) {
-        (true, _) if data.reference_built_in => ("Reference: ", " (not human)"),
+        (true, _) if data.reference_built_in && width >= 30 => ("Reference: ", " (not human)"),
         (true, _) => ("Reference: ", ""),
         (false, Kind::Simulated) => ("", if width < 30 { " (sim.)" } else { " (simulated)" }),
         (false, Kind::Model) => ("", ""),

@@ -38,7 +38,7 @@ const DENSEST: f64 = 0.62;
 
 /// Names, colours and numbers.
 pub(super) fn matrix_panel(id: &str, title: &str, columns: &[String], rows: &[Row]) -> Panel {
-    const LONGEST: usize = 26;
+    const LONGEST: usize = 32;
     const GAP: f64 = 12.0;
     let wide = columns.len() > WIDE;
     let cell_size = if wide { [42.0, 30.0] } else { [56.0, 34.0] };

@@ -55,12 +55,10 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
             "Pearson correlations of the measures over models, simulated subjects left out, under the {fit} fit; point at a cell for its \
              95 % interval (Fisher’s z) and n. A cell whose interval holds zero has no colour."
         ),
-        terms: vec![],
         csv: to_csv(&["a", "b", "r", "lo", "hi", "n"], numbers),
-        defs: String::new(),
-        style: String::new(),
         legend: legend(),
         panels: vec![matrix_panel("measure-correlations-0", "Correlations of measures over models", &columns, &drawn)],
         columns: if columns.len() > WIDE { 1 } else { 2 },
+        ..Figure::default()
     })
 }

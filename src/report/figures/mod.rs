@@ -13,6 +13,7 @@ mod groups;
 mod maps;
 mod matrix;
 mod measure_correlations;
+mod people;
 mod quality;
 mod quantities;
 mod ranking;
@@ -26,8 +27,9 @@ use super::data::ReportData;
 use super::figure::Figure;
 
 /// In the order of the page.
-const FIGURES: [fn(&ReportData) -> Option<Figure>; 18] = [
+const FIGURES: [fn(&ReportData) -> Option<Figure>; 19] = [
     ranking::figure,
+    people::figure,
     scores::figure,
     measure_correlations::figure,
     groups::figure,

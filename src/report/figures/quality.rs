@@ -1,7 +1,7 @@
 //! How the judgments were given.
 
 use super::dots::{Axis, Dot, dot_panel, mark_path};
-use super::ranking::ranking_legend;
+use super::ranking::kinds_legend;
 use crate::judgments::Transitivity;
 use crate::presentations::Task;
 use crate::report::csv::{finite, kind_name, to_csv};
@@ -39,7 +39,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         let dots: Vec<Dot> = respondents.iter().map(|one| dot(one, measure)).collect();
         dot_panel(format!("quality-{index}"), measure.heading.to_owned(), &dots, &measure.axis)
     });
-    let mut legend: Vec<LegendItem> = ranking_legend().into_iter().take(2).collect();
+    let mut legend = kinds_legend(data);
     legend.push(LegendItem { mark: mark_path("half", "M0-7V7"), text: "what answers at random give".into() });
     legend.push(LegendItem { mark: mark_path("ci", "M-8 0H8"), text: "95 % interval".into() });
     Some(Figure {
@@ -54,10 +54,9 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         panels: panels.collect(),
         terms: measures.into_iter().map(|measure| (measure.heading.to_owned(), measure.meaning)).collect(),
         csv: csv(data),
-        defs: String::new(),
-        style: String::new(),
         legend,
         columns: 2,
+        ..Figure::default()
     })
 }
 
@@ -110,7 +109,7 @@ fn measures(task: Task, lowest_mass: f64) -> Vec<Measure> {
         log: false,
         line,
         format: percent,
-        tick: |v| format!("{}\u{202f}%", decimals(Some(v * 100.0), 0)),
+        tick: Some(|v| format!("{}\u{202f}%", decimals(Some(v * 100.0), 0))),
     };
     let mass = Axis {
         title: "median probability of a permitted answer (log scale)".into(),
@@ -118,12 +117,12 @@ fn measures(task: Task, lowest_mass: f64) -> Vec<Measure> {
         log: true,
         line: None,
         format: significant,
-        tick: |v| significant(Some(v)),
+        tick: None,
     };
     let decided = Axis {
         title: "mean |2p − 1|: 0 undecided, 1 certain".into(),
         format: |v| decimals(v, 2),
-        tick: |v| decimals(Some(v), 1),
+        tick: None,
         ..share("", None)
     };
     let coin = Some(1.0 / task.options().len() as f64);

@@ -15,16 +15,14 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
     let benchmarks = ingredients.asked.benchmarks.as_ref().map(|asked| asked.columns.as_slice()).unwrap_or_default();
     let is_benchmark = |column: &str| benchmarks.iter().any(|benchmark| benchmark == column);
     let asked: Vec<_> = asked(ingredients, quantity).filter(|(_, (column, _), _)| !is_benchmark(column)).collect();
-    let drawn = asked.iter().enumerate().filter_map(|(index, (_, (column, ranks), answer))| {
+    let scatters = asked.iter().enumerate().filter_map(|(index, (_, (column, ranks), answer))| {
         let what = if *ranks { "Spearman’s ρ" } else { "r" };
         let [estimate, tests] = found_lines(answer);
         let estimate = if answer.error.is_none() { format!("{what} = {estimate}") } else { estimate };
         scatter(ingredients, &format!("quantity-{index}"), column, vec![estimate, tests])
     });
-    let scatters: Vec<(String, Scatter)> = drawn.collect();
     let left_out = left_out(asked.iter().map(|(_, (column, _), answer)| (column_title(column), *answer)));
-    let panels: Vec<_> = scatters.iter().filter_map(|(_, scatter)| scatter.panel()).collect();
-    (!panels.is_empty()).then(|| Figure {
+    Some(Figure {
         name: "quantities",
         part: Part::Ingredients,
         title: "Whether larger models are more human-like".into(),
@@ -36,14 +34,15 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
              correlate.{left_out}",
             response_title(&ingredients.asked)
         ),
-        terms: vec![],
-        csv: csv(&scatters),
-        defs: String::new(),
-        style: String::new(),
-        legend: legend(told(ingredients).as_ref()),
-        panels,
-        columns: 3,
+        ..drawn(ingredients, &scatters.collect::<Vec<_>>())?
     })
+}
+
+/// Panels, legend and numbers of scatter plots, for a figure that has its own words; nothing without a panel.
+pub(super) fn drawn(data: &Ingredients, scatters: &[(String, Scatter<'_>)]) -> Option<Figure> {
+    let panels: Vec<_> = scatters.iter().filter_map(|(_, scatter)| scatter.panel()).collect();
+    let legend = legend(told(data).as_ref());
+    (!panels.is_empty()).then(|| Figure { csv: csv(scatters), legend, panels, columns: 3, ..Figure::default() })
 }
 
 /// A quantity that the response is correlated with, nothing held fixed, and whether by ranks.
@@ -86,7 +85,7 @@ pub(super) fn scatter<'a>(
 }
 
 /// In the order drawn, with the line and its band at each model's place.
-pub(super) fn csv(scatters: &[(String, Scatter<'_>)]) -> Vec<u8> {
+fn csv(scatters: &[(String, Scatter<'_>)]) -> Vec<u8> {
     let rows = scatters.iter().flat_map(|(column, scatter)| {
         scatter.fitted().into_iter().map(move |one| {
             let [line, lo, hi] = one.line.map_or([None; 3], |line| line.map(Some));

@@ -2,9 +2,9 @@
 
 use super::dots::{Axis, Dot, ceiling_mark, chance_mark, dot_panel, mark_path, null_mark};
 use crate::report::csv::{finite, kind_name, to_csv};
-use crate::report::data::{ReportData, fit_heading, fits, kind_of, ranked};
+use crate::report::data::{Kind, ReportData, fit_heading, fits, kind_of, ranked};
 use crate::report::figure::{Figure, LegendItem, Part};
-use crate::report::numbers::{count, decimals, p_value, with_range};
+use crate::report::numbers::{counts, decimals, p_value, with_range};
 use crate::report::scale::round_step;
 use crate::report::svg::shorten;
 
@@ -45,15 +45,14 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
                 ..Dot::default()
             })
             .collect();
-        let sizes = (rows.iter().map(|r| r.n).min().unwrap_or(0), rows.iter().map(|r| r.n).max().unwrap_or(0));
-        let n = if sizes.0 == sizes.1 { count(sizes.0) } else { format!("{}–{}", count(sizes.0), count(sizes.1)) };
+        let n = counts(rows.iter().map(|row| row.n));
         let axis = Axis {
             title: format!("Procrustes R² (share of variance), n = {n} concepts"),
             domain,
             log: false,
             line: None,
             format: |v| decimals(v, 3),
-            tick: |v| decimals(Some(v), 1 + usize::from((v * 10.0 - (v * 10.0).round()).abs() > 1e-6)),
+            tick: None,
         };
         dot_panel(format!("ranking-{index}"), fit_heading(fit), &dots, &axis)
     });
@@ -67,27 +66,33 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         part: Part::Alignment,
         title: format!("Who is aligned with {}", shorten(&data.reference, 60)),
         caption: format!(
-            "Procrustes R² of each respondent’s embedding with the reference, a panel for each fit, sorted by value. Filled dots \
-             are models, hollow dots simulated subjects. The band runs from chance to ceiling: how far along it a dot lies is the \
+            "Procrustes R² of each respondent’s embedding with the reference, a panel for each fit, sorted by value. The \
+             band runs from chance to ceiling: how far along it a dot lies is the \
              normalised value. Ceiling and chance are means over three subjects each; their bars reach from the lowest to the \
              highest where that is wider than the mark.{intervals}"
         ),
-        terms: vec![],
         csv: csv(data),
-        defs: String::new(),
-        style: String::new(),
-        legend: ranking_legend(),
+        legend: legend(data),
         panels,
         columns: 2,
+        ..Figure::default()
     })
 }
 
-/// What the marks of dot panels mean: respondents first.
-pub(super) fn ranking_legend() -> Vec<LegendItem> {
+/// What the dots of respondents mean, of those kinds that answered.
+pub(super) fn kinds_legend(data: &ReportData) -> Vec<LegendItem> {
+    let kinds = [
+        (Kind::Model, "<circle class=\"model\" r=\"5\"/>", "model"),
+        (Kind::Simulated, "<circle class=\"simulated\" r=\"4.5\"/>", "simulated subject"),
+    ];
+    let there = kinds.into_iter().filter(|(kind, ..)| data.respondents.iter().any(|one| one.kind == *kind));
+    there.map(|(_, mark, text)| LegendItem { mark: mark.into(), text: text.into() }).collect()
+}
+
+fn legend(data: &ReportData) -> Vec<LegendItem> {
     let item = |mark: String, text: &str| LegendItem { mark, text: text.into() };
-    vec![
-        item("<circle class=\"model\" r=\"5\"/>".into(), "model"),
-        item("<circle class=\"simulated\" r=\"4.5\"/>".into(), "simulated subject"),
+    let mut legend = kinds_legend(data);
+    legend.extend([
         item(
             mark_path("ceiling", &ceiling_mark(0.0, [-4.0, 4.0], 0.0, 6.0)),
             "ceiling: same accuracy, the reference’s geometry",
@@ -95,7 +100,8 @@ pub(super) fn ranking_legend() -> Vec<LegendItem> {
         item(mark_path("chance", &chance_mark(0.0, [-4.0, 4.0], 0.0, 6.0)), "chance: coin flips under the same fit"),
         item("<rect class=\"band\" x=\"-8\" y=\"-4\" width=\"16\" height=\"8\"/>".into(), "from chance to ceiling"),
         item(mark_path("null", &null_mark(0.0, 0.0, 1.0)), "mean when concepts are shuffled"),
-    ]
+    ]);
+    legend
 }
 
 /// In the order drawn.

@@ -76,13 +76,11 @@ fn figure(
             n = count(data.concepts.len()),
             pairs = count(data.concepts.len() * data.concepts.len().saturating_sub(1) / 2),
         ),
-        terms: vec![],
         csv: csv(data, drawn),
-        defs: String::new(),
-        style: String::new(),
         legend: colours.legend(),
         panels,
         columns,
+        ..Figure::default()
     })
 }
 

@@ -1,6 +1,6 @@
 //! How human-like each model is, where only scores are there: published ones, say.
 
-use super::asked::{asked, legend, mark, told};
+use super::asked::{asked, legend, mark, named, told};
 use super::axes::{extent, from_zero};
 use super::dots::{Axis, Dot, dot_panel};
 use crate::ingredients::Question;
@@ -26,7 +26,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         log: false,
         line: None,
         format: |v| decimals(v, 3),
-        tick: |v| decimals(Some(v), 1 + usize::from((v * 10.0 - (v * 10.0).round()).abs() > 1e-6)),
+        tick: None,
     };
     let n_columns = if scores.len() > LONG { 2 } else { 1 };
     let of_column = scores.len().div_ceil(n_columns);
@@ -62,10 +62,11 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         legend.push(LegendItem { mark, text: "from the model it was made from".into() });
         pairs = format!(" A line leads to {n_pairs} of them from the score of the model that each was made from.");
     }
-    let n_without = ingredients.models.len() - scores.len();
-    let without = match n_without {
-        0 => String::new(),
-        n => format!(" Left out: {n} without a score."),
+    let names = ingredients.models.rows().iter().map(String::as_str);
+    let without: Vec<&str> = names.filter(|name| scores.iter().all(|score| score.name != *name)).collect();
+    let without = match without.as_slice() {
+        [] => String::new(),
+        names => format!(" Left out, without a score – {}.", named(names)),
     };
     Some(Figure {
         name: "scores",
@@ -76,7 +77,6 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
              chance levels come with them, so that small differences in rank may mean nothing.{without}",
             count(scores.len())
         ),
-        terms: vec![],
         csv: to_csv(
             &["rank", "model", "score", "base", "base_score"],
             scores.iter().enumerate().map(|(rank, score)| {
@@ -89,11 +89,10 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
                 )
             }),
         ),
-        defs: String::new(),
-        style: String::new(),
         legend,
         panels,
         columns: 2,
+        ..Figure::default()
     })
 }
 

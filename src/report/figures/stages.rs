@@ -79,15 +79,14 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
         part: Part::Ingredients,
         title: "What each stage of training adds".into(),
         caption,
-        terms: vec![],
         csv: to_csv(&["kind", "name", "stage", "score"], rows),
-        defs: String::new(),
         style: (0..8)
             .map(|i| format!(".stages .l{i}{{stroke:var(--k{i});stroke-width:2;fill:none}}.stages .t{i}{{font-weight:600;fill:var(--k{i})}}"))
             .collect(),
         legend,
         panels,
         columns: 2,
+        ..Figure::default()
     })
 }
 

@@ -83,13 +83,11 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
                   one before is scored and written, so that judging beside the model is only what the model waits for. Speeds hold \
                   for the machine they were taken on."
             .into(),
-        terms: vec![],
         csv: csv(&runs),
-        defs: String::new(),
-        style: String::new(),
         legend: stages.iter().map(swatch).collect(),
         panels: vec![speed_panel(&runs), time_panel(&runs)],
         columns: 2,
+        ..Figure::default()
     })
 }
 
@@ -104,7 +102,7 @@ fn speed_panel(runs: &[(&Respondent, &Run)]) -> Panel {
         log: true,
         line: None,
         format: significant,
-        tick: |v| significant(Some(v)),
+        tick: None,
     };
     let tokens = |n: Option<usize>| n.map_or(NOTHING.into(), count);
     let dots = runs.iter().map(|(one, run)| Dot {

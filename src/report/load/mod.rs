@@ -6,7 +6,8 @@ pub(super) mod maps;
 mod runs;
 mod structure;
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -20,7 +21,6 @@ use crate::report::data::{Compared, ConceptLabel, FitSummary, Kind, ReportData, 
 use crate::store;
 use crate::store::embedding::Embedding;
 use crate::store::folder::StudyFolder;
-use crate::store::table::Table;
 
 /// Reads an output folder: a study's, or that of `alike regress` alone.
 ///
@@ -45,14 +45,29 @@ pub fn load(folder: &StudyFolder) -> Result<ReportData> {
         let sources = file.regress.scores.iter().chain(&file.regress.tables);
         let sources: Vec<String> = sources.map(|path| path.display().to_string()).collect();
         data.provenance.push(("scores and properties of models".to_owned(), sources.join(", ")));
-        data.ingredients = Some(ingredients::ingredients(folder, file)?);
+        let ingredients = ingredients::ingredients(folder, file)?;
+        let others = ingredients.not_fitted.iter().map(|(model, columns)| format!("{model} (no {columns})"));
+        let others: Vec<String> = others.collect();
+        if !others.is_empty() {
+            data.provenance.push(("left out of the mixed model".to_owned(), others.join("; ")));
+        }
+        data.ingredients = Some(ingredients);
     }
     Ok(data)
 }
 
 fn missing(what: &'static str, path: PathBuf) -> Error {
-    let hint = "run `alike run STUDY.toml` first, or `alike regress`, and give its output folder".into();
-    Error::Missing { what, path, hint }
+    let hint =
+        "run `alike run STUDY.toml` first, or `alike regress`, and give its output folder; both make what is not there";
+    Error::Missing { what, path, hint: hint.into() }
+}
+
+/// What a stage has left, or which stage has not run.
+fn stored<T>(what: &'static str, path: PathBuf, read: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    if !path.is_file() {
+        return Err(missing(what, path));
+    }
+    read(&path)
 }
 
 fn read_toml<T: DeserializeOwned>(path: PathBuf) -> Result<T> {
@@ -66,12 +81,7 @@ fn read_toml<T: DeserializeOwned>(path: PathBuf) -> Result<T> {
 /// What respondents were asked and answered, and what became of it.
 fn judged(folder: &StudyFolder) -> Result<ReportData> {
     let study: Study = read_toml(folder.study())?;
-    let alignment_path = folder.alignment();
-    if !alignment_path.is_file() {
-        return Err(missing("the alignment", alignment_path));
-    }
-    let alignment = store::alignment::read(&alignment_path)?;
-    let triplets = Table::read(&folder.triplets())?;
+    let alignment = stored("the alignment", folder.alignment(), store::alignment::read)?;
 
     let loader = Loader { folder, study: &study };
     let mut respondents = Vec::new();
@@ -79,8 +89,9 @@ fn judged(folder: &StudyFolder) -> Result<ReportData> {
     for (label, kind, description) in loader.labels() {
         let mut fits = Vec::new();
         for loss in &study.embed.loss {
-            let embedding = store::embedding::read(&folder.embedding(&label, loss.name()))?;
-            fits.push(fit_summary(loss.name(), &embedding.fit));
+            let path = folder.embedding(&label, loss.name());
+            let embedding = stored("a respondent’s embedding", path, store::embedding::read)?;
+            fits.push(fit_summary(*loss, &embedding.fit));
             embeddings.push((label.clone(), loss.name(), embedding));
         }
         respondents.push(Respondent { label, kind, description, fits, ..Respondent::default() });
@@ -89,15 +100,20 @@ fn judged(folder: &StudyFolder) -> Result<ReportData> {
         Some((.., embedding)) => Concepts::new(embedding.concepts())?,
         None => return Err(missing("a respondent", folder.judgments(study.triplets.task))),
     };
+    let task = study.triplets.task;
+    let asked =
+        stored("the list of triplets", folder.triplets(), |path| store::triplets::read(path, &concepts, Some(task)))?;
+    // A triplet asked in several orders is one.
+    let triplets: BTreeSet<i64> = asked.iter().map(|one| one.id(concepts.len())).collect();
     let mut provenance = vec![
         ("study".to_owned(), study.study.name.clone()),
         ("seed".to_owned(), study.study.seed.to_string()),
         ("alike".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        ("task".to_owned(), study.triplets.task.name().to_owned()),
+        ("task".to_owned(), task.name().to_owned()),
         ("wording".to_owned(), study.wording()?.question),
         ("system text".to_owned(), study.wording()?.system),
     ];
-    let reference = store::embedding::read(&folder.reference())?;
+    let reference = stored("the reference", folder.reference(), store::embedding::read)?;
     let (mut choices, mut curves) = (Vec::new(), Vec::new());
     for respondent in &mut respondents {
         let judged = loader.judged(&respondent.label, &concepts, &reference)?;
@@ -117,13 +133,14 @@ fn judged(folder: &StudyFolder) -> Result<ReportData> {
     let mut data = ReportData {
         title: study.report.title.clone(),
         study: study.study.name.clone(),
-        task: study.triplets.task,
+        task,
         n_triplets: triplets.len(),
         concepts: concepts
             .iter()
             .map(|c| ConceptLabel { name: c.name.clone(), category: c.category.clone() })
             .collect(),
         reference: reference_name,
+        n_subjects: study.align.subjects.len(),
         reference_built_in: study.align.reference == BUILT_IN_REFERENCE,
         respondents,
         alignment,
@@ -254,14 +271,16 @@ fn run_text(run: &Value) -> Option<String> {
     ))
 }
 
-fn fit_summary(fit: &str, record: &Value) -> FitSummary {
+fn fit_summary(fit: FitName, record: &Value) -> FitSummary {
     let number = |name: &str| record[name].as_f64();
     let notes = record["notes"].as_array().into_iter().flatten();
     FitSummary {
-        fit: fit.to_owned(),
-        loss: record["loss"].as_str().unwrap_or(fit).to_owned(),
+        fit: fit.name().to_owned(),
+        loss: record["loss"].as_str().unwrap_or(fit.name()).to_owned(),
         dims: record["dims"].as_u64().and_then(|d| usize::try_from(d).ok()).unwrap_or_default(),
-        l2: number("l2").or_else(|| number("lambda")).unwrap_or_default(),
+        penalty: number("l2").or_else(|| number("lambda")).unwrap_or_default(),
+        // Odd-one-out answers as they are, of three places; all other losses take anchored judgments.
+        guessing: if matches!(fit, FitName::DotProducts(_)) { 1.0 / 3.0 } else { 0.5 },
         heldout_accuracy: number("heldout_accuracy"),
         train_accuracy: number("train_accuracy"),
         participation_ratio: number("participation_ratio").unwrap_or(f64::NAN),

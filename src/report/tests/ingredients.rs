@@ -112,6 +112,7 @@ fn page(n: usize, name: &str) -> ReportData {
             effect(name, -0.05, Some((-0.11, 0.01))),
         ],
         n_fitted: n,
+        not_fitted: vec![],
         asked,
         models,
         answers,
@@ -167,6 +168,18 @@ fn one_model_does_no_harm() {
     let files = written(&page(1, "alone"));
     assert_eq!(file(&files, "figures/scores.csv"), "rank,model,score,base,base_score\n1,alone,0.3,,\n");
     assert!(file(&files, "report.html").contains("7 could not be asked of so few models"));
+}
+
+#[test]
+fn models_that_a_figure_leaves_out_are_named() {
+    let mut data = page(12, "model-00");
+    let page = |data: &ReportData| file(&written(data), "report.html").to_owned();
+    assert!(page(&data).contains("Left out, without a score – model-11."));
+    assert!(!page(&data).contains("for want of a cell"));
+    let others = (1..=9).map(|i| (format!("other {i}"), "size".to_owned()));
+    data.ingredients.as_mut().unwrap().not_fitted = others.collect();
+    let text = page(&data);
+    assert!(text.contains("Left out for want of a cell – other 1, other 2, other 3, other 4 and 5 more."), "{text}");
 }
 
 #[test]

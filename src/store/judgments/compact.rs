@@ -6,7 +6,7 @@ use super::pieces::{Held, KEY_PARTS, Piece};
 use super::validate::validate;
 use crate::error::{Error, Result};
 use crate::presentations::Task;
-use crate::store::lock::PartLock;
+use crate::store::lock::{self, PartLock};
 use crate::store::manifest::{KEY_VERSION, SCHEMA_VERSION};
 use crate::store::table::{Batches, TableWriter};
 
@@ -31,7 +31,7 @@ pub struct Compacted {
 /// # Errors
 /// [`Error::Incomplete`] with what is wrong, [`Error::Locked`] while somebody writes parts, [`Error::Exists`], [`Error::Io`]
 pub fn compact(folder: &Path, to: Option<&Path>, task: Task, label: &str, rows: u64) -> Result<Compacted> {
-    let _lock = PartLock::new(folder, 0..usize::try_from(u32::MAX).expect("64 bits"))?;
+    let _lock = PartLock::new(folder, lock::ALL)?;
     let found = validate(folder, task, label)?;
     if let Some(fault) = found.faults.first() {
         return Err(Error::Incomplete { path: folder.into(), fault: fault.clone(), more: found.faults.len() - 1 });

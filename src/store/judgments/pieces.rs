@@ -50,6 +50,11 @@ pub struct Piece {
 }
 
 impl Piece {
+    /// Whether any of some parts is in it.
+    pub fn holds_any(&self, parts: &Range<usize>) -> bool {
+        self.parts.start < parts.end && parts.start < self.parts.end
+    }
+
     /// Whether several parts were put together into it.
     pub fn is_compacted(&self) -> bool {
         part_number(&self.path).is_none()
@@ -80,6 +85,16 @@ fn piece(path: PathBuf) -> Result<Piece> {
             Err(Error::Format { path, found, expected })
         }
     }
+}
+
+/// How many parts the respondent has whose files these are; unknown where they do not say, as in the first version.
+///
+/// # Errors
+/// [`Error::Format`] for a damaged file, [`Error::Io`]
+pub fn parts_in_all(there: &[Piece]) -> Result<Option<usize>> {
+    let Some(first) = there.first() else { return Ok(None) };
+    let held = Batches::open(&first.path, None)?.metadata().get(KEY_PARTS).and_then(|text| text.parse::<Held>().ok());
+    Ok(held.map(|held| held.of))
 }
 
 /// The number of a part, from its file's name or that of a draft of it.
