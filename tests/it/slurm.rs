@@ -168,7 +168,7 @@ fn every_task_asks_for_its_share_whatever_the_folder_is_called() {
 fn a_task_starts_again_after_75_and_only_then() {
     let root = tempfile::tempdir().unwrap();
     let written = written(root.path(), &["--shards", "2"]);
-    for (plan, requeued) in [("0", false), ("1", false), ("2", false), ("137", false), ("75", true)] {
+    for (plan, requeued) in [("0", false), ("1", false), ("2", false), ("137", false), ("75", true), ("138", true)] {
         written.plan(plan);
         let output = written.task(3, &[]).output().unwrap();
         assert_eq!(written.requeued(), if requeued { vec!["70_3"] } else { vec![] }, "{plan}: {}", words(&output));

@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ALIKE = ROOT / "target/release/alike"
 SEED = 8
 SHARDS = 8
+LABELS = ("standard", "scoring")
+PARTS = 200 // SHARDS  # of each task
+OF_EACH_KIND = 4
 
 STUDY = f"""
 [study]
@@ -25,7 +28,7 @@ seed = 8
 [concepts]
 path = "{ROOT}/data/concepts/things128.csv"
 [triplets]
-n = 6000
+n = 16000
 [[models]]
 path = "{ROOT}/tests/it/golden/tiny-llama-standard"
 label = "standard"
@@ -36,7 +39,7 @@ label = "scoring"
 label = "coin"
 response = "coin-flip"
 [judge]
-part_rows = 50
+part_rows = 80
 self_test = 0
 [embed]
 loss = ["crowd-kernel"]
@@ -82,66 +85,72 @@ class Study(unittest.TestCase):
         self.alike("run", "study.toml", "--out", "unbroken", "--threads", "1")
         self.alike("slurm", "study.toml", "--out", "out", "--shards", str(SHARDS), "--", "--cpus-per-task=1")
         draw = random.Random(SEED)
-        n_tasks = 2 * SHARDS
-        kinds = [*TROUBLES] * (n_tasks // len(TROUBLES))
-        draw.shuffle(kinds)
-        # In the first round something happens to every task, in the second to some, in the third to none.
-        rounds = [dict(enumerate(kinds)), dict(zip(draw.sample(range(n_tasks), len(TROUBLES)), TROUBLES)), {}]
-        happened, moments = Counter(), []
-        for planned in rounds:
+        n_tasks = len(LABELS) * SHARDS
+        happened, done = Counter(), []
+        # Submitted again while too little has happened, and a last time in peace.
+        for n_submitted in range(1, 7):
+            enough = all(happened[kind] >= OF_EACH_KIND for kind in TROUBLES)
+            kinds = [] if enough else [*TROUBLES] * (n_tasks // len(TROUBLES))
+            draw.shuffle(kinds)
             judge, finish = self.submit()
-            landed, parts = self.trouble(judge, {index: (kind, draw.uniform(0, 2)) for index, kind in planned.items()})
-            happened.update(landed.values())
-            moments += parts
+            landed = self.trouble(judge, {index: (kind, draw.randrange(PARTS)) for index, kind in enumerate(kinds)})
+            happened.update(kind for kind, _ in landed.values())
+            done += [n_parts for _, n_parts in landed.values()]
             wait_until("the jobs have ended", lambda: not ask("squeue", "-h", f"--jobs={judge},{finish}"), 120)
-            failed = [index for index, kind in landed.items() if kind in ("cancelled", "killed")]
+            lost = [index for index, (kind, _) in landed.items() if kind in ("cancelled", "killed")]
             for index, state in states(judge).items():
-                if int(index) not in failed:
+                if int(index) not in lost:
                     self.assertEqual(state, "COMPLETED", self.log(judge, index))
-            if not failed:
-                self.assertEqual(states(finish)[""], "COMPLETED", self.log(finish))
+            if enough:
+                break
 
-        self.assertEqual(states(finish)[""], "COMPLETED")
-        for kind in TROUBLES:
-            self.assertGreaterEqual(happened[kind], 3, happened)
-        self.assertGreater(sum(0 < part < 1 for part in moments), 8, "most of it is to happen amid the work")
+        self.assertEqual(states(finish)[""], "COMPLETED", self.log(finish))
+        self.assertTrue(enough, happened)
+        self.assertGreater(sum(0 < n_parts < PARTS for n_parts in done), OF_EACH_KIND, "some of it is to happen amid the work")
         unbroken, found = tables(self.folder / "unbroken"), tables(self.folder / "out")
         self.assertEqual(found.keys(), unbroken.keys())
         differ = [name for name in unbroken if found[name] != unbroken[name]]
         self.assertEqual(differ, [])
         self.assertEqual([*self.folder.glob("out/judgments/*/*.tmp")], [])
-        self.assertIn("6000 judgments, 120 of 120 parts in 120 files: whole", self.alike("validate", "out"))
+        self.assertIn("16000 judgments, 200 of 200 parts in 200 files: whole", self.alike("validate", "out"))
         self.assertTrue((self.folder / "out/report.html").is_file())
 
         starts = sum(log.read_text().count("--- ") for log in self.folder.glob("out/slurm/logs/judge-*"))
         kinds = ", ".join(f"{happened[kind]} {kind}" for kind in TROUBLES)
-        print(f"\nSlurm, an array of {n_tasks} tasks: {kinds} at random moments; {len(rounds)} submissions, {starts} starts of tasks; "
+        print(f"\nSlurm, an array of {n_tasks} tasks: {kinds} at random moments; {n_submitted} submissions, {starts} starts of tasks; "
               f"of {len(unbroken)} tables {len(differ)} differ from an unbroken run's")
 
     def submit(self) -> list[str]:
         """Submits the study's jobs; the ids of the array and of the job after it."""
         return re.findall(r"job (\d+)", ask("bash", str(self.folder / "out/slurm/submit")))
 
-    def trouble(self, job: str, planned: dict[int, tuple[str, float]]) -> tuple[dict[int, str], list[float]]:
-        """Until the array has ended, has things happen to its tasks, so many seconds after each one's first start.
+    def trouble(self, job: str, planned: dict[int, tuple[str, int]]) -> dict[int, tuple[str, int]]:
+        """Until the array has ended, has things happen to its tasks: to each once, when so many of its parts are there.
 
-        Returns what happened, without what came too late, and which share of the judgments was there then."""
-        planned, seen, landed, shares = dict(planned), {}, {}, []
+        Returns what happened and how many parts were there, without what came too late."""
+        planned, landed = dict(planned), {}
+        # Asking Slurm takes longer than a task may, so processes are looked for between two questions.
         while ask("squeue", "-h", f"--jobs={job}"):
-            for index, process in processes(job).items():
-                begun = seen.setdefault(index, time.monotonic())
-                if index not in planned or time.monotonic() < begun + planned[index][1]:
-                    continue
-                kind, _ = planned.pop(index)
-                n_parts = len([*self.folder.glob("out/judgments/respondent=s*/*.parquet")])
-                try:
-                    TROUBLES[kind](f"{job}_{index}", process)
-                except (AssertionError, ProcessLookupError):
-                    continue  # it had ended
-                landed[index] = kind
-                shares.append(n_parts / (2 * 120))
-            time.sleep(POLL_SECONDS / 4)
-        return landed, shares
+            asked = time.monotonic()
+            while time.monotonic() < asked + 1:
+                for index, process in processes(job).items():
+                    n_parts = self.n_parts(index)
+                    if index not in planned or n_parts < planned[index][1]:
+                        continue
+                    kind, _ = planned.pop(index)
+                    try:
+                        TROUBLES[kind](f"{job}_{index}", process)
+                    except (AssertionError, ProcessLookupError):
+                        continue  # it had ended
+                    landed[index] = (kind, n_parts)
+                time.sleep(POLL_SECONDS / 10)
+        return landed
+
+    def n_parts(self, task: int) -> int:
+        """How many parts of a task are there."""
+        label, first = LABELS[task // SHARDS], task % SHARDS * PARTS
+        folder = self.folder / f"out/judgments/respondent={label}"
+        return sum((folder / f"part-00000-{part:05}.parquet").exists() for part in range(first, first + PARTS))
 
     def log(self, job: str, index: str | None = None) -> str:
         name = f"finish-{job}.log" if index is None else f"judge-{job}_{index}.log"
@@ -156,13 +165,13 @@ def tables(folder: Path) -> dict[str, bytes]:
 def processes(job: str) -> dict[int, int]:
     """The process of alike in each task of an array that runs."""
     found = {}
-    for process in Path("/proc").iterdir():
+    for process in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if process.name.isdigit() and process.joinpath("exe").resolve() == ALIKE:
-                variables = process.joinpath("environ").read_bytes().split(b"\0")
+            if os.readlink(f"/proc/{process}/exe") == str(ALIKE):
+                variables = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
                 if f"SLURM_ARRAY_JOB_ID={job}".encode() in variables:
                     index = next(v for v in variables if v.startswith(b"SLURM_ARRAY_TASK_ID="))
-                    found[int(index.split(b"=")[1])] = int(process.name)
+                    found[int(index.split(b"=")[1])] = int(process)
         except OSError:
             continue  # it has ended meanwhile
     return found

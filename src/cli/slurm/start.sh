@@ -17,8 +17,9 @@ if [ -z "$signal" ]; then
     while signal=; wait "$child"; code=$?; [ -n "$signal" ]; do :; done # a signal ends `wait`, not alike
 fi
 
-# 75: stopped early, and what is finished is kept. Anything else than 0 is a failure, which the next `submit` goes on from.
-if [ "$code" -eq 75 ] && [ -z "$cancelled" ]; then
+# 75: stopped early, and what is finished is kept; 138: ended by SIGUSR1 before alike listened. Anything else but 0 is a failure, which
+# the next `submit` goes on from.
+if { [ "$code" -eq 75 ] || [ "$code" -eq 138 ]; } && [ -z "$cancelled" ]; then
     if [ "$restarts" -ge "$max_restarts" ]; then
         echo "error: start $((restarts + 1)) stopped early as well: raise --time or max_restarts, and submit again" >&2
         exit 1
