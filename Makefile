@@ -11,7 +11,7 @@ ENCODER := models/all-minilm-l6-v2
 GGUF   := SmolLM2-135M-Instruct.Q4_1.gguf
 ALIKE  := target/release/alike
 
-.PHONY: help demo paper setup export export-arguments build test test-export test-rust test-page test-readers golden golden-architectures clean
+.PHONY: help demo paper setup export export-arguments build bundle test test-export test-rust test-page test-bundle test-slurm golden golden-architectures clean
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
@@ -33,6 +33,9 @@ export-arguments: # before 5.8 GB are fetched
 build: ## target/release/alike
 	cargo build --release --locked
 
+bundle: build $(ENV)/runtime-$(PROVIDER).ok ## One archive for machines without network: program, ONNX Runtime, data, licences (target/bundle/; PROVIDER=cuda)
+	$(PYTHON) -m bundle.make --binary $(ALIKE) --runtime $(ENV)/runtime --provider $(PROVIDER) --out target/bundle
+
 test: setup test-export test-rust ## Everything CI runs
 
 test-export: $(VENV)/ok
@@ -48,6 +51,12 @@ test-page: demo ## The pages in Chromium, with and without scripts, and pictures
 	@if command -v "$(CHROMIUM)" >/dev/null && command -v node >/dev/null && command -v npm >/dev/null; then \
 	    cd tests/page && npm ci --silent --no-audit --no-fund && CHROMIUM="$$(command -v "$(CHROMIUM)")" node --test; \
 	else echo "make test-page: skipped, for it needs chromium, node and npm"; fi
+
+test-bundle: build $(ENV)/runtime-$(PROVIDER).ok ## The archive of make bundle, unpacked and run elsewhere
+	$(PYTHON) -m unittest discover -s tests/bundle
+
+test-slurm: build $(ENV)/runtime-$(PROVIDER).ok ## A study, and the commands of docs/operations.md, on a real Slurm started on this machine (root, Debian's slurm-wlm and munge)
+	$(PYTHON) tests/slurm/with_slurm.py $(PYTHON) -m unittest discover -s tests/slurm -v
 
 golden: setup $(ENV)/torch.ok ## Make the golden numbers again with transformers (5.8 GB of packages)
 	$(VENV)/bin/python -m export.fetch demo-gguf --out $(ENV)

@@ -189,14 +189,7 @@ fn run_study(args: &JudgeArgs, path: &Path, common: &Common) -> anyhow::Result<(
     asked.truncate(args.limit.unwrap_or(usize::MAX));
     let task = study.triplets.task;
     let folder = study.folder().judgments(task);
-    for label in &args.only {
-        if !study.models.iter().any(|model| model.label == *label) {
-            let labels: Vec<&str> = study.models.iter().map(|model| model.label.as_str()).collect();
-            let (found, expected) = (format!("{label:?}"), format!("a model of the study: {}", labels.join(", ")));
-            return Err(Error::Setting { field: "only".into(), found, expected }.into());
-        }
-    }
-    for model in study.models.iter().filter(|model| args.only.is_empty() || args.only.contains(&model.label)) {
+    for model in chosen(&study, &args.only)? {
         let judge = args.over(study.judge_of(model));
         judge.check()?;
         let device = args.device.over(Device::of(model));
@@ -218,6 +211,21 @@ fn run_study(args: &JudgeArgs, path: &Path, common: &Common) -> anyhow::Result<(
         judge_or_plan(&job, args.dry_run, common)?;
     }
     Ok(())
+}
+
+/// The models with these labels, or all of them where there are none.
+///
+/// # Errors
+/// [`Error::Setting`] for a label that no model has
+pub(crate) fn chosen<'a>(study: &'a Study, only: &[String]) -> alike::Result<Vec<&'a Model>> {
+    for label in only {
+        if !study.models.iter().any(|model| model.label == *label) {
+            let labels: Vec<&str> = study.models.iter().map(|model| model.label.as_str()).collect();
+            let (found, expected) = (format!("{label:?}"), format!("a model of the study: {}", labels.join(", ")));
+            return Err(Error::Setting { field: "only".into(), found, expected });
+        }
+    }
+    Ok(study.models.iter().filter(|model| only.is_empty() || only.contains(&model.label)).collect())
 }
 
 impl JudgeArgs {

@@ -33,6 +33,7 @@ mod sample;
 mod score;
 mod shard;
 mod simulate;
+mod slurm;
 mod status;
 pub(crate) mod stop;
 mod streamed;
@@ -151,6 +152,10 @@ enum Command {
     Status(status::StatusArgs),
     /// Put the parts of judgments together into fewer, larger files
     Compact(compact::CompactArgs),
+    /// Write job scripts for a study on a cluster with Slurm: an array that asks its models, and a job for the rest
+    ///
+    /// Nothing is submitted: look the scripts over, then run `submit`, which is one of them.
+    Slurm(slurm::SlurmArgs),
     /// Tell what a model's graph accepts, how it is spoken to, and whether sharing prefixes changes its numbers
     Check(check::CheckArgs),
 }
@@ -176,6 +181,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Validate(args) => validate::run(&args, &common),
         Command::Status(args) => status::run(&args, &common),
         Command::Compact(args) => compact::run(&args, &common),
+        Command::Slurm(args) => slurm::run(&args, &common),
         Command::Check(args) => check::run(&args, &common),
     }
 }

@@ -316,7 +316,8 @@ fn missing(path: PathBuf) -> Error {
     Error::Missing {
         what: "the ONNX Runtime library",
         path,
-        hint: "run `make setup`, which takes ONNX Runtime 1.31 from PyPI's wheel, or give a library with --ort PATH"
+        hint: "run `make setup`, which takes ONNX Runtime 1.31 from PyPI's wheel, leave `lib` of a bundle beside its `bin`, or \
+               give a library with --ort PATH"
             .into(),
     }
 }

@@ -76,7 +76,7 @@ fn refit(fitted: &SparseFit, answers: &[OddOneOutAnswer], seed: u64, k: u64) -> 
     let objective = |w: &[f64], gradient: &mut [f64]| {
         let mut value = likelihood.evaluate(w, gradient);
         for ((w, place), gradient) in w.iter().zip(&places).zip(gradient) {
-            let distance = (w - place).hypot(rounding);
+            let distance = ((w - place).powi(2) + rounding * rounding).sqrt();
             value += pull * distance;
             *gradient += pull * (w - place) / distance;
         }

@@ -81,7 +81,7 @@ fn turned(points: &[[f64; 2]], onto: &[[f64; 2]]) -> Vec<[f64; 2]> {
             along += x * u + y * v;
             across += x * v - y * u;
         }
-        (along.hypot(across), across.atan2(along))
+        (along * along + across * across, across.atan2(along))
     };
     let (plain, mirrored) = (fitted(1.0), fitted(-1.0));
     let (mirror, angle) = if mirrored.0 > plain.0 { (-1.0, mirrored.1) } else { (1.0, plain.1) };

@@ -1,0 +1,1 @@
+"""Packs alike into an archive that runs wherever it is unpacked."""
