@@ -10,6 +10,7 @@ mod dimensions;
 mod embed;
 mod encoder;
 mod encoder_args;
+mod export;
 mod fit_args;
 mod fitted;
 mod human_choices;
@@ -29,6 +30,7 @@ mod regress;
 mod report;
 mod run;
 mod sample;
+mod schema;
 mod score;
 mod shard;
 mod simulate;
@@ -129,6 +131,10 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Put the parts of judgments together into fewer, larger files
     Compact(compact::CompactArgs),
+    /// Write answers as other programs take them: lm-evaluation-harness, cblearn, THINGS
+    Export(export::ExportArgs),
+    /// List the columns of a table that alike writes: name, type, null rule, meaning
+    Schema(schema::SchemaArgs),
     /// Tell what a model's graph accepts, how it is spoken to, and whether sharing prefixes changes its numbers
     Check(check::CheckArgs),
 }
@@ -153,6 +159,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Report(args) => report::run(&args, &common),
         Command::Validate(args) => validate::run(&args, &common),
         Command::Compact(args) => compact::run(&args, &common),
+        Command::Export(args) => export::run(&args, &common),
+        Command::Schema(args) => {
+            schema::run(&args, &common);
+            Ok(())
+        }
         Command::Check(args) => check::run(&args, &common),
     }
 }
