@@ -11,7 +11,7 @@ ENCODER := models/all-minilm-l6-v2
 GGUF   := SmolLM2-135M-Instruct.Q4_1.gguf
 ALIKE  := target/release/alike
 
-.PHONY: help demo paper setup export export-arguments build bundle test test-export test-rust test-page test-bundle test-slurm golden golden-architectures clean
+.PHONY: help demo paper setup export export-arguments build bundle test test-export test-rust test-page test-bundle test-slurm test-querying test-spark golden golden-architectures clean
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
@@ -58,6 +58,15 @@ test-bundle: build $(ENV)/runtime-$(PROVIDER).ok ## The archive of make bundle, 
 test-slurm: build $(ENV)/runtime-$(PROVIDER).ok ## A study, and the commands of docs/operations.md, on a real Slurm started on this machine (root, Debian's slurm-wlm and munge)
 	$(PYTHON) tests/slurm/with_slurm.py $(PYTHON) -m unittest discover -s tests/slurm -v
 
+test-querying: demo $(ENV)/readers.ok ## The questions of docs/querying.md, asked of the demo's output
+	$(ENV)/readers/bin/python tests/readers/querying.py docs/querying.md
+
+test-spark: demo ## The demo's judgments, in parts and put together, in Spark beside the other readers (first use: 480 MB of packages)
+	@if command -v java >/dev/null; then $(MAKE) --no-print-directory $(ENV)/spark.ok && \
+	    rm -rf out/compacted && $(ALIKE) compact out/demo --out out/compacted && \
+	    $(ENV)/spark/bin/python tests/readers/check.py --spark out/demo/judgments out/compacted; \
+	else echo "make test-spark: skipped, for it needs java"; fi
+
 golden: setup $(ENV)/torch.ok ## Make the golden numbers again with transformers (5.8 GB of packages)
 	$(VENV)/bin/python -m export.fetch demo-gguf --out $(ENV)
 	$(ENV)/torch/bin/python tests/it/golden/smollm2/make.py $(ENV)/$(GGUF) data/concepts/things128.csv --onnx $(DEMO)
@@ -99,6 +108,11 @@ $(ENCODER)/alike.json: $(VENV)/ok $(wildcard export/*.py)
 $(ENV)/readers.ok: tests/readers/requirements.txt
 	$(PYTHON) -m venv $(ENV)/readers
 	$(ENV)/readers/bin/pip install --disable-pip-version-check -r tests/readers/requirements.txt
+	touch $@
+
+$(ENV)/spark.ok: tests/readers/requirements-spark.txt tests/readers/requirements.txt
+	$(PYTHON) -m venv $(ENV)/spark
+	$(ENV)/spark/bin/pip install --disable-pip-version-check -r tests/readers/requirements-spark.txt
 	touch $@
 
 $(ENV)/torch.ok: export/requirements-torch.txt

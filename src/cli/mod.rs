@@ -10,6 +10,7 @@ mod dimensions;
 mod embed;
 mod encoder;
 mod encoder_args;
+mod export;
 mod fit_args;
 mod fitted;
 mod heartbeat;
@@ -30,6 +31,7 @@ mod regress;
 mod report;
 mod run;
 mod sample;
+mod schema;
 mod score;
 mod shard;
 mod simulate;
@@ -156,6 +158,10 @@ enum Command {
     ///
     /// Nothing is submitted: look the scripts over, then run `submit`, which is one of them.
     Slurm(slurm::SlurmArgs),
+    /// Write answers as other programs take them: lm-evaluation-harness, cblearn, THINGS
+    Export(export::ExportArgs),
+    /// List the columns of a table that alike writes: name, type, null rule, meaning
+    Schema(schema::SchemaArgs),
     /// Tell what a model's graph accepts, how it is spoken to, and whether sharing prefixes changes its numbers
     Check(check::CheckArgs),
 }
@@ -182,6 +188,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Status(args) => status::run(&args, &common),
         Command::Compact(args) => compact::run(&args, &common),
         Command::Slurm(args) => slurm::run(&args, &common),
+        Command::Export(args) => export::run(&args, &common),
+        Command::Schema(args) => {
+            schema::run(&args, &common);
+            Ok(())
+        }
         Command::Check(args) => check::run(&args, &common),
     }
 }

@@ -6,25 +6,22 @@ mod compact;
 mod pieces;
 mod respondents;
 mod validate;
+mod write;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int8Array, Int16Array, Int32Array, Int64Array, StringArray};
-use arrow::datatypes::{Field, Schema};
 
 use crate::concepts::Concepts;
 use crate::error::{Error, Result};
 use crate::judgments::{Answer, Judgment, ModelScores, OptionScores, OrderTally};
 use crate::presentations::{Presentation, Task};
-use crate::store::manifest::Fingerprint;
-use crate::store::table::{self, Table};
+use crate::store::table::Table;
 
 pub use columns::{Column, columns};
 pub use compact::{Compacted, compact};
 pub use pieces::{Held, Piece, part_number, parts_in_all, pieces};
 pub use respondents::{Respondent, respondents};
 pub use validate::{Validation, in_words, validate};
+pub use write::write_part;
 
 /// Place of a part: `FOLDER/respondent=LABEL/part-SSSSS-NNNNN.parquet`.
 pub fn part_path(folder: &Path, label: &str, shard: usize, part: usize) -> PathBuf {
@@ -57,91 +54,6 @@ pub fn check_label(label: &str) -> Result<()> {
         });
     }
     Ok(())
-}
-
-/// Writes one part. `judgments` are of one task, in the order of their concepts and repeats; `held` is the part's number.
-///
-/// # Errors
-/// [`Error::Io`]; nothing half-written is left.
-pub fn write_part(
-    path: &Path,
-    task: Task,
-    judgments: &[Judgment],
-    concepts: &Concepts,
-    label: &str,
-    fingerprint: &Fingerprint,
-    held: &Held,
-) -> Result<()> {
-    let text = |value: &dyn Fn(&Judgment) -> String| -> ArrayRef {
-        Arc::new(judgments.iter().map(|j| Some(value(j))).collect::<StringArray>())
-    };
-    let optional_text = |value: &dyn Fn(&Judgment) -> Option<String>| -> ArrayRef {
-        Arc::new(judgments.iter().map(value).collect::<StringArray>())
-    };
-    let id = |place: usize| -> ArrayRef {
-        let id = |j: &Judgment| i32::try_from(j.presentation.concepts()[place]).expect("fewer than 2^31 concepts");
-        Arc::new(Int32Array::from_iter_values(judgments.iter().map(id)))
-    };
-    let float = |value: &dyn Fn(&Judgment) -> Option<f32>| -> ArrayRef {
-        Arc::new(judgments.iter().map(value).collect::<Float32Array>())
-    };
-    let short = |value: &dyn Fn(&Judgment) -> Option<i16>| -> ArrayRef {
-        Arc::new(judgments.iter().map(value).collect::<Int16Array>())
-    };
-    let int = |value: &dyn Fn(&ModelScores) -> i32| -> ArrayRef {
-        Arc::new(judgments.iter().map(|j| j.model.as_ref().map(value)).collect::<Int32Array>())
-    };
-    let boolean = |value: &dyn Fn(&Judgment) -> Option<bool>| -> ArrayRef {
-        Arc::new(judgments.iter().map(value).collect::<BooleanArray>())
-    };
-    fn scores(j: &Judgment) -> Option<&OptionScores> {
-        j.model.as_ref()?.options.as_ref()
-    }
-    fn answer(j: &Judgment) -> Option<&Answer> {
-        j.model.as_ref()?.answer.as_ref()
-    }
-    let n = concepts.len();
-    let options = 0..task.options().len();
-    let anchored = task == Task::Anchored;
-
-    let mut values: Vec<ArrayRef> =
-        vec![Arc::new(Int64Array::from_iter_values(judgments.iter().map(|j| j.presentation.id(n))))];
-    values.extend((0..3).map(|place| text(&|j| concepts.name(j.presentation.concepts()[place]).to_owned())));
-    values.extend((0..3).map(id));
-    values.push(Arc::new(Int8Array::from_iter_values(judgments.iter().map(|j| j.presentation.order()))));
-    values.push(Arc::new(Int16Array::from_iter_values(judgments.iter().map(|j| j.repeat))));
-    values.push(optional_text(&|j| Some(concepts.name(j.presentation.options()[j.chosen?]).to_owned())));
-    if anchored {
-        values.push(boolean(&|j| j.chosen.map(|option| option == 0)));
-    }
-    values.extend([text(&|j| j.decision.to_owned()), text(&|j| j.score_kind.to_owned())]);
-    values.extend(options.clone().map(|option| float(&|j| Some(j.scores.as_ref()?[option]))));
-    let of_p = if anchored { 0..1 } else { options.clone() };
-    values.extend(of_p.map(|option| float(&|j| Some(j.p.as_ref()?[option]))));
-    values.extend(options.clone().map(|option| float(&|j| Some(scores(j)?.log_prob[option]))));
-    values.push(boolean(&|j| Some(scores(j).is_some_and(|o| o.closed))));
-    values.extend(options.clone().map(|option| float(&|j| Some(scores(j)?.prior[option]))));
-    if anchored {
-        values.push(float(&|j| scores(j)?.p_first));
-        values.push(float(&|j| scores(j)?.p_first_greedy));
-    }
-    values.push(float(&|j| Some(scores(j)?.choice_mass)));
-    values.push(optional_text(&|j| Some(j.model.as_ref()?.top_token.clone())));
-    values.push(int(&|m| m.top_token_id));
-    values.push(float(&|j| Some(j.model.as_ref()?.top_log_prob)));
-    values.extend(options.clone().map(|option| short(&|j| Some(scores(j)?.n_tokens[option]))));
-    values.extend(options.clone().map(|option| short(&|j| Some(j.model.as_ref()?.n_chars[option]))));
-    values.extend(options.map(|option| short(&|j| Some(j.model.as_ref()?.n_bytes[option]))));
-    values.push(int(&|m| m.n_prompt_tokens));
-    values.push(optional_text(&|j| Some(answer(j)?.response.clone())));
-    values.push(optional_text(&|j| Some(answer(j)?.parse.to_owned())));
-    values.push(text(&|_| label.to_owned()));
-
-    let fields: Vec<Field> = columns(task).into_iter().map(|c| Field::new(c.name, c.data_type, c.nullable)).collect();
-    let batch = table::batch(Schema::new(fields), values);
-    let mut metadata = fingerprint.metadata();
-    metadata.insert(pieces::KEY_PARTS.to_owned(), held.to_string());
-    table::write(path, &batch, &metadata, &task.concepts())
 }
 
 /// Parts of one respondent, in order.
@@ -334,6 +246,7 @@ fn known(text: &str, names: &[&'static str]) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::manifest::Fingerprint;
 
     fn concepts() -> Concepts {
         Concepts::from_names(["bear", "cat", "dog", "fox"]).unwrap()

@@ -4,6 +4,7 @@ pub mod alignment;
 mod checksum;
 pub mod choices;
 pub mod embedding;
+pub mod export;
 pub mod folder;
 pub mod ingredients;
 pub mod judgments;

@@ -11,7 +11,7 @@ use crate::concepts::Concepts;
 use crate::embedding::bootstrap::Refit;
 use crate::error::{Error, Result};
 use crate::store::manifest::Fingerprint;
-use crate::store::table::{self, Table, TableWriter};
+use crate::store::table::{self, Layout, Table, TableWriter};
 
 /// Where the refits of an embedding lie: `X.bootstrap.parquet` beside `X.parquet`.
 pub fn path_beside(embedding: &Path) -> PathBuf {
@@ -42,8 +42,12 @@ impl RefitsWriter {
         ];
         fields.extend((0..dims).map(|dim| Field::new(format!("d{dim:02}"), DataType::Float32, true)));
         let schema = Schema::new(fields);
-        let writer =
-            TableWriter::create(path, &Arc::new(schema.clone()), &fingerprint.metadata(), &["draw", "concept"])?;
+        let writer = TableWriter::create(
+            path,
+            &Arc::new(schema.clone()),
+            &fingerprint.metadata(),
+            Layout { sorted_by: &["draw", "concept"], repeating: &[] },
+        )?;
         let names = Arc::new(StringArray::from_iter_values(concepts.iter().map(|c| &c.name)));
         Ok(Self { writer, schema, names })
     }

@@ -1,5 +1,7 @@
 //! Parquet in and out: one way to write a table whole or not at all, one way to read a column by name.
 
+mod writer;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,18 +10,15 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchReader};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use parquet::arrow::{ArrowWriter, ProjectionMask};
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::WriterProperties;
 
 use crate::error::{Error, Result};
-use crate::store::checksum::{self, Hashing};
+use crate::store::checksum;
 use crate::store::manifest::KEY_VERSION;
 
-/// Rows in a row group: DuckDB's own size, over which it parallelises.
-const ROW_GROUP_ROWS: usize = 122_880;
+pub use writer::write;
+pub(crate) use writer::{Layout, TableWriter};
 
 /// Rows that are in memory at once where a file is read in parts.
 const BATCH_ROWS: usize = 1 << 14;
@@ -251,78 +250,6 @@ impl Table {
         cast(array, kind).map_err(|_| {
             fault(format!("column `{name}` of type {}", array.data_type()), format!("values that are {kind}"))
         })
-    }
-}
-
-/// Writes a table so that it is whole or not there: beside its place, synced, renamed, and the folder synced.
-///
-/// # Errors
-/// [`Error::Io`]; nothing is left behind.
-pub fn write(path: &Path, batch: &RecordBatch, metadata: &BTreeMap<String, String>, sorted_by: &[&str]) -> Result<()> {
-    let mut writer = TableWriter::create(path, &batch.schema(), metadata, sorted_by)?;
-    writer.write(batch)?;
-    writer.finish()
-}
-
-/// A table that is written batch by batch, to be whole or not there: it takes its place when it is finished.
-pub(crate) struct TableWriter {
-    writer: ArrowWriter<Hashing<fs_err::File>>,
-    draft: Draft,
-}
-
-impl TableWriter {
-    pub(crate) fn create(
-        path: &Path,
-        schema: &Arc<Schema>,
-        metadata: &BTreeMap<String, String>,
-        sorted_by: &[&str],
-    ) -> Result<Self> {
-        let stated = metadata.iter().filter(|(key, _)| *key != checksum::KEY);
-        let entries = stated.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
-        let checksum = KeyValue::new(checksum::KEY.to_owned(), checksum::PLACEHOLDER.to_owned());
-        let entries = entries.chain([checksum]).collect();
-        let sorting = |name: &&str| {
-            let index = schema.index_of(name).expect("tables are sorted by columns they have");
-            SortingColumn {
-                column_idx: i32::try_from(index).expect("few columns"),
-                descending: false,
-                nulls_first: false,
-            }
-        };
-        let level = ZstdLevel::try_new(3).expect("3 is a zstd level");
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(level))
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_created_by(concat!("alike version ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_key_value_metadata(Some(entries))
-            .set_sorting_columns((!sorted_by.is_empty()).then(|| sorted_by.iter().map(sorting).collect()))
-            .build();
-        let draft = Draft::create(path)?;
-        let file = Hashing::new(draft.file.try_clone()?);
-        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|e| draft.named(io(e)))?;
-        Ok(Self { writer, draft })
-    }
-
-    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer.write(batch).map_err(|e| self.draft.named(io(e)).into())
-    }
-
-    pub(crate) fn finish(self) -> Result<()> {
-        let Self { writer, draft } = self;
-        let (mut file, hash) = writer.into_inner().map_err(|e| draft.named(io(e)))?.finish();
-        checksum::stamp(&mut file, &hash).map_err(|e| draft.named(e))?;
-        draft.finish()
-    }
-}
-
-/// The file system's own error where there is one: a full disk is told from others.
-fn io(error: parquet::errors::ParquetError) -> std::io::Error {
-    match error {
-        parquet::errors::ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
-            Ok(error) => *error,
-            Err(other) => std::io::Error::other(other),
-        },
-        other => std::io::Error::other(other),
     }
 }
 

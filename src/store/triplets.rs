@@ -4,13 +4,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int8Array, Int64Array, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{Field, Schema};
 
 use crate::concepts::Concepts;
 use crate::error::Result;
 use crate::presentations::{self, Named, Presentation, Task};
+use crate::store::judgments::{self, Column};
 use crate::store::manifest::Fingerprint;
 use crate::store::table::{self, Table};
+
+/// The columns of a table of triplets: those that say the same of judgments.
+pub fn columns(task: Task) -> Vec<Column> {
+    let [one, two, three] = task.concepts();
+    let mut columns = judgments::columns(task);
+    columns.retain(|column| ["triplet_id", one, two, three, "order"].contains(&column.name.as_str()));
+    columns
+}
 
 /// Writes presentations of one task in their order.
 ///
@@ -26,23 +35,15 @@ pub fn write(
     let name = |place: usize| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(presentations.iter().map(|p| concepts.name(p.concepts()[place]))))
     };
-    let field = |name, kind| Field::new(name, kind, false);
-    let [one, two, three] = task.concepts();
-    let schema = Schema::new(vec![
-        field("triplet_id", DataType::Int64),
-        field(one, DataType::Utf8),
-        field(two, DataType::Utf8),
-        field(three, DataType::Utf8),
-        field("order", DataType::Int8),
-    ]);
-    let columns: Vec<ArrayRef> = vec![
+    let fields: Vec<Field> = columns(task).into_iter().map(|c| Field::new(c.name, c.data_type, c.nullable)).collect();
+    let values: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(presentations.iter().map(|p| p.id(concepts.len())))),
         name(0),
         name(1),
         name(2),
         Arc::new(Int8Array::from_iter_values(presentations.iter().map(Presentation::order))),
     ];
-    table::write(path, &table::batch(schema, columns), &fingerprint.metadata(), &task.concepts())
+    table::write(path, &table::batch(Schema::new(fields), values), &fingerprint.metadata(), &task.concepts())
 }
 
 /// Reads presentations from CSV or Parquet: `anchor, first, second`, or `a, b, c` for odd-one-out triplets; of a `wanted`

@@ -96,7 +96,11 @@ fn a_study_without_a_held_out_side_has_chance_and_no_ceiling() {
         let folder = tempfile::tempdir().unwrap();
         let (study, out) = small_study(folder.path(), &tiny("scoring"));
         let text = std::fs::read_to_string(&study).unwrap();
-        std::fs::write(&study, text.replace("seed = 3", "seed = 5").replace("dims = 3", &format!("dims = 3\nholdout = {holdout}"))).unwrap();
+        std::fs::write(
+            &study,
+            text.replace("seed = 3", "seed = 5").replace("dims = 3", &format!("dims = 3\nholdout = {holdout}")),
+        )
+        .unwrap();
         succeed(&["run", study.to_str().unwrap(), "--out", out.to_str().unwrap()]);
         let rows = alike::store::alignment::read(&out.join("alignment.parquet")).unwrap();
         let rows = rows.iter().filter(|r| r.measure == "procrustes_r2" && r.fit == "logistic-distance");

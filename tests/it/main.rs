@@ -13,6 +13,7 @@ mod encoder;
 mod export;
 mod first_version;
 mod found_folders;
+mod handed_on;
 mod human;
 mod ingredients;
 mod learning_curve;

@@ -1,47 +1,42 @@
-"""Opens a data set of judgments in DuckDB, Polars and pyarrow, and asks that they see the same thing.
+"""Opens data sets of the same judgments in DuckDB, Polars, pyarrow, pandas and (asked for) Spark, and asks that all see the same thing.
 
     python tests/readers/check.py STUDY/judgments
-    python tests/readers/check.py STUDY/oddoneout
+    python tests/readers/check.py STUDY/oddoneout COMPACTED     # parts, and the files `alike compact --out COMPACTED` made of them
+    python tests/readers/check.py --spark STUDY/judgments
 
-Every reader is used with its defaults, as a user would. Exits with 1 and a message on the first disagreement.
+The same columns with the same types, respondents, rows and sums, and the same metadata in every file; readers also pass over the files and
+row groups that a filter leaves no rows of (pruning.py). Every reader is used with its defaults, as a user would; pandas alone is
+told to keep Arrow's types, for its own have no integer that can be missing. Exits with 1 and a message on the first disagreement.
 """
 
 import argparse
 import math
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pandas
 import polars
+import pruning
 import pyarrow.compute
 import pyarrow.dataset
 import pyarrow.parquet
+from view import Task, View, of_alike
 
 # One type, as each reader calls it.
 NAMES_OF_TYPES = {
-    "i8": {"duckdb": "TINYINT", "polars": "Int8", "pyarrow": "int8"},
-    "i16": {"duckdb": "SMALLINT", "polars": "Int16", "pyarrow": "int16"},
-    "i32": {"duckdb": "INTEGER", "polars": "Int32", "pyarrow": "int32"},
-    "i64": {"duckdb": "BIGINT", "polars": "Int64", "pyarrow": "int64"},
-    "f32": {"duckdb": "FLOAT", "polars": "Float32", "pyarrow": "float"},
-    "bool": {"duckdb": "BOOLEAN", "polars": "Boolean", "pyarrow": "bool"},
-    "utf8": {"duckdb": "VARCHAR", "polars": "String", "pyarrow": "string"},
+    "i8": {"duckdb": "TINYINT", "polars": "Int8", "pyarrow": "int8", "spark": "tinyint"},
+    "i16": {"duckdb": "SMALLINT", "polars": "Int16", "pyarrow": "int16", "spark": "smallint"},
+    "i32": {"duckdb": "INTEGER", "polars": "Int32", "pyarrow": "int32", "spark": "int"},
+    "i64": {"duckdb": "BIGINT", "polars": "Int64", "pyarrow": "int64", "spark": "bigint"},
+    "f32": {"duckdb": "FLOAT", "polars": "Float32", "pyarrow": "float", "spark": "float"},
+    "bool": {"duckdb": "BOOLEAN", "polars": "Boolean", "pyarrow": "bool", "spark": "boolean"},
+    "utf8": {"duckdb": "VARCHAR", "polars": "String", "pyarrow": "string", "spark": "string"},
 }
 
 
 def listed(text: str) -> list[tuple[str, str]]:
     return [tuple(line.split()) for line in text.strip().splitlines()]
-
-
-@dataclass(frozen=True)
-class Task:
-    """A data set's columns as src/store/judgments/columns.rs lists them (the readers add the partition key at the end), the
-    column of the answer, and that of the option shown first."""
-
-    columns: list[tuple[str, str]]
-    answer: str
-    first: str
 
 
 ANCHORED = Task(answer="chosen", first="first", columns=listed("""
@@ -129,44 +124,31 @@ ODD_ONE_OUT = Task(answer="odd", first="a", columns=listed("""
     model utf8
     respondent utf8
 """))
-VERSION_KEY = "alike.schema_version"
+# What every file says of itself: readers are asked for all that alike wrote.
+KEYS = ["alike.fingerprint", "alike.inputs", "alike.parts", "alike.schema_version", "alike.sha256"]
 
 
 class Disagreement(Exception):
     pass
 
 
-@dataclass
-class View:
-    """What one reader makes of the data set."""
-
-    columns: list[tuple[str, str]]
-    respondents: list[str]
-    versions: list[str | None]  # one per file
-    n_rows: int
-    sum_triplet_id: int
-    sum_log_prob: float  # of the option shown first
-    n_first: int  # answers that name it
-    n_closed: int
-
-
 def with_duckdb(folder: Path, files: list[Path], task: Task) -> View:
-    source = f"read_parquet('{quoted(folder)}/*/*.parquet')"
+    source = f"read_parquet('{quoted(folder)}/respondent=*/*.parquet')"
     columns = [row[:2] for row in duckdb.sql(f"DESCRIBE SELECT * FROM {source}").fetchall()]
     (sums,) = duckdb.sql(f"""SELECT count(*), sum(triplet_id), sum(log_prob_{task.first}::DOUBLE),
                                     count(*) FILTER ({task.answer} = {task.first}), count(*) FILTER (closed)
                              FROM {source}""").fetchall()
     respondents = duckdb.sql(f"SELECT DISTINCT respondent FROM {source} ORDER BY 1").fetchall()
-    versions = []
+    metadata = []
     for file in files:
         pairs = duckdb.sql(f"SELECT key, value FROM parquet_kv_metadata('{quoted(file)}')").fetchall()
-        versions.append({bytes(key).decode(): bytes(value).decode() for key, value in pairs}.get(VERSION_KEY))
+        metadata.append(of_alike({bytes(key).decode(): bytes(value).decode() for key, value in pairs}))
     n_rows, ids, log_probs, *counts = sums
-    return View(columns, [row[0] for row in respondents], versions, n_rows, int(ids or 0), log_probs or 0.0, *counts)
+    return View(columns, [row[0] for row in respondents], metadata, n_rows, int(ids or 0), log_probs or 0.0, *counts)
 
 
 def with_polars(folder: Path, files: list[Path], task: Task) -> View:
-    frame = polars.scan_parquet(f"{folder}/*/*.parquet", hive_partitioning=True)
+    frame = polars.scan_parquet(f"{folder}/respondent=*/*.parquet", hive_partitioning=True)
     columns = [(name, str(kind)) for name, kind in frame.collect_schema().items()]
     sums = frame.select(
         n=polars.len(),
@@ -176,8 +158,8 @@ def with_polars(folder: Path, files: list[Path], task: Task) -> View:
         closed=polars.col("closed").sum(),
     ).collect().row(0)
     respondents = frame.select("respondent").unique().sort("respondent").collect()["respondent"].to_list()
-    versions = [polars.read_parquet_metadata(file).get(VERSION_KEY) for file in files]
-    return View(columns, respondents, versions, *sums)
+    metadata = [of_alike(polars.read_parquet_metadata(file)) for file in files]
+    return View(columns, respondents, metadata, *sums)
 
 
 def with_pyarrow(folder: Path, files: list[Path], task: Task) -> View:
@@ -185,6 +167,7 @@ def with_pyarrow(folder: Path, files: list[Path], task: Task) -> View:
     log_prob = f"log_prob_{task.first}"
     table = dataset.to_table(columns=["triplet_id", log_prob, task.answer, task.first, "closed", "respondent"])
     metadata = [pyarrow.parquet.read_metadata(file).metadata or {} for file in files]
+    metadata = [of_alike({key.decode(): value.decode() for key, value in pairs.items()}) for pairs in metadata]
 
     def total(values):
         return pyarrow.compute.sum(values, min_count=0).as_py()
@@ -192,7 +175,7 @@ def with_pyarrow(folder: Path, files: list[Path], task: Task) -> View:
     return View(
         columns=[(field.name, str(field.type)) for field in dataset.schema],
         respondents=sorted(table["respondent"].unique().to_pylist()),
-        versions=[pairs.get(VERSION_KEY.encode(), b"").decode() or None for pairs in metadata],
+        metadata=metadata,
         n_rows=table.num_rows,
         sum_triplet_id=total(table["triplet_id"]),
         sum_log_prob=total(pyarrow.compute.cast(table[log_prob], "float64")),
@@ -201,47 +184,84 @@ def with_pyarrow(folder: Path, files: list[Path], task: Task) -> View:
     )
 
 
+def with_pandas(folder: Path, files: list[Path], task: Task) -> View:
+    frame = pandas.read_parquet(folder, dtype_backend="pyarrow")
+    names = {str(dtype): kind["pyarrow"] for kind in NAMES_OF_TYPES.values() for dtype in [pandas.ArrowDtype(ARROW[kind["pyarrow"]])]}
+    partition = str(frame["respondent"].dtype.pyarrow_dtype.value_type)  # a category, as pyarrow makes of a partition for pandas
+    columns = [(name, names.get(str(kind), partition if name == "respondent" else str(kind))) for name, kind in frame.dtypes.items()]
+    return View(
+        columns=columns,
+        respondents=sorted(frame["respondent"].unique().tolist()),
+        # pandas has no way of its own; its users ask pyarrow, which it reads with.
+        metadata=[of_alike({key.decode(): value.decode() for key, value in pyarrow.parquet.read_metadata(file).metadata.items()})
+                  for file in files],
+        n_rows=len(frame),
+        sum_triplet_id=int(frame["triplet_id"].sum()),
+        sum_log_prob=float(frame[f"log_prob_{task.first}"].astype("double[pyarrow]").sum()),
+        n_first=int((frame[task.answer] == frame[task.first]).sum()),
+        n_closed=int(frame["closed"].sum()),
+    )
+
+
 READERS = {"duckdb": (with_duckdb, duckdb.__version__), "polars": (with_polars, polars.__version__),
-           "pyarrow": (with_pyarrow, pyarrow.__version__)}
+           "pyarrow": (with_pyarrow, pyarrow.__version__), "pandas": (with_pandas, pandas.__version__)}
+ARROW = {"int8": pyarrow.int8(), "int16": pyarrow.int16(), "int32": pyarrow.int32(), "int64": pyarrow.int64(),
+         "float": pyarrow.float32(), "bool": pyarrow.bool_(), "string": pyarrow.string()}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("judgments", type=Path, help="folder that holds respondent=LABEL folders")
-    folder = parser.parse_args().judgments
+    parser.add_argument("judgments", type=Path, nargs="+", help="folders that hold respondent=LABEL folders, of the same judgments")
+    parser.add_argument("--spark", action="store_true", help="Spark too (pyspark and Java)")
+    arguments = parser.parse_args()
+    readers = dict(READERS)
+    if arguments.spark:
+        import spark
+
+        readers["spark"] = (spark.view, spark.VERSION)
     try:
-        check(folder)
-    except Disagreement as error:
+        views = [check(folder, readers) for folder in arguments.judgments]
+        for folder, view in zip(arguments.judgments, views):
+            same_rows(str(folder), view, str(arguments.judgments[0]), views[0])
+    except (Disagreement, pruning.NotPruned) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def check(folder: Path) -> None:
-    files = sorted(folder.glob("respondent=*/part-*.parquet"))
+def check(folder: Path, readers: dict) -> View:
+    files = sorted(folder.glob("respondent=*/*.parquet"))
     if not files:
-        raise Disagreement(f"{folder} holds no respondent=LABEL/part-*.parquet")
+        raise Disagreement(f"{folder} holds no respondent=LABEL/*.parquet")
     task = ODD_ONE_OUT if "odd" in pyarrow.parquet.read_schema(files[0]).names else ANCHORED
     expected = sorted({file.parent.name.removeprefix("respondent=") for file in files})
     for file in files:  # readers take the columns of the first file they meet for those of all
         found = [(field.name, str(field.type)) for field in pyarrow.parquet.read_schema(file)]
         check_columns(str(file), found, [(name, NAMES_OF_TYPES[kind]["pyarrow"]) for name, kind in task.columns[:-1]])
     first = None
-    for reader, (read, version) in READERS.items():
+    for reader, (read, version) in readers.items():
         try:
             view = read(folder, files, task)
         except Exception as error:
             raise Disagreement(f"{reader} {version} cannot read {folder}: {error}") from error
-        check_columns(reader, view.columns, [(name, NAMES_OF_TYPES[kind][reader]) for name, kind in task.columns])
+        kinds = "pyarrow" if reader == "pandas" else reader
+        check_columns(reader, view.columns, [(name, NAMES_OF_TYPES[kind][kinds]) for name, kind in task.columns])
         agree(reader, "respondents", view.respondents, "folder names", expected)
-        if None in view.versions:
-            raise Disagreement(f"{reader} finds no {VERSION_KEY} in {files[view.versions.index(None)]}")
-        if first is None:
-            first = (reader, view)
-        for name in ("versions", "n_rows", "sum_triplet_id", "sum_log_prob", "n_first", "n_closed"):
-            agree(reader, name, getattr(view, name), first[0], getattr(first[1], name))
+        for file, metadata in zip(files, view.metadata):
+            agree(reader, f"keys of {file}", sorted(metadata), "alike", KEYS)
+        first = first or (reader, view)
+        agree(reader, "metadata", view.metadata, first[0], first[1].metadata)
+        same_rows(reader, view, *first)
         print(f"{reader} {version}: {len(files)} files, {view.n_rows} rows, {len(view.columns)} columns, "
               f"sum log_prob_{task.first} {view.sum_log_prob:.6f}")
+    anchor = task.columns[1][0]
+    print(f"pruned: {pruning.check(folder, files, expected[0], anchor, 'spark' in readers)}")
+    return first[1]
+
+
+def same_rows(reader: str, view: View, other: str, expected: View) -> None:
+    for name in ("respondents", "n_rows", "sum_triplet_id", "sum_log_prob", "n_first", "n_closed"):
+        agree(reader, name, getattr(view, name), other, getattr(expected, name))
 
 
 def check_columns(where: str, found: list[tuple[str, str]], expected: list[tuple[str, str]]) -> None:

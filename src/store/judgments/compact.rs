@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::pieces::{Held, KEY_PARTS, Piece};
 use super::validate::validate;
+use super::write::layout;
 use crate::error::{Error, Result};
 use crate::presentations::Task;
 use crate::store::lock::{self, PartLock};
@@ -89,7 +90,7 @@ fn write(path: &Path, group: &[Piece], task: Task, held: &Held) -> Result<()> {
                 metadata.insert(KEY_PARTS.to_owned(), held.to_string());
                 metadata.insert(KEY_VERSION.to_owned(), SCHEMA_VERSION.to_owned());
                 let schema = batches.schema();
-                writer.insert(TableWriter::create(path, &schema, &metadata, &task.concepts())?)
+                writer.insert(TableWriter::create(path, &schema, &metadata, layout(&task.concepts()))?)
             }
         };
         for table in batches {
