@@ -11,6 +11,7 @@ pub mod lock;
 pub mod manifest;
 pub mod models;
 pub mod npy;
+pub mod place;
 pub mod refits;
 pub mod requests;
 pub mod results;
