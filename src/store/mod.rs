@@ -5,6 +5,7 @@ mod checksum;
 pub mod choices;
 pub mod embedding;
 pub mod folder;
+pub mod guard;
 pub mod ingredients;
 pub mod judgments;
 pub mod lock;

@@ -36,7 +36,7 @@ impl Bench {
         let study = folder.path().join("small.toml");
         let content = format!(
             "[study]\nname = \"small\"\n[concepts]\npath = \"concepts.csv\"\n[triplets]\nn = 80\ncounterbalance = true\n\
-             [[models]]\npath = \"{}\"\nlabel = \"tiny\"\n[[simulated]]\nlabel = \"human-like\"\n\
+             [[models]]\npath = \"{}\"\nlabel = \"tiny\"\n[[simulated]]\nlabel = \"human-like\"\nresponse = \"noise-free\"\n\
              [judge]\npart_rows = 4\nself_test = 0\n[embed]\ndims = 2\n[align]\npermutations = 99\n",
             model.display()
         );

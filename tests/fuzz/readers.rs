@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use alike::answers;
 use alike::concepts::Concepts;
-use alike::config::Study;
-use alike::config::regress::RegressFile;
+use alike::config::{RegressFile, Study};
+
 use alike::engine::encoder::EncoderSignature;
 use alike::engine::graph_file::GraphPorts;
 use alike::engine::signature::Signature;
@@ -157,7 +157,7 @@ pub(crate) const READERS: &[Reader] = &[
             let judgments = respondent.parent().unwrap();
             let read = [Task::Anchored, Task::OddOneOut].map(|task| {
                 let rows = judgments::read(judgments, task, "scored", &CONCEPTS).is_ok();
-                let valid = judgments::validate::validate(judgments, task, "scored");
+                let valid = judgments::validate(judgments, task, "scored");
                 rows || valid.is_ok_and(|found| found.faults.is_empty())
             });
             let choices = store::choices::read(respondent, None, Some("p_first")).is_ok();
