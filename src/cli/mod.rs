@@ -48,6 +48,7 @@ use std::path::{Path, PathBuf};
 
 use alike::config::Study;
 use alike::store::manifest::Fingerprint;
+use alike::store::place::Place;
 use alike::store::table::checked_metadata;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -237,6 +238,7 @@ fn open_study(path: &Path, out: Option<&PathBuf>) -> anyhow::Result<Study> {
     alike::store::table::write_atomically(&study.folder().study(), |file| {
         std::io::Write::write_all(file, resolved.as_bytes())
     })?;
+    Place::tell(study.folder().root());
     Ok(study)
 }
 

@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn things_text_comes_back_as_it_went() {
         let answers = "a,b,c,odd\nfox,cat,dog,cat\n\"bear, brown\",dog,fox,\ndog,fox,cat,dog\ndog,fox,cat,cat\n";
-        let (done, text) = exported(answers, |answers, out| write_things(answers, out));
+        let (done, text) = exported(answers, write_things);
         assert_eq!(done.unwrap(), Exported { n: 3, n_unanswered: 1 });
         assert_eq!(text, "0 3 1\n0 1 3\n3 0 1\n");
         let file = tempfile::Builder::new().suffix(".txt").tempfile().unwrap();
@@ -160,8 +160,7 @@ mod tests {
 
     #[test]
     fn each_format_is_for_one_task() {
-        let (done, _) =
-            exported("anchor,first,second,chosen\nfox,cat,dog,dog\n", |answers, out| write_things(answers, out));
+        let (done, _) = exported("anchor,first,second,chosen\nfox,cat,dog,dog\n", write_things);
         assert!(done.unwrap_err().to_string().contains("things is for odd-one-out answers"));
         let (done, _) =
             exported("a,b,c,odd\nfox,cat,dog,dog\n", |answers, out| write_cblearn(answers, Naming::Names, out));

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::multiple_choice::{FIELDS, Request};
+use crate::store::guard::guarded;
 
 /// Requests in the order of their file.
 pub struct Requests {
@@ -36,6 +37,10 @@ const BATCH_ROWS: usize = 1024;
 /// # Errors
 /// [`Error::Io`]; [`Error::Format`] for a damaged Parquet file.
 pub fn read(path: &Path) -> Result<Requests> {
+    guarded(path, || open(path))
+}
+
+fn open(path: &Path) -> Result<Requests> {
     let file = fs_err::File::open(path)?;
     let mut ignored = BTreeSet::new();
     let source = if path.extension().is_some_and(|e| e == "parquet") {
@@ -103,8 +108,10 @@ impl Requests {
             },
             Source::Rows { batches, batch, row } => {
                 while batch.as_ref().is_none_or(|batch| *row == batch.num_rows()) {
-                    let Some(next) = batches.next() else { return Ok(None) };
-                    (*batch, *row) = (Some(next.map_err(|e| not_parquet(&self.path, &e))?), 0);
+                    let next =
+                        guarded(&self.path, || batches.next().transpose().map_err(|e| not_parquet(&self.path, &e)));
+                    let Some(next) = next? else { return Ok(None) };
+                    (*batch, *row) = (Some(next), 0);
                 }
                 let place = format!("{}, row {}", self.path.display(), self.next_row + 1);
                 let mut fields = Map::new();

@@ -15,6 +15,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 
 use crate::error::{Error, Result};
 use crate::store::checksum;
+use crate::store::guard::guarded;
 use crate::store::manifest::KEY_VERSION;
 
 pub use writer::write;
@@ -50,6 +51,10 @@ impl Batches {
     /// # Errors
     /// [`Error::Format`] for a truncated or damaged file.
     pub(crate) fn open(path: &Path, columns: Option<&[&str]>) -> Result<Self> {
+        guarded(path, || Self::open_unguarded(path, columns))
+    }
+
+    fn open_unguarded(path: &Path, columns: Option<&[&str]>) -> Result<Self> {
         let mut file = fs_err::File::open(path)?.into_parts().0;
         let turned = || {
             let found = "bytes that do not match the checksum among them".into();
@@ -106,9 +111,10 @@ impl Iterator for Batches {
     type Item = Result<Table>;
 
     fn next(&mut self) -> Option<Result<Table>> {
-        let batch = match self.reader.next()? {
+        let batch = guarded(&self.path, || self.reader.next().transpose().map_err(|e| damaged(&self.path, &e)));
+        let batch = match batch.transpose()? {
             Ok(batch) => batch,
-            Err(error) => return Some(Err(damaged(&self.path, &error))),
+            Err(error) => return Some(Err(error)),
         };
         let first_row = self.n_read;
         self.n_read += batch.num_rows();

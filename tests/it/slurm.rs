@@ -45,7 +45,9 @@ struct Written {
 /// is the fake.
 fn written(root: &Path, more: &[&str]) -> Written {
     let (folder, fakes) = (root.join(FOLDER), root.join("fakes"));
-    [&folder, &fakes].map(|folder| std::fs::create_dir_all(folder).unwrap());
+    for folder in [&folder, &fakes] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
     let (study, out) = small_study(&folder, &tiny("scoring"));
     let second = format!("[[models]]\npath = {:?}\nlabel = \"second\"\n[judge]", tiny("standard"));
     let text = std::fs::read_to_string(&study).unwrap().replacen("[judge]", &second, 1);
