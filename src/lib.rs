@@ -34,6 +34,7 @@ pub mod embedding;
 pub mod engine;
 pub mod error;
 pub mod generation;
+pub mod guard;
 pub mod ingredients;
 pub mod judge;
 pub mod judgments;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    alike::store::guard::quiet();
+    alike::guard::quiet();
     let cli = cli::Cli::parse();
     cli::logging(&cli.common);
     let log_format = cli.common.log_format;

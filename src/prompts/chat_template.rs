@@ -9,6 +9,7 @@ use minijinja::{Environment, ErrorKind, Value, context};
 use serde_json::Value as Json;
 
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 use crate::prompts::frame::{Frame, SystemText};
 
 /// Variables by name, as JSON.
@@ -70,8 +71,11 @@ impl ChatTemplate {
         environment.add_filter("tojson", |value: Value, _options: Kwargs| -> Result<String, minijinja::Error> {
             python_json(&value).map_err(|e| minijinja::Error::new(ErrorKind::BadSerialization, e.to_string()))
         });
-        environment.add_template_owned("chat", without_generation_tags(source)).map_err(fail)?;
-        let names = environment.get_template("chat").map_err(fail)?.undeclared_variables(false);
+        environment.add_filter("indent", indent);
+        let names = guarded(path, TEMPLATE, || {
+            environment.add_template_owned("chat", without_generation_tags(source)).map_err(fail)?;
+            Ok(environment.get_template("chat").map_err(fail)?.undeclared_variables(false))
+        })?;
         let mut reads: Vec<String> = names.into_iter().collect();
         reads.sort();
 
@@ -122,7 +126,7 @@ impl ChatTemplate {
         variables.insert("tools".into(), Value::from(()));
         variables.insert("documents".into(), Value::from(()));
         let template = self.environment.get_template("chat").map_err(fail)?;
-        template.render(Value::from(variables)).map_err(fail)
+        guarded(&self.path, TEMPLATE, || template.render(Value::from(variables)).map_err(fail))
     }
 
     /// The text around the user's message, after a system text and answered questions.
@@ -275,6 +279,34 @@ fn python_json(value: &Value) -> serde_json::Result<String> {
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Spaced);
     serde::Serialize::serialize(value, &mut serializer)?;
     Ok(String::from_utf8(bytes).expect("serde_json writes UTF-8"))
+}
+
+/// What the engine should stand.
+const TEMPLATE: &str = "a chat template";
+
+/// Jinja's filter, with an end to its width: the engine's own would take all memory.
+fn indent(
+    text: String,
+    width: Option<usize>,
+    first: Option<bool>,
+    blank: Option<bool>,
+    named: Kwargs,
+) -> Result<String, minijinja::Error> {
+    const MOST: usize = 1000;
+    let width = width.or(named.get("width")?).unwrap_or(4);
+    let first = first.or(named.get("first")?).unwrap_or(false);
+    let blank = blank.or(named.get("blank")?).unwrap_or(false);
+    named.assert_all_used()?;
+    if width > MOST {
+        let words = format!("indent by {width}, more than {MOST}");
+        return Err(minijinja::Error::new(ErrorKind::InvalidOperation, words));
+    }
+    let margin = " ".repeat(width);
+    let line = |(i, line): (usize, &str)| {
+        let indented = if i == 0 { first } else { blank || !line.is_empty() };
+        if indented { format!("{margin}{line}") } else { line.to_owned() }
+    };
+    Ok(text.split('\n').enumerate().map(line).collect::<Vec<_>>().join("\n"))
 }
 
 #[cfg(test)]

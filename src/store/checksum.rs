@@ -23,9 +23,9 @@ impl<W: Write> Hashing<W> {
         Self { inner, hash: Sha256::new() }
     }
 
-    /// The writer, and the hash of what went through it.
-    pub(crate) fn finish(self) -> (W, String) {
-        (self.inner, crate::hex(&self.hash.finalize()))
+    /// The hash of what went through it.
+    pub(crate) fn hash(&self) -> String {
+        crate::hex(&self.hash.clone().finalize())
     }
 }
 

@@ -6,7 +6,6 @@ pub mod choices;
 pub mod embedding;
 pub mod export;
 pub mod folder;
-pub mod guard;
 pub mod ingredients;
 pub mod judgments;
 pub mod lock;

@@ -12,8 +12,8 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::guard::{PARQUET, guarded};
 use crate::multiple_choice::{FIELDS, Request};
-use crate::store::guard::guarded;
 
 /// Requests in the order of their file.
 pub struct Requests {
@@ -37,7 +37,7 @@ const BATCH_ROWS: usize = 1024;
 /// # Errors
 /// [`Error::Io`]; [`Error::Format`] for a damaged Parquet file.
 pub fn read(path: &Path) -> Result<Requests> {
-    guarded(path, || open(path))
+    guarded(path, PARQUET, || open(path))
 }
 
 fn open(path: &Path) -> Result<Requests> {
@@ -108,8 +108,9 @@ impl Requests {
             },
             Source::Rows { batches, batch, row } => {
                 while batch.as_ref().is_none_or(|batch| *row == batch.num_rows()) {
-                    let next =
-                        guarded(&self.path, || batches.next().transpose().map_err(|e| not_parquet(&self.path, &e)));
+                    let next = guarded(&self.path, PARQUET, || {
+                        batches.next().transpose().map_err(|e| not_parquet(&self.path, &e))
+                    });
                     let Some(next) = next? else { return Ok(None) };
                     (*batch, *row) = (Some(next), 0);
                 }

@@ -14,8 +14,8 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use crate::error::{Error, Result};
+use crate::guard::{PARQUET, guarded};
 use crate::store::checksum;
-use crate::store::guard::guarded;
 use crate::store::manifest::KEY_VERSION;
 
 pub use writer::write;
@@ -51,7 +51,7 @@ impl Batches {
     /// # Errors
     /// [`Error::Format`] for a truncated or damaged file.
     pub(crate) fn open(path: &Path, columns: Option<&[&str]>) -> Result<Self> {
-        guarded(path, || Self::open_unguarded(path, columns))
+        guarded(path, PARQUET, || Self::open_unguarded(path, columns))
     }
 
     fn open_unguarded(path: &Path, columns: Option<&[&str]>) -> Result<Self> {
@@ -111,7 +111,8 @@ impl Iterator for Batches {
     type Item = Result<Table>;
 
     fn next(&mut self) -> Option<Result<Table>> {
-        let batch = guarded(&self.path, || self.reader.next().transpose().map_err(|e| damaged(&self.path, &e)));
+        let batch =
+            guarded(&self.path, PARQUET, || self.reader.next().transpose().map_err(|e| damaged(&self.path, &e)));
         let batch = match batch.transpose()? {
             Ok(batch) => batch,
             Err(error) => return Some(Err(error)),

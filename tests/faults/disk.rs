@@ -56,8 +56,7 @@ fn tables(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// is no space; what is left is whole; the next step goes on with it. Returns how often it failed.
 fn grown(disk: &Disk, from: u64, enough: u64, steps: usize, command: &dyn Fn() -> Command, check: &dyn Fn()) -> usize {
     let step = ((enough - from) / u64::try_from(steps).unwrap()).max(4).next_multiple_of(4);
-    let mut failed = 0;
-    for size in (0..).map(|n| from + n * step) {
+    for (failed, size) in (0..).map(|n| from + n * step).enumerate() {
         disk.remount(&format!("size={}k", size.max(4)));
         let mut command = command();
         let output = command.output().unwrap();
@@ -71,7 +70,6 @@ fn grown(disk: &Disk, from: u64, enough: u64, steps: usize, command: &dyn Fn() -
         assert_eq!(output.status.code(), Some(1), "{command:?}\n{words}");
         assert!(words.contains("No space left on device") && words.contains("free some space"), "{words}");
         assert!(words.contains(text(&disk.0)), "the file is named: {words}");
-        failed += 1;
         assert!(size < 4 * enough, "{size} KiB are enough: {words}");
     }
     unreachable!("it ends when it succeeds")

@@ -163,3 +163,13 @@ fn what_real_templates_do() {
     assert_eq!(render("x \n  {%- generation -%}  y{% endgeneration %}\n{% if 1 %}z{% endif %}"), "xyz");
     assert_eq!(render("{{ 'a</think>\n\nb'.split('</think>')[-1].lstrip('\n') }}{{ 'q' in messages[0] }}"), "bFalse");
 }
+
+#[test]
+fn what_the_engine_does_not_stand_is_an_error() {
+    let render = |source: &str| template(source).and_then(|template| template.render(&[("user", "a\nb\n\nc")], true));
+    let indented =
+        render("{{ messages[0].content | indent(2) }}|{{ messages[0].content | indent(width=1, first=true) }}")
+            .unwrap();
+    assert_eq!(indented, "a\n  b\n\n  c| a\n b\n\n c");
+    assert!(render("{{ 'a' | indent(4294967296) }}").unwrap_err().to_string().contains("more than 1000"));
+}

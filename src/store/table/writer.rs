@@ -91,9 +91,11 @@ impl TableWriter {
 
     pub(crate) fn finish(mut self) -> Result<()> {
         self.close_group().map_err(|e| self.draft.named(io(e)))?;
-        let Self { writer, draft, .. } = self;
-        let (mut file, hash) = writer.into_inner().map_err(|e| draft.named(io(e)))?.finish();
-        checksum::stamp(&mut file, &hash).map_err(|e| draft.named(e))?;
+        let Self { mut writer, mut draft, .. } = self;
+        // Taking the file out of the writer would lose the kind of an error: that the disk is full.
+        writer.finish().map_err(|e| draft.named(io(e)))?;
+        let hash = writer.inner().hash();
+        checksum::stamp(&mut draft.file, &hash).map_err(|e| draft.named(e))?;
         draft.finish()
     }
 

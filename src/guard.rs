@@ -13,11 +13,14 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
+/// What files that others wrote should be.
+pub(crate) const PARQUET: &str = "a whole Parquet file";
+
 /// Reads from a file; a panic is the damage of that file.
 ///
 /// # Errors
 /// Those of `read`, and [`Error::Format`] for a panic. What `read` was at work on is not to be used after one.
-pub(crate) fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn guarded<T>(path: &Path, expected: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = GUARDED.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(read));
     GUARDED.set(before);
@@ -26,8 +29,8 @@ pub(crate) fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Resul
         let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
         Err(Error::Format {
             path: path.into(),
-            found: format!("numbers that cannot be ({words})"),
-            expected: "a whole Parquet file".into(),
+            found: format!("what its reader does not stand ({words})"),
+            expected: expected.into(),
         })
     })
 }
@@ -49,9 +52,9 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_that_names_the_file() {
         let path = Path::new("t.parquet");
-        let error = guarded::<()>(path, || panic!("length {}", -1)).unwrap_err().to_string();
-        assert_eq!(error, "t.parquet: numbers that cannot be (length -1), expected a whole Parquet file");
-        assert_eq!(guarded(path, || Ok(3)).unwrap(), 3);
+        let error = guarded::<()>(path, PARQUET, || panic!("length {}", -1)).unwrap_err().to_string();
+        assert_eq!(error, "t.parquet: what its reader does not stand (length -1), expected a whole Parquet file");
+        assert_eq!(guarded(path, PARQUET, || Ok(3)).unwrap(), 3);
         assert!(!GUARDED.get());
     }
 }
