@@ -4,6 +4,8 @@ PYTHON ?= python3
 PROVIDER ?= cpu
 ENV    := .env
 VENV   := $(ENV)/venv
+# Files that make fuzz reads
+CASES ?= 12000000
 # The browser that looks at pages: Debian's package of that name
 CHROMIUM ?= chromium
 DEMO   := models/smollm2-135m-instruct
@@ -11,7 +13,7 @@ ENCODER := models/all-minilm-l6-v2
 GGUF   := SmolLM2-135M-Instruct.Q4_1.gguf
 ALIKE  := target/release/alike
 
-.PHONY: help demo paper setup export export-arguments build bundle test test-export test-rust test-page test-bundle test-slurm test-querying test-spark golden golden-architectures clean
+.PHONY: help demo paper setup export export-arguments build bundle test test-export test-rust test-page test-bundle test-slurm test-querying test-spark test-faults fuzz golden golden-architectures clean
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
@@ -57,6 +59,12 @@ test-bundle: build $(ENV)/runtime-$(PROVIDER).ok ## The archive of make bundle, 
 
 test-slurm: build $(ENV)/runtime-$(PROVIDER).ok ## A study, and the commands of docs/operations.md, on a real Slurm started on this machine (root, Debian's slurm-wlm and munge)
 	$(PYTHON) tests/slurm/with_slurm.py $(PYTHON) -m unittest discover -s tests/slurm -v
+
+test-faults: setup ## Faults on purpose, as often as docs/faults.md says, and its table
+	cargo test --release --locked --test faults -- --all --record docs/faults.md
+
+fuzz: ## Every reader with almost-right files (CASES=12000000), and the table in docs/faults.md
+	cargo test --release --locked --test fuzz -- --cases $(CASES) --record docs/faults.md
 
 test-querying: demo $(ENV)/readers.ok ## The questions of docs/querying.md, asked of the demo's output
 	$(ENV)/readers/bin/python tests/readers/querying.py docs/querying.md

@@ -109,7 +109,7 @@ fn judgments_become_samples_of_the_harness() {
         }
     }
     // A subject who is no language model was not asked in words.
-    succeed(&["run", text(&folder.path().join("study.toml")), "--out", text(&out)]);
+    succeed(&["run", text(&folder.path().join("small.toml")), "--out", text(&out)]);
     let coin = out.join("judgments/respondent=coin");
     let refused =
         fail(&["export", text(&coin), "--format", "lm-eval", "--out", text(&folder.path().join("coin.jsonl"))]);

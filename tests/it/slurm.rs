@@ -228,7 +228,7 @@ fn scripts_are_for_the_models_asked_for() {
     // It has three parts, and there are eight shards unless fewer are asked for.
     assert_eq!(told["tasks"], serde_json::json!(["1/3 tiny", "2/3 tiny", "3/3 tiny"]));
     assert_eq!(told["scripts"], serde_json::json!(["judge.sbatch", "submit"]));
-    assert!(!std::fs::read_to_string(Path::new(out).join("slurm/submit")).unwrap().contains("finish"));
+    assert!(!std::fs::read_to_string(Path::new(out).join("slurm/submit")).unwrap().contains("finish.sbatch"));
     assert!(fail(&["slurm", study, "--out", out]).contains("judge.sbatch exists already"));
     assert!(fail(&["slurm", study, "--out", "out/%j"]).contains("a folder without %"));
     assert!(fail(&["slurm", study, "--out", out, "--only", "other"]).contains("a model of the study: tiny"));
