@@ -56,7 +56,13 @@ fn written(root: &Path, more: &[&str]) -> Written {
     std::fs::copy(env!("CARGO_BIN_EXE_alike"), &program).unwrap();
     let mut command = Command::new(&program);
     command.arg("slurm").arg(&study).arg("--out").arg(&out).args(more);
-    let output = command.output().unwrap();
+    // Another test's child can hold the copy open for writing for a moment, from its fork to its exec.
+    let output = loop {
+        match command.output() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            output => break output.unwrap(),
+        }
+    };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     std::fs::remove_file(&program).unwrap();
     for (path, text) in [(program, ALIKE), (fakes.join("scontrol"), SCONTROL), (fakes.join("sbatch"), SBATCH)] {
