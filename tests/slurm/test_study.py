@@ -9,6 +9,8 @@ import tempfile
 import time
 import unittest
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from jobs import POLL_SECONDS, ask, states, wait_until
@@ -19,7 +21,8 @@ SEED = 8
 SHARDS = 8
 LABELS = ("standard", "scoring")
 PARTS = 200 // SHARDS  # of each task
-OF_EACH_KIND = 4
+OF_EACH_KIND = 5
+MOST_SUBMISSIONS = 12
 
 STUDY = f"""
 [study]
@@ -28,7 +31,7 @@ seed = 8
 [concepts]
 path = "{ROOT}/data/concepts/things128.csv"
 [triplets]
-n = 16000
+n = 8000
 [[models]]
 path = "{ROOT}/tests/it/golden/tiny-llama-standard"
 label = "standard"
@@ -39,7 +42,7 @@ label = "scoring"
 label = "coin"
 response = "coin-flip"
 [judge]
-part_rows = 80
+part_rows = 40
 self_test = 0
 [embed]
 loss = ["crowd-kernel"]
@@ -69,6 +72,21 @@ def warn(task: str, _: int) -> None:
 TROUBLES = {"cancelled": cancel, "requeued": requeue, "killed": kill, "warned": warn}
 
 
+def stopped(process: int) -> bool:
+    """Stops a process where it is, so that what is to happen to it happens there; false when it has ended."""
+    try:
+        os.kill(process, signal.SIGSTOP)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def happen(kind: str, task: str, process: int) -> None:
+    TROUBLES[kind](task, process)
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGCONT)
+
+
 class Study(unittest.TestCase):
     def setUp(self):
         # Nothing in its name may mean anything to bash or sbatch.
@@ -84,67 +102,62 @@ class Study(unittest.TestCase):
     def test_tasks_cancelled_requeued_killed_and_warned_at_random_moments(self):
         self.alike("run", "study.toml", "--out", "unbroken", "--threads", "1")
         self.alike("slurm", "study.toml", "--out", "out", "--shards", str(SHARDS), "--", "--cpus-per-task=1")
-        draw = random.Random(SEED)
-        n_tasks = len(LABELS) * SHARDS
-        happened, done = Counter(), []
-        # Submitted again while too little has happened, and a last time in peace.
-        for n_submitted in range(1, 7):
-            enough = all(happened[kind] >= OF_EACH_KIND for kind in TROUBLES)
-            kinds = [] if enough else [*TROUBLES] * (n_tasks // len(TROUBLES))
-            draw.shuffle(kinds)
+        happened, draw = Counter(), random.Random(SEED)
+        for n_submitted in range(1, MOST_SUBMISSIONS + 1):
             judge, finish = self.submit()
-            landed = self.trouble(judge, {index: (kind, draw.randrange(PARTS)) for index, kind in enumerate(kinds)})
-            happened.update(kind for kind, _ in landed.values())
-            done += [n_parts for _, n_parts in landed.values()]
+            lost = self.trouble(judge, happened, draw)
             wait_until("the jobs have ended", lambda: not ask("squeue", "-h", f"--jobs={judge},{finish}"), 120)
-            lost = [index for index, (kind, _) in landed.items() if kind in ("cancelled", "killed")]
             for index, state in states(judge).items():
                 if int(index) not in lost:
                     self.assertEqual(state, "COMPLETED", self.log(judge, index))
-            if enough:
+            if not lost:
                 break
 
         self.assertEqual(states(finish)[""], "COMPLETED", self.log(finish))
-        self.assertTrue(enough, happened)
-        self.assertGreater(sum(0 < n_parts < PARTS for n_parts in done), OF_EACH_KIND, "some of it is to happen amid the work")
+        self.assertEqual(happened, dict.fromkeys(TROUBLES, OF_EACH_KIND))
         unbroken, found = tables(self.folder / "unbroken"), tables(self.folder / "out")
         self.assertEqual(found.keys(), unbroken.keys())
         differ = [name for name in unbroken if found[name] != unbroken[name]]
         self.assertEqual(differ, [])
         self.assertEqual([*self.folder.glob("out/judgments/*/*.tmp")], [])
-        self.assertIn("16000 judgments, 200 of 200 parts in 200 files: whole", self.alike("validate", "out"))
+        self.assertIn("8000 judgments, 200 of 200 parts in 200 files: whole", self.alike("validate", "out"))
         self.assertTrue((self.folder / "out/report.html").is_file())
 
         starts = sum(log.read_text().count("--- ") for log in self.folder.glob("out/slurm/logs/judge-*"))
         kinds = ", ".join(f"{happened[kind]} {kind}" for kind in TROUBLES)
-        print(f"\nSlurm, an array of {n_tasks} tasks: {kinds} at random moments; {n_submitted} submissions, {starts} starts of tasks; "
-              f"of {len(unbroken)} tables {len(differ)} differ from an unbroken run's")
+        print(f"\nSlurm, an array of {len(LABELS) * SHARDS} tasks: {kinds} at random moments of their work; {n_submitted} submissions, "
+              f"{starts} starts of tasks; of {len(unbroken)} tables {len(differ)} differ from an unbroken run's")
 
     def submit(self) -> list[str]:
         """Submits the study's jobs; the ids of the array and of the job after it."""
         return re.findall(r"job (\d+)", ask("bash", str(self.folder / "out/slurm/submit")))
 
-    def trouble(self, job: str, planned: dict[int, tuple[str, int]]) -> dict[int, tuple[str, int]]:
-        """Until the array has ended, has things happen to its tasks: to each once, when so many of its parts are there.
+    def trouble(self, job: str, happened: Counter, draw: random.Random) -> set[int]:
+        """Until the array has ended, has things happen to its tasks, each time that one starts: when so many of its parts are there,
+        drawn from those that are missing. Once enough has happened it looks on.
 
-        Returns what happened and how many parts were there, without what came too late."""
-        planned, landed = dict(planned), {}
-        # Asking Slurm takes longer than a task may, so processes are looked for between two questions.
-        while ask("squeue", "-h", f"--jobs={job}"):
-            asked = time.monotonic()
-            while time.monotonic() < asked + 1:
+        Returns the tasks that were cancelled or killed."""
+        planned, lost, done = {}, set(), []
+        with ThreadPoolExecutor() as pool:  # asking Slurm may take longer than a task does
+            queue = pool.submit(ask, "squeue", "-h", f"--jobs={job}")
+            while not queue.done() or queue.result():
+                if queue.done():
+                    queue = pool.submit(ask, "squeue", "-h", f"--jobs={job}")
                 for index, process in processes(job).items():
-                    n_parts = self.n_parts(index)
-                    if index not in planned or n_parts < planned[index][1]:
+                    n_parts, wanted = self.n_parts(index), [kind for kind in TROUBLES if happened[kind] < OF_EACH_KIND]
+                    if n_parts == PARTS or not wanted:
                         continue
-                    kind, _ = planned.pop(index)
-                    try:
-                        TROUBLES[kind](f"{job}_{index}", process)
-                    except (AssertionError, ProcessLookupError):
-                        continue  # it had ended
-                    landed[index] = (kind, n_parts)
+                    if process not in planned:
+                        planned[process] = draw.randrange(n_parts, PARTS)
+                    if n_parts >= planned[process] and stopped(process):
+                        planned[process], kind = PARTS, draw.choice(wanted)
+                        done.append(pool.submit(happen, kind, f"{job}_{index}", process))
+                        happened[kind] += 1
+                        lost |= {index} if kind in ("cancelled", "killed") else set()
                 time.sleep(POLL_SECONDS / 10)
-        return landed
+            for one in done:
+                one.result()
+        return lost
 
     def n_parts(self, task: int) -> int:
         """How many parts of a task are there."""
