@@ -57,8 +57,8 @@ test-page: demo ## The pages in Chromium, with and without scripts, and pictures
 test-bundle: build $(ENV)/runtime-$(PROVIDER).ok ## The archive of make bundle, unpacked and run elsewhere
 	$(PYTHON) -m unittest discover -s tests/bundle
 
-test-slurm: build $(ENV)/runtime-$(PROVIDER).ok ## A study, and the commands of docs/operations.md, on a real Slurm started on this machine (root, Debian's slurm-wlm and munge)
-	$(PYTHON) tests/slurm/with_slurm.py $(PYTHON) -m unittest discover -s tests/slurm -v
+test-slurm: build $(ENV)/runtime-$(PROVIDER).ok ## A study, and the commands of docs/operations.md, on a real Slurm started on this machine (root, Debian's slurm-wlm and munge; RECORD=docs/faults.md)
+	ALIKE_RECORD=$(RECORD) $(PYTHON) tests/slurm/with_slurm.py $(PYTHON) -m unittest discover -s tests/slurm -v
 
 test-faults: setup ## Faults on purpose, as often as docs/faults.md says, and its table
 	cargo test --release --locked --test faults -- --all --record docs/faults.md

@@ -5,8 +5,8 @@ mod transitivity;
 
 use std::collections::HashMap;
 
-pub use compared::{ChoiceCounts, SameChoice};
-pub use transitivity::{AnchoredChoice, Transitivity};
+pub use compared::{ChoiceCounts, ChoiceTally, SameChoice};
+pub use transitivity::{AnchoredChoice, Transitivity, TransitivityTally};
 
 use crate::presentations::{Presentation, Task};
 
@@ -83,7 +83,9 @@ pub struct OptionScores {
 /// As many orders as three concepts can be shown in.
 const MAX_ORDERS: usize = 6;
 
-/// How choices depend on the order in which options are shown.
+/// How choices depend on the order in which options are shown, counted judgment by judgment: those under one anchor together.
+///
+/// Memory grows with the judgments under one anchor; of odd-one-out triplets, which have none, with all of them.
 #[derive(Debug, Clone)]
 pub struct OrderTally {
     task: Task,
@@ -93,18 +95,35 @@ pub struct OrderTally {
     pub n_chosen: usize,
     /// Those that chose the option at each place.
     pub n_at: Vec<usize>,
+    /// Pairs of orders of the anchors before this one.
+    settled: Pairs,
+    anchor: i64,
     /// By triplet and repeat, for each order that was answered: the rank, by id, of the option chosen.
     choices: HashMap<(i64, i16), [Option<u8>; MAX_ORDERS]>,
+}
+
+/// Pairs of orders in which the same triplet was answered.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pairs {
+    n: usize,
+    n_same: usize,
 }
 
 impl OrderTally {
     /// Nothing counted yet.
     pub fn new(task: Task) -> Self {
-        Self { task, n: 0, n_chosen: 0, n_at: vec![0; task.options().len()], choices: HashMap::new() }
+        let n_at = vec![0; task.options().len()];
+        Self { task, n: 0, n_chosen: 0, n_at, settled: Pairs::default(), anchor: 0, choices: HashMap::new() }
     }
 
-    /// Counts one judgment: which of [`Task::orders`] was shown, and at which place the option chosen stood.
-    pub fn add(&mut self, triplet_id: i64, order: i8, repeat: i16, chosen: Option<usize>) {
+    /// Counts one judgment: the concept shown first, which of [`Task::orders`] was shown, and at which place the option chosen
+    /// stood.
+    pub fn add(&mut self, first: i64, triplet_id: i64, order: i8, repeat: i16, chosen: Option<usize>) {
+        if self.task == Task::Anchored && self.anchor != first {
+            self.settled = self.pairs();
+            self.choices.clear();
+            self.anchor = first;
+        }
         self.n += 1;
         let Some(place) = chosen else { return };
         self.n_chosen += 1;
@@ -125,16 +144,21 @@ impl OrderTally {
     ///
     /// An anchored triplet asked in both orders is one pair, an odd-one-out triplet in three rotations is three.
     pub fn consistency(&self) -> (usize, Option<f64>) {
-        let (mut n, mut same) = (0_usize, 0_usize);
+        let Pairs { n, n_same } = self.pairs();
+        (n, (n > 0).then(|| n_same as f64 / n as f64))
+    }
+
+    fn pairs(&self) -> Pairs {
+        let Pairs { mut n, mut n_same } = self.settled;
         for answered in self.choices.values() {
             for (order, choice) in answered.iter().enumerate().filter_map(|(order, c)| Some((order, (*c)?))) {
                 for other in answered[..order].iter().flatten() {
                     n += 1;
-                    same += usize::from(choice == *other);
+                    n_same += usize::from(choice == *other);
                 }
             }
         }
-        (n, (n > 0).then(|| same as f64 / n as f64))
+        Pairs { n, n_same }
     }
 }
 
@@ -174,40 +198,77 @@ impl Quality {
     }
 }
 
-/// Summarises judgments of one respondent over `n_concepts` concepts.
-///
-/// `option_name` gives the name of a concept, to tell whether the model's top token begins an option.
-pub fn quality(task: Task, judgments: &[Judgment], n_concepts: usize, option_name: impl Fn(u32) -> String) -> Quality {
-    let mean = |sum: f64, n: usize| (n > 0).then(|| sum / n as f64);
-    let masses: Vec<f64> =
-        judgments.iter().filter_map(|j| Some(f64::from(j.model.as_ref()?.options.as_ref()?.choice_mass))).collect();
-    let permitted: Vec<bool> = judgments
-        .iter()
-        .filter_map(|j| {
-            let top = j.model.as_ref()?.top_token.trim();
-            let begins = |id: &u32| option_name(*id).starts_with(top);
-            Some(!top.is_empty() && j.presentation.options().iter().any(begins))
-        })
-        .collect();
-    let decisive: Vec<f64> = judgments.iter().filter_map(|j| Some(decisiveness(j.p.as_ref()?))).collect();
+/// What makes up [`Quality`], judgment by judgment: those under one anchor together.
+#[derive(Debug, Clone)]
+pub struct QualityTally {
+    n_concepts: usize,
+    orders: OrderTally,
+    masses: Vec<f64>,
+    permitted: Mean,
+    decisiveness: Mean,
+    transitivity: TransitivityTally,
+}
 
-    let mut tally = OrderTally::new(task);
-    for judgment in judgments {
-        let presentation = judgment.presentation;
-        tally.add(presentation.id(n_concepts), presentation.order(), judgment.repeat, judgment.chosen);
+/// A mean of what is counted one by one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mean {
+    n: usize,
+    sum: f64,
+}
+
+impl Mean {
+    fn add(&mut self, value: f64) {
+        self.n += 1;
+        self.sum += value;
     }
-    let (n_swapped, swap_consistency) = tally.consistency();
-    let share = |flags: &[bool]| mean(flags.iter().filter(|f| **f).count() as f64, flags.len());
-    Quality {
-        n: judgments.len(),
-        n_unparsed: judgments.len() - tally.n_chosen,
-        place_shares: tally.place_shares(),
-        median_choice_mass: crate::stats::quantile(&masses, 0.5).ok(),
-        top_token_permitted: share(&permitted),
-        mean_decisiveness: mean(decisive.iter().sum(), decisive.len()),
-        swap_consistency,
-        n_swapped,
-        transitivity: Transitivity::of(judgments.iter().filter_map(anchored_choice)),
+
+    fn value(self) -> Option<f64> {
+        (self.n > 0).then(|| self.sum / self.n as f64)
+    }
+}
+
+impl QualityTally {
+    /// Nothing counted yet, of judgments over `n_concepts` concepts.
+    pub fn new(task: Task, n_concepts: usize) -> Self {
+        let (permitted, decisiveness) = (Mean::default(), Mean::default());
+        let (orders, transitivity) = (OrderTally::new(task), TransitivityTally::default());
+        Self { n_concepts, orders, masses: Vec::new(), permitted, decisiveness, transitivity }
+    }
+
+    /// Counts one judgment. `name` gives the name of a concept, to tell whether the model's top token begins an option.
+    pub fn add<'a>(&mut self, judgment: &Judgment, name: impl Fn(u32) -> &'a str) {
+        let Judgment { presentation, repeat, chosen, .. } = *judgment;
+        let first = i64::from(presentation.concepts()[0]);
+        self.orders.add(first, presentation.id(self.n_concepts), presentation.order(), repeat, chosen);
+        if let Some(model) = &judgment.model {
+            self.masses.extend(model.options.as_ref().map(|options| f64::from(options.choice_mass)));
+            let top = model.top_token.trim();
+            let begins = |id: &u32| name(*id).starts_with(top);
+            let permitted = !top.is_empty() && presentation.options().iter().any(begins);
+            self.permitted.add(f64::from(u8::from(permitted)));
+        }
+        if let Some(p) = &judgment.p {
+            self.decisiveness.add(decisiveness(p));
+        }
+        if let Some(choice) = anchored_choice(judgment) {
+            self.transitivity.add(choice);
+        }
+    }
+
+    /// What they say.
+    pub fn finish(self) -> Quality {
+        let (n_swapped, swap_consistency) = self.orders.consistency();
+        Quality {
+            n: self.orders.n,
+            n_unparsed: self.orders.n - self.orders.n_chosen,
+            place_shares: self.orders.place_shares(),
+            median_choice_mass: crate::stats::quantile(&self.masses, 0.5).ok(),
+            top_token_permitted: self.permitted.value(),
+            mean_decisiveness: self.decisiveness.value(),
+            swap_consistency,
+            n_swapped,
+            transitivity: self.transitivity.finish(),
+        }
     }
 }
 
@@ -245,14 +306,19 @@ mod tests {
             (3, 1, None),
             (4, 1, Some(1)),
         ] {
-            tally.add(triplet, order, 0, chosen);
+            tally.add(0, triplet, order, 0, chosen);
         }
         assert_eq!((tally.n, tally.n_chosen, &tally.n_at[..]), (7, 6, &[4, 2][..]));
         assert_eq!(tally.consistency(), (2, Some(0.5)));
         // Repeats are pairs of their own.
-        tally.add(1, 0, 1, Some(1));
-        tally.add(1, 1, 1, Some(0));
+        tally.add(0, 1, 0, 1, Some(1));
+        tally.add(0, 1, 1, 1, Some(0));
         assert_eq!(tally.consistency(), (3, Some(2.0 / 3.0)));
+        // What is under another anchor is added to what was counted, which is not kept.
+        tally.add(1, 9, 0, 0, Some(0));
+        assert_eq!((tally.choices.len(), tally.consistency()), (1, (3, Some(2.0 / 3.0))));
+        tally.add(1, 9, 1, 0, Some(0));
+        assert_eq!(tally.consistency(), (4, Some(0.5)));
     }
 
     #[test]
@@ -260,7 +326,7 @@ mod tests {
         let mut tally = OrderTally::new(Task::OddOneOut);
         // Rotations 0 1 2, 1 2 0 and 2 0 1. Triplet 1: always the largest id. 2: always the first place.
         for (triplet, order, place) in [(1, 0, 2), (1, 3, 1), (1, 4, 0), (2, 0, 0), (2, 3, 0), (2, 4, 0)] {
-            tally.add(triplet, order, 0, Some(place));
+            tally.add(i64::from(order), triplet, order, 0, Some(place));
         }
         assert_eq!(tally.place_shares().unwrap(), [4.0 / 6.0, 1.0 / 6.0, 1.0 / 6.0]);
         assert_eq!(tally.consistency(), (6, Some(0.5)));

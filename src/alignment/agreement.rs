@@ -36,11 +36,9 @@ impl Agreement {
     /// # Panics
     /// when an id is outside the reference
     pub fn of(reference: MatRef<'_, f64>, choices: impl IntoIterator<Item = Choice>) -> Result<Self> {
-        check_finite(reference, "the reference")?;
-        let dist2 = dist2(reference);
-        let mut agreement = Self::default();
-        choices.into_iter().for_each(|(pairs, chosen)| agreement.count(&dist2, |i| i, &pairs, chosen));
-        Ok(agreement)
+        let mut tally = AgreementTally::new(reference)?;
+        choices.into_iter().for_each(|(pairs, chosen)| tally.add(&pairs, chosen));
+        Ok(tally.agreement)
     }
 
     fn count(&mut self, dist2: &Mat<f64>, row: impl Fn(usize) -> usize, pairs: &[[usize; 2]], chosen: usize) {
@@ -55,6 +53,35 @@ impl Agreement {
     /// Share of the same choices, where there are any.
     pub fn share(&self) -> Option<f64> {
         (self.n > 0).then(|| self.n_same as f64 / self.n as f64)
+    }
+}
+
+/// What makes up [`Agreement`], choice by choice.
+#[derive(Debug, Clone)]
+pub struct AgreementTally {
+    dist2: Mat<f64>,
+    /// The choices so far.
+    pub agreement: Agreement,
+}
+
+impl AgreementTally {
+    /// Nothing compared yet with a reference.
+    ///
+    /// # Shapes
+    /// `reference`: `[n_concepts, n_dims]`
+    /// # Errors
+    /// [`Error::NotFinite`]
+    pub fn new(reference: MatRef<'_, f64>) -> Result<Self> {
+        check_finite(reference, "the reference")?;
+        Ok(Self { dist2: dist2(reference), agreement: Agreement::default() })
+    }
+
+    /// Compares one choice, as [`Agreement::of`] does.
+    ///
+    /// # Panics
+    /// when an id is outside the reference
+    pub fn add(&mut self, pairs: &[[usize; 2]], chosen: usize) {
+        self.agreement.count(&self.dist2, |i| i, pairs, chosen);
     }
 }
 

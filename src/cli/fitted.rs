@@ -47,7 +47,7 @@ impl AnswerDigest {
 }
 
 /// Raised whenever the same answers would give other coordinates.
-const FIT_VERSION: u32 = 4;
+const FIT_VERSION: u32 = 5;
 
 pub(crate) fn warn_of_unanswered(n_unanswered: usize) {
     if n_unanswered > 0 {

@@ -26,21 +26,41 @@ impl SameChoice {
     }
 }
 
-impl ChoiceCounts {
-    /// Counts the choices of judgments over `n_concepts` concepts; answers without a choice are left out.
-    pub fn of(judgments: &[Judgment], n_concepts: usize) -> Self {
-        // Six orders at most share a triplet's id.
-        let key = |j: &Judgment| j.presentation.id(n_concepts) * 6 + i64::from(j.presentation.order());
-        let mut chosen: Vec<(i64, usize)> = judgments.iter().filter_map(|j| Some((key(j), j.chosen?))).collect();
-        chosen.sort_unstable();
-        let counted = chosen.chunk_by(|a, b| a.0 == b.0).map(|same| {
-            let mut counts = [0_u16; 3];
-            same.iter().for_each(|(_, option)| counts[*option] = counts[*option].saturating_add(1));
-            (same[0].0, counts)
-        });
-        Self(counted.collect())
+/// What makes up [`ChoiceCounts`], judgment by judgment: repeats of one presentation together.
+#[derive(Debug, Clone)]
+pub struct ChoiceTally {
+    n_concepts: usize,
+    counts: Vec<(i64, [u16; 3])>,
+}
+
+impl ChoiceTally {
+    /// Nothing counted yet, of judgments over `n_concepts` concepts.
+    pub fn new(n_concepts: usize) -> Self {
+        Self { n_concepts, counts: Vec::new() }
     }
 
+    /// Counts one judgment; an answer without a choice is left out.
+    pub fn add(&mut self, judgment: &Judgment) {
+        let Some(option) = judgment.chosen else { return };
+        // Six orders at most share a triplet's id.
+        let key = judgment.presentation.id(self.n_concepts) * 6 + i64::from(judgment.presentation.order());
+        if self.counts.last().is_none_or(|(last, _)| *last != key) {
+            self.counts.push((key, [0; 3]));
+        }
+        if let Some((_, counts)) = self.counts.last_mut() {
+            counts[option] = counts[option].saturating_add(1);
+        }
+    }
+
+    /// The counts.
+    pub fn finish(mut self) -> ChoiceCounts {
+        self.counts.sort_unstable();
+        self.counts.shrink_to_fit();
+        ChoiceCounts(self.counts)
+    }
+}
+
+impl ChoiceCounts {
     /// Compares choices about the same presentations, every repeat of one with every repeat of the other.
     pub fn same(&self, other: &Self) -> SameChoice {
         let mut theirs = other.0.iter().peekable();
@@ -86,7 +106,11 @@ mod tests {
             judgment([0, 2, 1], 0, Some(1)),
             judgment([2, 0, 1], 0, Some(1)),
         ];
-        let [one, other] = [&one[..], &other].map(|judgments| ChoiceCounts::of(judgments, 4));
+        let [one, other] = [&one[..], &other].map(|judgments| {
+            let mut tally = ChoiceTally::new(4);
+            judgments.iter().for_each(|judgment| tally.add(judgment));
+            tally.finish()
+        });
         // Anchor 0 in two orders: same and not the same. Anchor 2 is answered by one alone. Anchor 3: one repeat in three.
         let same = one.same(&other);
         assert_eq!(same.n, 3);

@@ -33,28 +33,48 @@ impl Transitivity {
     /// What choices at random would give: two of the eight ways to decide three pairs are cycles.
     pub const BY_COIN: f64 = 0.75;
 
-    /// Counts the closed threes of all anchors.
-    ///
-    /// Two options are decided by the majority of the choices between them, over orders and repeats; where there is none they
-    /// are left out. Threes of one anchor share pairs, so the interval is Wilson's for the number of independent threes that
-    /// the anchors' differences allow for ([`effective_n`]); anchors are taken as independent.
-    ///
-    /// The time is that of sorting, and for each pair decided one word for every 64 options of its anchor.
-    pub fn of(choices: impl IntoIterator<Item = AnchoredChoice>) -> Self {
-        let mut votes: BTreeMap<ConceptId, BTreeMap<[ConceptId; 2], i64>> = BTreeMap::new();
-        for AnchoredChoice { anchor, chosen, left } in choices {
-            let (pair, vote) = if chosen < left { ([chosen, left], 1) } else { ([left, chosen], -1) };
-            *votes.entry(anchor).or_default().entry(pair).or_default() += vote;
-        }
-        let counts: Vec<(usize, usize)> = votes.values().map(threes).filter(|(_, n)| *n > 0).collect();
-        let (n_transitive, n) = counts.iter().fold((0, 0), |(right, all), (r, n)| (right + r, all + n));
-        let interval = (n > 0).then(|| wilson_95_of(n_transitive as f64 / n as f64, effective_n(&counts)));
-        Self { n, n_transitive, interval }
-    }
-
     /// Share of the closed threes that are no cycle; `None` where there are none.
     pub fn share(&self) -> Option<f64> {
         (self.n > 0).then(|| self.n_transitive as f64 / self.n as f64)
+    }
+}
+
+/// What makes up [`Transitivity`], choice by choice: those under one anchor together.
+///
+/// Two options are decided by the majority of the choices between them, over orders and repeats; where there is none they are
+/// left out. The time is that of sorting, and for each pair decided one word for every 64 options of its anchor; memory grows with
+/// the pairs of one anchor.
+#[derive(Debug, Clone, Default)]
+pub struct TransitivityTally {
+    anchor: ConceptId,
+    votes: BTreeMap<[ConceptId; 2], i64>,
+    /// Of each anchor before this one: threes that are no cycle, and all.
+    counts: Vec<(usize, usize)>,
+}
+
+impl TransitivityTally {
+    /// Counts one choice.
+    pub fn add(&mut self, AnchoredChoice { anchor, chosen, left }: AnchoredChoice) {
+        if self.anchor != anchor {
+            self.settle();
+            self.anchor = anchor;
+        }
+        let (pair, vote) = if chosen < left { ([chosen, left], 1) } else { ([left, chosen], -1) };
+        *self.votes.entry(pair).or_default() += vote;
+    }
+
+    fn settle(&mut self) {
+        let counts = threes(&std::mem::take(&mut self.votes));
+        self.counts.extend((counts.1 > 0).then_some(counts));
+    }
+
+    /// What they say. Threes of one anchor share pairs, so the interval is Wilson's for the number of independent threes that the
+    /// anchors' differences allow for ([`effective_n`]); anchors are taken as independent.
+    pub fn finish(mut self) -> Transitivity {
+        self.settle();
+        let (n_transitive, n) = self.counts.iter().fold((0, 0), |(right, all), (r, n)| (right + r, all + n));
+        let interval = (n > 0).then(|| wilson_95_of(n_transitive as f64 / n as f64, effective_n(&self.counts)));
+        Transitivity { n, n_transitive, interval }
     }
 }
 
@@ -119,8 +139,14 @@ mod tests {
         AnchoredChoice { anchor, chosen, left }
     }
 
+    fn of(choices: &[AnchoredChoice]) -> Transitivity {
+        let mut tally = TransitivityTally::default();
+        choices.iter().for_each(|choice| tally.add(*choice));
+        tally.finish()
+    }
+
     fn counts(choices: &[AnchoredChoice]) -> (usize, usize) {
-        let found = Transitivity::of(choices.iter().copied());
+        let found = of(choices);
         (found.n_transitive, found.n)
     }
 
@@ -130,7 +156,7 @@ mod tests {
         let ordered = [choice(0, 1, 2), choice(0, 2, 3), choice(0, 1, 3)];
         assert_eq!((counts(&cycle), counts(&ordered)), ((0, 1), (1, 1)));
         assert_eq!(counts(&ordered[..2]), (0, 0), "two pairs are not closed");
-        assert_eq!(Transitivity::of(ordered[..2].iter().copied()).share(), None);
+        assert_eq!(of(&ordered[..2]).share(), None);
         // The same pairs under different anchors have nothing to do with each other.
         assert_eq!(counts(&[choice(0, 1, 2), choice(4, 2, 3), choice(5, 3, 1)]), (0, 0));
         // A tie leaves its pair out; a majority decides it.
@@ -162,7 +188,7 @@ mod tests {
         let ordered = |a| [choice(a, 101, 102), choice(a, 102, 103), choice(a, 101, 103)];
         let cycle = |a| [choice(a, 101, 102), choice(a, 102, 103), choice(a, 103, 101)];
         let all: Vec<_> = (0..30).flat_map(ordered).chain((30..40).flat_map(cycle)).collect();
-        let found = Transitivity::of(all);
+        let found = of(&all);
         // One three for each anchor: their differences are those of independent threes, but for n / (n − 1).
         let (lo, hi) = found.interval.unwrap();
         let (plain_lo, plain_hi) = crate::stats::wilson_95(30, 40);
@@ -175,7 +201,9 @@ mod tests {
         fn counts_are_those_of_looking_at_every_three(
             asked in prop::collection::vec((0_u32..3, 0_u32..9, 0_u32..9), 0..160)
         ) {
-            let choices: Vec<_> = asked.into_iter().filter(|(_, x, y)| x != y).map(|(a, x, y)| choice(a, x, y)).collect();
+            let mut choices: Vec<_> =
+                asked.into_iter().filter(|(_, x, y)| x != y).map(|(a, x, y)| choice(a, x, y)).collect();
+            choices.sort_by_key(|choice| choice.anchor);
             let balance = |anchor, x, y| {
                 let of = |chosen, left| choices.iter().filter(|c| **c == choice(anchor, chosen, left)).count();
                 of(x, y).cmp(&of(y, x))

@@ -52,11 +52,12 @@ def with_answer(block: re.Match, answers) -> str:
 
 
 def table(answer) -> str:
-    """The rows in Markdown; nothing for a statement that has none, such as COPY."""
-    if answer is None:
+    """The rows in Markdown; nothing for a statement that has none, such as CREATE."""
+    found = answer.fetchall() if answer is not None else []
+    if not found:
         return ""
     rows = [[name for name in answer.columns], ["---"] * len(answer.columns)]
-    rows += [["–" if value is None else str(value).replace("|", "\\|") for value in row] for row in answer.fetchall()]
+    rows += [["–" if value is None else str(value).replace("|", "\\|") for value in row] for row in found]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

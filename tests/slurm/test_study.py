@@ -87,6 +87,14 @@ def happen(kind: str, task: str, process: int) -> None:
         os.kill(process, signal.SIGCONT)
 
 
+def write_down(document: Path, what: str, times: int, lost: str) -> None:
+    """Puts the count into the document, between its two marks."""
+    table = f"| what was done | times | what was lost |\n|---|---:|---|\n| {what} | {times} | {lost} |\n\nSeed {SEED}.\n"
+    before, rest = document.read_text().split("<!-- slurm -->\n")
+    _, after = rest.split("<!-- /slurm -->")
+    document.write_text(f"{before}<!-- slurm -->\n{table}<!-- /slurm -->{after}")
+
+
 class Study(unittest.TestCase):
     def setUp(self):
         # Nothing in its name may mean anything to bash or sbatch.
@@ -125,8 +133,11 @@ class Study(unittest.TestCase):
 
         starts = sum(log.read_text().count("--- ") for log in self.folder.glob("out/slurm/logs/judge-*"))
         kinds = ", ".join(f"{happened[kind]} {kind}" for kind in TROUBLES)
-        print(f"\nSlurm, an array of {len(LABELS) * SHARDS} tasks: {kinds} at random moments of their work; {n_submitted} submissions, "
-              f"{starts} starts of tasks; of {len(unbroken)} tables {len(differ)} differ from an unbroken run's")
+        lost = (f"at most a part each time; {n_submitted} submissions, {starts} starts of tasks, and of {len(unbroken)} tables "
+                f"{len(differ)} differ from an unbroken run's")
+        print(f"\nSlurm, an array of {len(LABELS) * SHARDS} tasks: {kinds} at random moments of their work; {lost}")
+        if record := os.environ.get("ALIKE_RECORD"):
+            write_down(ROOT / record, f"an array of {len(LABELS) * SHARDS} tasks: {kinds}", sum(happened.values()), lost)
 
     def submit(self) -> list[str]:
         """Submits the study's jobs; the ids of the array and of the job after it."""

@@ -6,17 +6,16 @@ pub(super) mod maps;
 mod runs;
 mod structure;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::alignment::agreement::Agreement;
+use crate::alignment::agreement::{Agreement, AgreementTally};
 use crate::concepts::Concepts;
 use crate::config::{BUILT_IN_REFERENCE, FitName, RegressFile, Response, Study};
 use crate::error::{Error, Result};
-use crate::judgments::{ChoiceCounts, Judgment, Quality, quality};
+use crate::judgments::{ChoiceCounts, ChoiceTally, Quality, QualityTally};
 use crate::report::data::{Compared, ConceptLabel, FitSummary, Kind, ReportData, Respondent};
 use crate::store;
 use crate::store::embedding::Embedding;
@@ -101,10 +100,7 @@ fn judged(folder: &StudyFolder) -> Result<ReportData> {
         None => return Err(missing("a respondent", folder.judgments(study.triplets.task))),
     };
     let task = study.triplets.task;
-    let asked =
-        stored("the list of triplets", folder.triplets(), |path| store::triplets::read(path, &concepts, Some(task)))?;
-    // A triplet asked in several orders is one.
-    let triplets: BTreeSet<i64> = asked.iter().map(|one| one.id(concepts.len())).collect();
+    let n_triplets = stored("the list of triplets", folder.triplets(), store::triplets::count)?;
     let mut provenance = vec![
         ("study".to_owned(), study.study.name.clone()),
         ("seed".to_owned(), study.study.seed.to_string()),
@@ -134,7 +130,7 @@ fn judged(folder: &StudyFolder) -> Result<ReportData> {
         title: study.report.title.clone(),
         study: study.study.name.clone(),
         task,
-        n_triplets: triplets.len(),
+        n_triplets,
         concepts: concepts
             .iter()
             .map(|c| ConceptLabel { name: c.name.clone(), category: c.category.clone() })
@@ -230,17 +226,21 @@ impl Loader<'_> {
     /// How a respondent's judgments were given, and how many the reference would give too.
     fn judged(&self, label: &str, concepts: &Concepts, reference: &Embedding) -> Result<Judged> {
         let task = self.study.triplets.task;
-        let judgments = store::judgments::read(&self.folder.judgments(task), task, label, concepts)?;
         let row = |id: u32| reference.names.iter().position(|name| name == concepts.name(id));
         let rows: Vec<Option<usize>> = (0..).map(row).take(concepts.len()).collect();
-        let choice = |judgment: &Judgment| {
+        let mut quality = QualityTally::new(task, concepts.len());
+        let mut agreement = AgreementTally::new(reference.coordinates.as_ref())?;
+        let mut choices = ChoiceTally::new(concepts.len());
+        store::judgments::each(&self.folder.judgments(task), task, label, concepts, |judgment| {
+            quality.add(&judgment, |id| concepts.name(id));
+            choices.add(&judgment);
             let pairs = judgment.presentation.pairs().into_iter();
             let pairs: Option<Vec<_>> = pairs.map(|[a, b]| Some([rows[a as usize]?, rows[b as usize]?])).collect();
-            Some((pairs?, judgment.chosen?))
-        };
-        let agreement = Agreement::of(reference.coordinates.as_ref(), judgments.iter().filter_map(choice))?;
-        let quality = quality(task, &judgments, concepts.len(), |id| concepts.name(id).to_owned());
-        Ok(Judged { quality, agreement, choices: ChoiceCounts::of(&judgments, concepts.len()) })
+            if let (Some(pairs), Some(chosen)) = (pairs, judgment.chosen) {
+                agreement.add(&pairs, chosen);
+            }
+        })?;
+        Ok(Judged { quality: quality.finish(), agreement: agreement.agreement, choices: choices.finish() })
     }
 }
 

@@ -5,10 +5,12 @@ use std::ops::Range;
 use std::path::Path;
 
 use arrow::array::AsArray;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::DataType;
 
 use super::pieces::{Held, KEY_PARTS, Piece, pieces};
-use super::{chosen_places, columns};
+use super::read::chosen_places;
+use super::columns;
+use super::order::Order;
 use crate::error::Result;
 use crate::presentations::Task;
 use crate::store::manifest::{Fingerprint, KEY_INPUTS};
@@ -31,9 +33,6 @@ pub struct Validation {
     pub faults: Vec<String>,
 }
 
-/// The place of a row in the order of a data set: concepts as shown, repeat.
-type Key = [i64; 4];
-
 /// Reads everything in a respondent's folder and holds it against what it says of itself. Memory does not grow with the rows.
 ///
 /// Every file: its checksum, its columns with their types, the parts its name and its metadata tell, its fingerprint against its own
@@ -53,7 +52,7 @@ pub fn validate(folder: &Path, task: Task, label: &str) -> Result<Validation> {
         }
     };
     found.n_files = there.len();
-    let mut series = Series { task, label, inputs: None, last: None };
+    let mut series = Series { task, label, inputs: None, order: Order::new(task) };
     let mut next = 0;
     for piece in &there {
         let name = piece.path.display();
@@ -95,7 +94,7 @@ struct Series<'a> {
     task: Task,
     label: &'a str,
     inputs: Option<BTreeMap<String, String>>,
-    last: Option<Key>,
+    order: Order,
 }
 
 impl Series<'_> {
@@ -179,22 +178,13 @@ impl Series<'_> {
 
     /// What is wrong with some rows, the first thing found.
     fn check_rows(&mut self, table: &Table) -> Result<Option<String>> {
-        let ids: Vec<String> = self.task.concepts().iter().map(|concept| format!("{concept}_id")).collect();
-        let names = ids.iter().map(String::as_str).chain(["repeat"]);
-        let keys = names.map(|name| table.column(name, &DataType::Int64)).collect::<Result<Vec<_>>>()?;
-        let keys: Vec<&[i64]> = keys.iter().map(|array| array.as_primitive::<Int64Type>().values().as_ref()).collect();
-        let row_of = |row: usize| table.first_row + row + 1;
-        for row in 0..table.len() {
-            let key = [0, 1, 2, 3].map(|k| keys[k][row]);
-            if self.last.is_some_and(|last| last >= key) {
-                let what = if self.last == Some(key) { "is the row before it once more" } else { "is out of order" };
-                return Ok(Some(format!("row {} {what}", row_of(row))));
-            }
-            self.last = Some(key);
+        if let Some(fault) = self.order.fault(table)? {
+            return Ok(Some(fault));
         }
         let labels = table.column("model", &DataType::Utf8)?;
         if let Some(row) = labels.as_string::<i32>().iter().position(|label| label != Some(self.label)) {
-            return Ok(Some(format!("row {} is of another respondent than `{}`", row_of(row), self.label)));
+            let row = table.first_row + row + 1;
+            return Ok(Some(format!("row {row} is of another respondent than `{}`", self.label)));
         }
         chosen_places(table, self.task)?;
         Ok(None)
