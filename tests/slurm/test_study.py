@@ -133,7 +133,7 @@ class Study(unittest.TestCase):
 
         starts = sum(log.read_text().count("--- ") for log in self.folder.glob("out/slurm/logs/judge-*"))
         kinds = ", ".join(f"{happened[kind]} {kind}" for kind in TROUBLES)
-        lost = (f"at most a part each time; {n_submitted} submissions, {starts} starts of tasks, and of {len(unbroken)} tables "
+        lost = (f"nothing in the end: {n_submitted} submissions, {starts} starts of tasks, and of {len(unbroken)} tables "
                 f"{len(differ)} differ from an unbroken run's")
         print(f"\nSlurm, an array of {len(LABELS) * SHARDS} tasks: {kinds} at random moments of their work; {lost}")
         if record := os.environ.get("ALIKE_RECORD"):

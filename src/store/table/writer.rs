@@ -153,10 +153,10 @@ fn properties(schema: &Schema, metadata: &BTreeMap<String, String>, layout: Layo
     properties.build()
 }
 
-/// How a column is laid down. Text and small numbers repeat and have a dictionary, which is the default; the bytes of floating-point numbers
-/// compress sorted by their place in the number; long numbers
-/// and those of the concepts that rows are sorted by are ids, which rise. Statistics are there to pass over rows: by page
-/// where rows are sorted, and not at all for floating-point numbers.
+/// How a column is laid down. Text and small numbers repeat and have a dictionary, which is the default; the bytes of
+/// floating-point numbers compress sorted by their place in the number; long numbers and those of the concepts that rows are
+/// sorted by are ids, which rise. Statistics are there to pass over rows: by page where rows are sorted, and not at all for
+/// floating-point numbers.
 fn laid_down(properties: WriterPropertiesBuilder, field: &Field, layout: Layout<'_>) -> WriterPropertiesBuilder {
     let name = field.name().as_str();
     let (kind, path) = match field.data_type() {
