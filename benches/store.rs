@@ -1,7 +1,7 @@
 //! Judgments on disk: how fast they are written, how many bytes a row takes and where those are.
 //!
 //!     cargo bench --bench store -- 10 65536 1854  # 10 million judgments in parts of 65,536 rows on 1,854 concepts
-//!     cargo bench --bench store -- 10 65536 128   # every triplet of 128 concepts, five times
+//!     cargo bench --bench store -- 10 65536 128   # every triplet of 128 concepts in both orders, four times
 //!
 //! Random triplets in both orders, numbers spread as a language model's are. The files stay in `ALIKE_BENCH_FOLDER`
 //! (the temporary folder unless set), in `alike-store/judgments`, and put together in `alike-store/compact`; `benches/store_scan.py` reads

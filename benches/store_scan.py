@@ -35,7 +35,7 @@ def main() -> None:
     duckdb.sql(f"SET threads TO {options.threads}")
     compact = sorted(options.folder.glob("compact/respondent=*/*.parquet"))
     parts = sorted(options.folder.glob("judgments/respondent=*/*.parquet"))
-    anchor = duckdb.sql(f"SELECT anchor FROM '{compact[0]}' LIMIT 1 OFFSET 5000000").fetchone()[0]
+    anchor = duckdb.sql(f"SELECT anchor FROM '{compact[0]}' LIMIT 1 OFFSET 5000000").fetchall()[0][0]
     print(f"| files | row groups of | MB | {' | '.join(f'{name}, ms' for name, _ in SCANS)} |\n|---:|---:|---:|{'---:|' * len(SCANS)}")
     rows_of_part = pyarrow.parquet.read_metadata(parts[0]).num_rows
     report(parts, f"{rows_of_part:,} (parts)", anchor, options.repeats)
