@@ -19,6 +19,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use alike::seed::Streams;
+use rayon::prelude::*;
 use readers::{READERS, Reader, project};
 
 /// A case that takes longer is a hang.
@@ -74,8 +75,9 @@ fn run(options: &Options) -> ExitCode {
     let readers: Vec<&Reader> = READERS.iter().filter(asked).collect();
     let shares: u64 = readers.iter().map(|reader| reader.share).sum();
     let scratch = tempfile::Builder::new().prefix("alike-fuzz").tempdir_in(memory()).unwrap();
+    // A process for each core.
     let tallies: Vec<(&Reader, Tally)> = readers
-        .iter()
+        .par_iter()
         .enumerate()
         .map(|(index, reader)| {
             let cases = (options.cases * reader.share).div_ceil(shares);

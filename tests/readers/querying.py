@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 # A block of code, and the table that follows it.
-BLOCK = re.compile(r"^```(sh|sql)\n(.*?)^```\n(?:\n((?:^\|.*\n)+))?", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(sh|sql)\n((?:.*\n)*?)```\n(?:\n((?:\|.*\n)+))?", re.MULTILINE)
 
 
 def main() -> int:
