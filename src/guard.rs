@@ -16,6 +16,9 @@ thread_local! {
 /// What files that others wrote should be.
 pub(crate) const PARQUET: &str = "a whole Parquet file";
 
+/// Stack for what recurses as deep as its input nests.
+const DEEP_STACK_BYTES: usize = 96 << 20;
+
 /// Reads from a file; a panic is the damage of that file.
 ///
 /// # Errors
@@ -32,6 +35,18 @@ pub(crate) fn guarded<T>(path: &Path, expected: &str, read: impl FnOnce() -> Res
             found: format!("what its reader does not stand ({words})"),
             expected: expected.into(),
         })
+    })
+}
+
+/// The same on a deep stack.
+///
+/// # Errors
+/// Those of [`guarded`], and [`Error::Io`] where there is no memory for the stack
+pub(crate) fn guarded_deep<T: Send>(path: &Path, expected: &str, read: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(DEEP_STACK_BYTES);
+        let thread = thread.spawn_scoped(scope, || guarded(path, expected, read))?;
+        thread.join().expect("a panic is an error there")
     })
 }
 

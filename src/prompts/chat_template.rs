@@ -9,7 +9,7 @@ use minijinja::{Environment, ErrorKind, Value, context};
 use serde_json::Value as Json;
 
 use crate::error::{Error, Result};
-use crate::guard::guarded;
+use crate::guard::guarded_deep;
 use crate::prompts::frame::{Frame, SystemText};
 
 /// Variables by name, as JSON.
@@ -33,6 +33,10 @@ impl std::fmt::Debug for ChatTemplate {
 
 /// Steps a template may take: a thousand times what real ones need, a blink for a hostile one.
 const FUEL: u64 = 2_000_000;
+
+/// Four times the longest template of the suite. The engine's compiler recurses over chains of operators, and takes the square of
+/// their length.
+const MOST_BYTES: usize = 64 << 10;
 
 /// The day that templates are told, so that prompts do not change overnight: Llama 3.1's own default.
 const TODAY: &str = "26 Jul 2024";
@@ -72,7 +76,11 @@ impl ChatTemplate {
             python_json(&value).map_err(|e| minijinja::Error::new(ErrorKind::BadSerialization, e.to_string()))
         });
         environment.add_filter("indent", indent);
-        let names = guarded(path, TEMPLATE, || {
+        if source.len() > MOST_BYTES {
+            let message = format!("it has {} bytes, and at most {MOST_BYTES} are read", source.len());
+            return Err(Error::Template { path: path.into(), message });
+        }
+        let names = guarded_deep(path, TEMPLATE, || {
             environment.add_template_owned("chat", without_generation_tags(source)).map_err(fail)?;
             Ok(environment.get_template("chat").map_err(fail)?.undeclared_variables(false))
         })?;
@@ -126,7 +134,8 @@ impl ChatTemplate {
         variables.insert("tools".into(), Value::from(()));
         variables.insert("documents".into(), Value::from(()));
         let template = self.environment.get_template("chat").map_err(fail)?;
-        guarded(&self.path, TEMPLATE, || template.render(Value::from(variables)).map_err(fail))
+        let variables = Value::from(variables);
+        guarded_deep(&self.path, TEMPLATE, || template.render(variables).map_err(fail))
     }
 
     /// The text around the user's message, after a system text and answered questions.

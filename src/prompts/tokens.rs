@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 use crate::prompts::template::Frame;
 
 pub use text::{TextTokenizer, TextTokens};
@@ -219,9 +220,9 @@ impl PromptTokenizer {
     /// The written form of a token; ids without one as `<id>`.
     pub fn text(&self, id: TokenId) -> String {
         // `decode` of a single id drops the word-boundary mark of some tokenizers, which matters to no reader of a column.
-        self.tokenizer
-            .decode(&[id], false)
+        guarded(&self.path, TOKENIZER, || Ok(self.tokenizer.decode(&[id], false).ok()))
             .ok()
+            .flatten()
             .filter(|text| !text.is_empty())
             .or_else(|| self.tokenizer.id_to_token(id))
             .unwrap_or_else(|| format!("<{id}>"))
@@ -233,7 +234,9 @@ impl PromptTokenizer {
     /// [`Error::Tokenizer`].
     pub fn decode(&self, ids: &[TokenId]) -> Result<String> {
         let fault = |message: String| Error::Tokenizer { path: self.path.clone(), message };
-        self.tokenizer.decode(ids, true).map_err(|e| fault(format!("cannot decode {} tokens: {e}", ids.len())))
+        guarded(&self.path, TOKENIZER, || {
+            self.tokenizer.decode(ids, true).map_err(|e| fault(format!("cannot decode {} tokens: {e}", ids.len())))
+        })
     }
 
     /// Tokenises a question text up to where a free answer begins.
@@ -382,11 +385,13 @@ impl PromptTokenizer {
         if text.is_empty() && !special {
             return Ok(Vec::new());
         }
-        let encoding = with.encode_fast(text, special).map_err(|e| Error::Tokenizer {
-            path: self.path.clone(),
-            message: format!("cannot encode {text:?}: {e}"),
-        })?;
-        Ok(encoding.get_ids().to_vec())
+        guarded(&self.path, TOKENIZER, || {
+            let encoding = with.encode_fast(text, special).map_err(|e| Error::Tokenizer {
+                path: self.path.clone(),
+                message: format!("cannot encode {text:?}: {e}"),
+            })?;
+            Ok(encoding.get_ids().to_vec())
+        })
     }
 
     fn has_special(&self, text: &str) -> bool {
@@ -402,11 +407,16 @@ impl PromptTokenizer {
     }
 }
 
+/// What its reader, which panics on some that are not, calls for.
+const TOKENIZER: &str = "a tokenizer.json";
+
 /// Reads `tokenizer.json`; texts are tokenised as they are, whatever padding and truncation it asks for.
 fn load(path: &Path) -> Result<Tokenizer> {
     let fault = |message: String| Error::Tokenizer { path: path.into(), message };
     let bytes = fs_err::read(path)?;
-    let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| fault(format!("not a tokenizer.json: {e}")))?;
+    let mut tokenizer = guarded(path, TOKENIZER, || {
+        Tokenizer::from_bytes(&bytes).map_err(|e| fault(format!("not a tokenizer.json: {e}")))
+    })?;
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None).map_err(|e| fault(e.to_string()))?;
     Ok(tokenizer)

@@ -42,6 +42,7 @@ impl RefitsWriter {
         ];
         fields.extend((0..dims).map(|dim| Field::new(format!("d{dim:02}"), DataType::Float32, true)));
         let schema = Schema::new(fields);
+        table::sweep(path);
         let writer = TableWriter::create(
             path,
             &Arc::new(schema.clone()),

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::multiple_choice::{Rule, Scored};
 use crate::store::judgments::Column;
 use crate::store::manifest::Fingerprint;
-use crate::store::table::{Layout, TableWriter, batch};
+use crate::store::table::{Layout, TableWriter, batch, sweep};
 
 /// The columns of a scores file, in order.
 pub fn columns() -> Vec<Column> {
@@ -83,6 +83,7 @@ impl ScoreWriter {
     pub fn create(path: &Path, label: &str, fingerprint: &Fingerprint) -> Result<Self> {
         let fields: Vec<Field> = columns().into_iter().map(|c| Field::new(c.name, c.data_type, c.nullable)).collect();
         let schema = Schema::new(fields);
+        sweep(path);
         let writer = TableWriter::create(
             path,
             &Arc::new(schema.clone()),

@@ -1,9 +1,9 @@
 //! Parquet in and out: one way to write a table whole or not at all, one way to read a column by name.
 
+mod draft;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ use crate::guard::{PARQUET, guarded};
 use crate::store::checksum;
 use crate::store::manifest::KEY_VERSION;
 
+pub(crate) use draft::sweep;
+pub use draft::write_atomically;
 pub use writer::write;
 pub(crate) use writer::{Layout, TableWriter};
 
@@ -258,66 +260,6 @@ impl Table {
             fault(format!("column `{name}` of type {}", array.data_type()), format!("values that are {kind}"))
         })
     }
-}
-
-/// Writes a file whole or not at all.
-///
-/// # Errors
-/// [`Error::Io`] with the path; the half-written file is removed.
-pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut fs_err::File) -> std::io::Result<()>) -> Result<()> {
-    let mut draft = Draft::create(path)?;
-    fill(&mut draft.file).map_err(|e| draft.named(e))?;
-    draft.finish()
-}
-
-/// A file beside the place it is for; removed unless it is finished.
-struct Draft {
-    file: fs_err::File,
-    path: PathBuf,
-    place: PathBuf,
-}
-
-impl Draft {
-    fn create(place: &Path) -> Result<Self> {
-        let folder = folder_of(place);
-        fs_err::create_dir_all(folder)?;
-        let name = place.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        // Another machine that shares the folder can have a process of the same number.
-        let path = folder.join(format!(".{name}.{}-{:08x}.tmp", std::process::id(), unlike_any_other()));
-        let mut options = fs_err::OpenOptions::new();
-        let file = options.read(true).write(true).create_new(true).open(&path)?;
-        Ok(Self { file, path, place: place.into() })
-    }
-
-    /// The kind of error is kept, the path is added.
-    fn named(&self, error: std::io::Error) -> std::io::Error {
-        std::io::Error::new(error.kind(), format!("cannot write {}: {error}", self.place.display()))
-    }
-
-    fn finish(mut self) -> Result<()> {
-        self.file.flush()?;
-        self.file.sync_all()?;
-        fs_err::rename(&self.path, &self.place)?;
-        fs_err::File::open(folder_of(&self.place))?.sync_all()?;
-        Ok(())
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // After it was finished there is nothing under this name.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// A number that only names drafts: nothing that is kept depends on it.
-fn unlike_any_other() -> u32 {
-    let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), ());
-    (random >> 32) as u32
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A record batch from columns in the order of a schema.

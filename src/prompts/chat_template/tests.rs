@@ -172,4 +172,12 @@ fn what_the_engine_does_not_stand_is_an_error() {
             .unwrap();
     assert_eq!(indented, "a\n  b\n\n  c| a\n b\n\n c");
     assert!(render("{{ 'a' | indent(4294967296) }}").unwrap_err().to_string().contains("more than 1000"));
+    // Trees as deep as a source is long, and values that nest as deep as fuel lasts.
+    let chain = format!("{{{{ 1{} }}}}", "%7".repeat(32_000));
+    assert_eq!(render(&chain).unwrap(), "1");
+    assert!(render(&format!("{{{{ {}1 }}}}", "(".repeat(60_000))).is_err());
+    let nested = "{% set n = namespace(x=[]) %}{% for i in range(90000) %}{% set n.x = [n.x] %}{% endfor %}done";
+    assert_eq!(render(nested).unwrap(), "done");
+    let long = "x".repeat(65_537);
+    assert!(render(&long).unwrap_err().to_string().contains("at most 65536"));
 }

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{TokenId, Tokenizer, check_vocabulary, load};
+use super::{TOKENIZER, TokenId, Tokenizer, check_vocabulary, load};
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 
 /// A text as token ids, with what the tokenizer's post-processor puts around it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +40,9 @@ impl TextTokenizer {
     /// [`Error::Tokenizer`] when that fails, or gives no token.
     pub fn text(&self, text: &str) -> Result<TextTokens> {
         let fault = |message: String| Error::Tokenizer { path: self.path.clone(), message };
-        let encoding = self.tokenizer.encode(text, true).map_err(|e| fault(format!("cannot encode {text:?}: {e}")))?;
+        let encoding = guarded(&self.path, TOKENIZER, || {
+            self.tokenizer.encode(text, true).map_err(|e| fault(format!("cannot encode {text:?}: {e}")))
+        })?;
         if encoding.is_empty() {
             return Err(fault(format!("{text:?} has no tokens")));
         }

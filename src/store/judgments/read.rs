@@ -14,13 +14,7 @@ use crate::store::table::{Batches, Table};
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::Format`], also for rows that are not in order, and [`Error::Cell`] for a name that is not in `concepts`.
-pub fn each(
-    folder: &Path,
-    task: Task,
-    label: &str,
-    concepts: &Concepts,
-    mut take: impl FnMut(Judgment),
-) -> Result<()> {
+pub fn each(folder: &Path, task: Task, label: &str, concepts: &Concepts, mut take: impl FnMut(Judgment)) -> Result<()> {
     parts(folder, label)?; // there are some
     let mut order = Order::new(task);
     for piece in pieces(&respondent_path(folder, label))? {
@@ -165,7 +159,8 @@ const PARSES: [&str; 5] = [
 /// # Errors
 /// [`Error::Format`], also for rows that are not in order; [`Error::Cell`]
 pub fn order_tally(files: &[PathBuf], task: Task) -> Result<OrderTally> {
-    let needed: Vec<String> = Order::columns(task).chain(["triplet_id", "order", task.answer()].map(str::to_owned)).collect();
+    let needed: Vec<String> =
+        Order::columns(task).chain(["triplet_id", "order", task.answer()].map(str::to_owned)).collect();
     let needed: Vec<&str> = needed.iter().map(String::as_str).chain(task.options().iter().copied()).collect();
     let (mut tally, mut order) = (OrderTally::new(task), Order::new(task));
     for path in files {
@@ -200,4 +195,3 @@ fn tally_rows(table: &Table, task: Task, tally: &mut OrderTally) -> Result<()> {
 fn known(text: &str, names: &[&'static str]) -> &'static str {
     names.iter().find(|name| **name == text).copied().unwrap_or("other")
 }
-

@@ -7,10 +7,10 @@ use std::path::Path;
 use arrow::array::AsArray;
 use arrow::datatypes::DataType;
 
-use super::pieces::{Held, KEY_PARTS, Piece, pieces};
-use super::read::chosen_places;
 use super::columns;
 use super::order::Order;
+use super::pieces::{Held, KEY_PARTS, Piece, pieces};
+use super::read::chosen_places;
 use crate::error::Result;
 use crate::presentations::Task;
 use crate::store::manifest::{Fingerprint, KEY_INPUTS};

@@ -19,7 +19,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 use rayon::prelude::*;
 
-use super::Draft;
+use super::draft::{Draft, sweep};
 use crate::error::Result;
 use crate::store::checksum::{self, Hashing};
 
@@ -43,6 +43,7 @@ pub(crate) struct Layout<'a> {
 /// # Errors
 /// [`crate::Error::Io`]; nothing is left behind.
 pub fn write(path: &Path, batch: &RecordBatch, metadata: &BTreeMap<String, String>, sorted_by: &[&str]) -> Result<()> {
+    sweep(path);
     let mut writer = TableWriter::create(path, &batch.schema(), metadata, Layout { sorted_by, repeating: &[] })?;
     writer.write(batch)?;
     writer.finish()
