@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use alike::store::table::write_atomically;
+use alike::store::table::{sweep, write_atomically};
 use serde_json::{Map, Value, json};
 
 use crate::cli::shard::Shard;
@@ -87,6 +87,8 @@ impl Heartbeat {
 /// Writes down how a run ended: "done", "stopped" or "failed", with the error's words.
 pub(crate) fn end<T>(record: &Path, label: &str, shard: Shard, result: &anyhow::Result<T>) {
     let path = state_path(record);
+    // Where all was there, neither is written again, and who was killed at its very end left a draft.
+    [record, &path].into_iter().for_each(sweep);
     let read = || serde_json::from_slice::<Map<String, Value>>(&fs_err::read(&path).ok()?).ok();
     let mut state = match read() {
         Some(state) => state,

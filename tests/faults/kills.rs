@@ -69,7 +69,7 @@ pub(crate) fn kill_nine(mut chance: Chance) -> Tried {
         }
         runs += 1;
         assert!(parts(&bench.out) == expected, "the finished data set is that of an unbroken run");
-        assert!(drafts(&bench.out).is_empty());
+        assert_eq!(drafts(&bench.out), Vec::<std::path::PathBuf>::new());
         succeed(&mut crate::bench::alike(&["validate", text(&bench.out)]));
     }
     let lost = format!(

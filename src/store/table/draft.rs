@@ -67,7 +67,7 @@ impl Drop for Draft {
 
 /// Removes drafts of a file that processes left behind when they were killed: those that nobody has locked. What cannot be looked
 /// at stays; it is in nobody's way.
-pub(crate) fn sweep(place: &Path) {
+pub fn sweep(place: &Path) {
     let stem = stem(place);
     for entry in std::fs::read_dir(folder_of(place)).into_iter().flatten().flatten() {
         let name = entry.file_name();
