@@ -86,7 +86,7 @@ def short(results: dict) -> str:
     for tool in tools(results):
         rates, same = statistics.median(tool["rates"]), tool["name"] == "alike"
         lines.append([tool["name"], tool["weights"], f"{rates:.1f}", *(["", "", ""] if same else [
-            f"{statistics.median(tool['ratios']):.2f}", f"{tool['max_nats']:.0e} nats", tool["other_choices"]])])
+            f"{statistics.median(tool['ratios']):.2f}", f"{tool['max_nats']:.1e} nats", tool["other_choices"]])])
     return f"{conditions(results)}\n\n{markdown(heads, lines)}"
 
 
