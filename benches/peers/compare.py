@@ -86,16 +86,17 @@ class Alike:
         return row, self._log_probs(out / "alike")
 
     def _log_probs(self, folder: Path) -> dict[int, tuple[float, float]]:
+        """Of all requests but those whose options alike closes, since one begins the other: no peer does that."""
         import pyarrow.parquet
 
-        columns = ["anchor", "first", "second", "log_prob_first", "log_prob_second"]
+        columns = ["anchor", "first", "second", "closed", "log_prob_first", "log_prob_second"]
         scores = {}
         for part in folder.glob("respondent=*/part-*.parquet"):
             # Read as one file: as a data set, the folder's name would become a column.
-            table = pyarrow.parquet.ParquetFile(part).read(columns)
-            for *key, first, second in zip(*table.to_pydict().values(), strict=True):
-                scores[tuple(key)] = (first, second)
-        return {request.id: scores[request.key] for request in self.requests}
+            rows = pyarrow.parquet.ParquetFile(part).read(columns)
+            for *key, closed, first, second in zip(*rows.to_pydict().values(), strict=True):
+                scores[tuple(key)] = None if closed else (first, second)
+        return {request.id: scores[request.key] for request in self.requests if scores[request.key]}
 
 
 @dataclass
@@ -137,7 +138,7 @@ def difference(ours: dict, theirs: dict) -> dict:
     """Largest and mean absolute difference of log-probabilities (nats), and how many choices differ."""
     gaps = [abs(a - b) for i in ours for a, b in zip(ours[i], theirs[i], strict=True)]
     chose_first = [[scores[i][0] > scores[i][1] for i in ours] for scores in (ours, theirs)]
-    return {"max_nats": max(gaps), "mean_nats": sum(gaps) / len(gaps),
+    return {"compared": len(ours), "max_nats": max(gaps), "mean_nats": sum(gaps) / len(gaps),
             "other_choices": sum(a != b for a, b in zip(*chose_first, strict=True))}
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from common import fastest, finish, peer_parser, read_requests
 
 AT_A_TIME = [1, 4, 8, 16, 32]
-N_SAMPLE = 32  # requests that each is tried on
+N_SAMPLE = 64  # requests that each is tried on
 
 
 class Model:

@@ -92,13 +92,16 @@ def short(results: dict) -> str:
 
 def conditions(results: dict) -> str:
     """What the numbers hold for, and the command that makes them again."""
-    machine, others = results["machine"], max(row.get("others_cores") or 0 for row in results["rows"])
+    machine, compared = results["machine"], results["rows"][0]["compared"]
+    others = max(row.get("others_cores") or 0 for row in results["rows"])
     quiet = (f"nothing else running (others used {others:.2f} cores at most during a run)" if others <= IDLE else
              f"**not an idle machine**: others used up to {others:.2f} of its cores during a run")
+    differing = "" if compared == results["n_triplets"] else (
+        f" Differences are over the {compared} triplets of which no option begins the other: alike closes those that do.")
     where = "" if results["provider"] == "cpu" else f" Provider {results['provider']}."
     return (f"{results['n_triplets']} random triplets of the 128 concepts, {results['model']}, {results['threads']} threads, "
             f"{results['n_repeats']} interleaved repeats (medians; the ratio within a repeat); {quiet}. "
-            f"{machine['cpu']}, {machine['cores']} cores, {results['date']}.{where} "
+            f"{machine['cpu']}, {machine['cores']} cores, {results['date']}.{where}{differing} "
             f"`make bench-peers N={results['n_triplets']} REPEATS={results['n_repeats']} THREADS={results['threads']}`:")
 
 

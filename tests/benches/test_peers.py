@@ -38,7 +38,7 @@ class Documents(unittest.TestCase):
 
 class Table(unittest.TestCase):
     ROW = {"name": "alike", "repeat": 0, "weights": "fp32", "triplets_per_second": 20.0, "load_seconds": 1.0,
-           "peak_rss_mb": 900, "others_cores": 0.02, "max_nats": 0.0, "mean_nats": 0.0, "other_choices": 0}
+           "peak_rss_mb": 900, "others_cores": 0.02, "compared": 10, "max_nats": 0.0, "mean_nats": 0.0, "other_choices": 0}
     RESULTS = {"schema": 1, "date": "2026-11-23", "machine": {"cpu": "a CPU", "cores": 2}, "model": "a-model", "provider": "cpu",
                "threads": 2, "n_triplets": 10, "n_repeats": 3, "versions": {"alike": "0.1.0"}, "left_out": []}
 
