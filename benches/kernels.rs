@@ -122,14 +122,14 @@ fn sample() -> Work {
     })
 }
 
-/// The tokenizer of the tests' tiny model, and the paper's prompts about 2,000 triplets of the 128 concepts.
+/// The tokenizer of the tests' tiny model, and the paper's prompts about some triplets of the 128 concepts.
 struct Asked {
     tokenizer: PromptTokenizer,
     texts: Vec<(String, [String; 2])>,
 }
 
 impl Asked {
-    fn new() -> Self {
+    fn new(n_triplets: usize) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/tiny-llama-scoring");
         let folder = ModelFolder::open(&folder).unwrap();
         let wording = Wording::new("paper", None).unwrap();
@@ -139,7 +139,7 @@ impl Asked {
             let [anchor, first, second] = presentation.concepts().map(|id| concepts.name(id));
             (wording.ask(anchor, first, second), [first.to_owned(), second.to_owned()])
         };
-        let asked = presentations::random(Task::Anchored, concepts.len(), 2_000, false, 1).unwrap();
+        let asked = presentations::random(Task::Anchored, concepts.len(), n_triplets, false, 1).unwrap();
         let texts = asked.iter().map(text).collect();
         Self { tokenizer: PromptTokenizer::new(&folder.tokenizer, frame, folder.eos).unwrap(), texts }
     }
@@ -153,14 +153,14 @@ impl Asked {
 }
 
 fn tokenise() -> Work {
-    let asked = Asked::new();
+    let asked = Asked::new(500);
     Box::new(move || {
         black_box(asked.questions());
     })
 }
 
 fn plan() -> Work {
-    let questions = Asked::new().questions();
+    let questions = Asked::new(2_000).questions();
     let budget = Budget::new(2_048, Resources::CPU, 46_080);
     Box::new(move || {
         black_box(Plan::new(&questions, Reuse::Trie, Strategy::Tree, budget));
@@ -170,7 +170,7 @@ fn plan() -> Work {
 // --- after the model -------------------------------------------------------------------------------------------------
 
 fn score() -> Work {
-    let questions = Asked::new().questions();
+    let questions = Asked::new(500).questions();
     let mut rng = Streams::new(1, "bench log-probabilities").rng(0);
     let mut steps = |option: &Vec<u32>| option.iter().map(|_| -8.0 * rng.random::<f32>()).collect::<Vec<f32>>();
     let steps: Vec<Vec<Vec<f32>>> =
