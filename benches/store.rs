@@ -61,8 +61,10 @@ fn write(folder: &Path, concepts: &Concepts, asked: &[(Presentation, i16)], part
     let of = asked.len().div_ceil(part_rows);
     let (mut wall, mut cpu) = (Duration::ZERO, Duration::ZERO);
     for (part, asked) in asked.chunks(part_rows).enumerate() {
-        let judgments: Vec<Judgment> =
-            asked.par_chunks(4096).flat_map_iter(|some| made_up::judgments(some, part as u64, concepts.len())).collect();
+        let judgments: Vec<Judgment> = asked
+            .par_chunks(4096)
+            .flat_map_iter(|some| made_up::judgments(some, part as u64, concepts.len()))
+            .collect();
         let held = Held { parts: part..part + 1, of };
         let path = judgments::part_path(folder, "synthetic", 0, part);
         let (started, used) = (Instant::now(), cpu_time());
