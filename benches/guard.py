@@ -3,8 +3,7 @@
     python benches/guard.py [--strict] [--kernels plan,score] [--out DIR]     # valgrind counts; writes kernels-DATE.json
     python benches/guard.py --compare BEFORE.json AFTER.json [--strict]       # two files of such counts
 
-A kernel's count is the difference between running it 4 times and 2 times, halved: what starting, reading and the first
-call cost is in both. Counts hardly vary where times do, so a small change can be seen on a busy machine; but they are not
+A kernel's count is the mean of 4 calls after a first one, start and set-up left out. Counts hardly vary where times do, so a small change can be seen on a busy machine; but they are not
 times (a cache miss counts nothing), and another compiler, processor or C library may count otherwise, which is said.
 """
 
@@ -24,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path("benches/results")
 SCHEMA = 1
 TOLERANCE = 0.03
-TIMES = 2
+TIMES = 4
 # What may change the counts without a change of ours, and for which counts can never be compared.
 SURROUNDINGS = ("rustc", "cpu_features", "libc", "valgrind")
 
@@ -156,8 +155,7 @@ def counted(program: Path, kernels: list[str] | None) -> dict:
         raise SystemExit(f"no kernel is called {', '.join(sorted(unknown))}: there are {', '.join(known)}")
     counts = {}
     for name in known if kernels is None else kernels:
-        few, many = (instructions(program, "--kernel", name, "--times", str(n)) for n in (TIMES, 2 * TIMES))
-        counts[name] = (many - few) / TIMES
+        counts[name] = instructions(program, "--kernel", name, "--times", str(TIMES)) / TIMES
         print(f"  {name:<28}{counts[name]:>14,.0f}", file=sys.stderr, flush=True)
     return {
         "schema": SCHEMA, "date": time.strftime("%Y-%m-%d"), "alike": version(), "arch": platform.machine(),
@@ -170,15 +168,16 @@ def counted(program: Path, kernels: list[str] | None) -> dict:
 
 
 def instructions(program: Path, *arguments: str) -> int:
-    """All instructions that a run executes."""
+    """Those that a run executes in `kernels::counted`, which does everything on its own thread."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "callgrind.out"
         # The same few variables everywhere: their length moves the stack, and with it what copies of it cost.
         surroundings = {"PATH": "/usr/bin:/bin", "RAYON_NUM_THREADS": "1", "TMPDIR": folder}
-        said(shutil.which("valgrind"), "--tool=callgrind", f"--callgrind-out-file={out}", program, *arguments, env=surroundings)
+        said(shutil.which("valgrind"), "--tool=callgrind", "--toggle-collect=kernels::counted*",
+             f"--callgrind-out-file={out}", program, *arguments, env=surroundings)
         total = re.search(r"^(?:totals|summary): (\d+)", out.read_text(), re.MULTILINE)
-    if not total:
-        raise SystemExit(f"valgrind counted nothing of {program} {' '.join(arguments)}")
+    if not total or total[1] == "0":
+        raise SystemExit(f"valgrind counted nothing in kernels::counted of {program.name} {' '.join(arguments)}")
     return int(total[1])
 
 
