@@ -150,7 +150,7 @@ $(ENV)/torch.ok: export/requirements-torch.txt
 
 $(ENV)/peers.ok: benches/peers/requirements.txt export/requirements-torch.txt
 	$(PYTHON) -m venv $(ENV)/peers
-	$(ENV)/peers/bin/pip install --disable-pip-version-check -r benches/peers/requirements.txt
+	CMAKE_ARGS=-DLLAVA_BUILD=OFF $(ENV)/peers/bin/pip install --disable-pip-version-check -r benches/peers/requirements.txt
 	touch $@
 
 $(ENV)/$(GGUF): $(VENV)/ok
