@@ -38,7 +38,9 @@ use rand::RngExt;
 /// What is done again and again; what it works on is made before.
 type Work = Box<dyn FnMut()>;
 
-const KERNELS: [(&str, fn() -> Work); 19] = [
+type Prepare = fn() -> Work;
+
+const KERNELS: [(&str, Prepare); 19] = [
     ("sample", sample),
     ("tokenise", tokenise),
     ("plan", plan),
