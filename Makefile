@@ -8,12 +8,18 @@ VENV   := $(ENV)/venv
 CASES ?= 12000000
 # The browser that looks at pages: Debian's package of that name
 CHROMIUM ?= chromium
+# Triplets, repeats and threads of make bench-peers
+N ?= 200
+REPEATS ?= 2
+THREADS ?= 2
 DEMO   := models/smollm2-135m-instruct
 ENCODER := models/all-minilm-l6-v2
 GGUF   := SmolLM2-135M-Instruct.Q4_1.gguf
 ALIKE  := target/release/alike
+PEERS  := $(ENV)/peers/bin/python
+WEIGHTS := out/peers/weights
 
-.PHONY: help demo paper setup export export-arguments build bundle test test-export test-rust test-page test-bundle test-slurm test-querying test-spark test-faults fuzz golden golden-architectures clean
+.PHONY: help demo paper setup export export-arguments build bundle test test-export test-benches test-rust test-page test-bundle test-slurm test-querying test-spark test-faults fuzz golden golden-architectures bench bench-peers clean
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
@@ -38,10 +44,13 @@ build: ## target/release/alike
 bundle: build $(ENV)/runtime-$(PROVIDER).ok ## One archive for machines without network: program, ONNX Runtime, data, licences (target/bundle/; PROVIDER=cuda)
 	$(PYTHON) -m bundle.make --binary $(ALIKE) --runtime $(ENV)/runtime --provider $(PROVIDER) --out target/bundle
 
-test: setup test-export test-rust ## Everything CI runs
+test: setup test-export test-benches test-rust ## Everything CI runs
 
 test-export: $(VENV)/ok
 	$(VENV)/bin/python -m unittest discover -s tests/export
+
+test-benches:
+	$(PYTHON) -m unittest discover -s tests/benches
 
 test-rust: $(ENV)/readers.ok
 	cargo fmt --check
@@ -90,6 +99,17 @@ golden-architectures: $(ENV)/torch.ok ## Make the tiny model of every architectu
 	$(ENV)/torch/bin/python tests/it/golden/architectures/bad_input.py
 	$(ENV)/torch/bin/python tests/it/golden/architectures/qwen_tokenizer.py data/concepts/things128.csv
 
+bench: ## The kernels: wall times by criterion; instructions by valgrind beside the last committed counts (STRICT=1: fails when 3 % worse)
+	cargo bench --locked --bench kernels
+	$(PYTHON) benches/guard.py $(if $(STRICT),--strict)
+
+bench-peers: setup build $(WEIGHTS)/ok ## alike beside lm-evaluation-harness, llama.cpp, onnxruntime-genai and transformers, and the READMEs' tables of it (N=200 REPEATS=2 THREADS=2; first use: 7 GB of packages)
+	$(ALIKE) sample --concepts data/concepts/things128.csv --n $(N) --seed 7 --out out/peers/triplets.parquet --force --quiet
+	$(PEERS) benches/peers/compare.py out/peers/triplets.parquet --model $(DEMO) --alike $(ALIKE) --provider $(PROVIDER) --threads $(THREADS) \
+	    --repeats $(REPEATS) --hf $(WEIGHTS)/hf --genai $(WEIGHTS)/genai --gguf $(WEIGHTS)/f32.gguf --gguf "$(WEIGHTS)/f32.gguf --exact" \
+	    --gguf $(WEIGHTS)/f16.gguf --out out/peers/run --json benches/results/peers.json
+	$(PYTHON) benches/peers/table.py --write
+
 clean: ## Remove what make and cargo built, but not the output of studies
 	rm -rf target $(ENV) $(DEMO) $(ENCODER)
 
@@ -126,4 +146,23 @@ $(ENV)/spark.ok: tests/readers/requirements-spark.txt tests/readers/requirements
 $(ENV)/torch.ok: export/requirements-torch.txt
 	$(PYTHON) -m venv $(ENV)/torch
 	$(ENV)/torch/bin/pip install --disable-pip-version-check -r export/requirements-torch.txt
+	touch $@
+
+$(ENV)/peers.ok: benches/peers/requirements.txt export/requirements-torch.txt
+	$(PYTHON) -m venv $(ENV)/peers
+	CMAKE_ARGS=-DLLAVA_BUILD=OFF $(ENV)/peers/bin/pip install --disable-pip-version-check -r benches/peers/requirements.txt
+	touch $@
+
+$(ENV)/$(GGUF): $(VENV)/ok
+	$(VENV)/bin/python -m export.fetch demo-gguf --out $(ENV)
+	touch $@
+
+# The same weights in the form that each peer reads.
+$(WEIGHTS)/ok: $(ENV)/peers.ok $(ENV)/$(GGUF) $(DEMO)/alike.json benches/peers/weights.py
+	rm -rf $(WEIGHTS)
+	mkdir -p $(WEIGHTS)
+	$(PEERS) benches/peers/weights.py hf $(ENV)/$(GGUF) --model $(DEMO) --out $(WEIGHTS)/hf
+	$(PEERS) benches/peers/weights.py genai $(WEIGHTS)/hf --out $(WEIGHTS)/genai
+	$(PEERS) benches/peers/weights.py gguf $(ENV)/$(GGUF) --type f32 --out $(WEIGHTS)/f32.gguf
+	$(PEERS) benches/peers/weights.py gguf $(ENV)/$(GGUF) --type f16 --out $(WEIGHTS)/f16.gguf
 	touch $@

@@ -1,6 +1,6 @@
-"""lm-evaluation-harness, HF backend (torch): the two options of each request, on CPU in fp32.
+"""lm-evaluation-harness, HF backend (torch): the two options of each request, in fp32.
 
-    python lm_eval_hf.py --requests requests.jsonl --model HF_DIR --log-probs out.jsonl --batch-size auto-best
+    python lm_eval_hf.py --requests requests.jsonl --model HF_DIR --log-probs out.jsonl --batch-size auto-best [--device cuda]
 """
 
 import os
@@ -9,12 +9,13 @@ from importlib.metadata import version
 
 from common import fastest, finish, peer_parser, read_requests
 
-BATCH_SIZES = [1, 8, 16, 32, 64]
-N_SAMPLE = 32  # requests that each size is tried on: two sequences each, so the largest size is filled once
+BATCH_SIZES = {"cpu": [1, 8, 16, 32, 64], "cuda": [256, 512, 1024, 2048]}
+N_SAMPLE = 32  # requests that each size is tried on, at least: two sequences each
 
 
 def main():
     parser = peer_parser(__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=list(BATCH_SIZES), default="cpu")
     parser.add_argument("--batch-size", default="auto-best", metavar="N",
                         help=f"sequences in a batch; auto-best (default): the fastest of {BATCH_SIZES} on a sample")
     options = parser.parse_args()
@@ -30,23 +31,23 @@ def main():
         pass
 
     torch.set_num_threads(options.threads)
-    model = Model(pretrained=str(options.model), device="cpu", dtype="float32", batch_size=1)
+    model = Model(pretrained=str(options.model), device=options.device, dtype="float32", batch_size=1)
     load_seconds = time.perf_counter() - start
 
     requests = read_requests(options.requests)
     timed_scores(model, requests[:1])  # the first call allocates
 
-    sample = requests[::max(1, len(requests) // N_SAMPLE)][:N_SAMPLE]
-
     def rate(size):
+        n = max(N_SAMPLE, size // 2)
+        sample = requests[::max(1, len(requests) // n)][:n]
         model.batch_size_per_gpu = size
         return len(sample) / timed_scores(model, sample)[1]
 
-    model.batch_size_per_gpu, tried = fastest(options.batch_size, BATCH_SIZES, rate)
+    model.batch_size_per_gpu, tried = fastest(options.batch_size, BATCH_SIZES[options.device], rate)
     log_probs, seconds = timed_scores(model, requests)
     finish(options, requests, log_probs, tool="lm-eval hf", version=version("lm_eval"), seconds=seconds,
            load_seconds=load_seconds, runtime=f"torch {torch.__version__}, transformers {version('transformers')}",
-           weights="fp32", batch_size=model.batch_size_per_gpu, tried_triplets_per_second=tried)
+           weights="fp32", device=options.device, batch_size=model.batch_size_per_gpu, tried_triplets_per_second=tried)
 
 
 if __name__ == "__main__":
