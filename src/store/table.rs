@@ -18,8 +18,7 @@ use crate::guard::{PARQUET, guarded};
 use crate::store::checksum;
 use crate::store::manifest::KEY_VERSION;
 
-pub(crate) use draft::sweep;
-pub use draft::write_atomically;
+pub use draft::{sweep, write_atomically};
 pub use writer::write;
 pub(crate) use writer::{Layout, TableWriter};
 
