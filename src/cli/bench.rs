@@ -136,6 +136,8 @@ pub(crate) fn run(args: &BenchArgs, common: &Common) -> anyhow::Result<()> {
     let out = args.out.as_deref().expect("clap requires it");
     let questions = Questions::new(args)?;
     let (json, table) = places(out, args.force)?;
+    // A damaged file is told before anything is measured with it.
+    let models = folders.iter().map(Folder::record).collect::<anyhow::Result<_>>()?;
     let runtime = Runtime::load(common.ort.as_deref())?;
 
     let started_unix = unix_seconds();
@@ -153,7 +155,7 @@ pub(crate) fn run(args: &BenchArgs, common: &Common) -> anyhow::Result<()> {
         started_unix,
         settings: questions.settings(args),
         machine: machine::machine(runtime.version()),
-        models: folders.iter().map(Folder::record).collect::<anyhow::Result<_>>()?,
+        models,
         reference,
         rows,
         tuned,
