@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::prompts::plan::Reuse;
 
 /// One combination that is measured, or that says why it cannot be.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// Name of the model folder; empty where no folder has the precision.
     pub model: String,

@@ -96,7 +96,6 @@ fn every_cell_is_measured_or_says_why_not() {
             assert!(reason.contains("no folder states int8") && reason.contains("exact fp32"), "{reason}");
         } else if row.cell.provider.to_string() == "cpu" {
             assert_eq!(repeats(row).len(), 2);
-            assert!(said.contains(&format!("{:.3}", repeats(row)[0].timing.n as f64)) || !said.is_empty());
         } else if !cuda_is_there() {
             assert!(row.outcome.reason().is_some_and(|reason| !reason.is_empty()), "{name}");
             assert!(said.contains(&format!("{name}: {}", row.outcome.reason().unwrap())), "{said}");
