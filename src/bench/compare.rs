@@ -17,8 +17,11 @@ pub const SMALLEST: f64 = 0.01;
 /// A load average above this share of the processors, in either benchmark, is a warning: somebody else was at work.
 pub const HIGH_LOAD: f64 = 1.5;
 
+/// What a repeat says of a measure.
+type Said = fn(&Repeat) -> Option<f64>;
+
 /// What is compared of each row.
-const MEASURES: [(Measure, fn(&Repeat) -> Option<f64>); 5] = [
+const MEASURES: [(Measure, Said); 5] = [
     (Measure::TripletsPerSecond, |r| Some(r.timing.triplets_per_second())),
     (Measure::LoadSeconds, |r| Some(r.timing.load_seconds)),
     (Measure::FirstResultSeconds, |r| Some(r.timing.first_result_seconds)),
@@ -183,8 +186,10 @@ pub fn compare(before: &Bench, after: &Bench) -> Comparison {
         && before.settings.concepts == after.settings.concepts;
     let matched = before.rows.iter().filter_map(|a| {
         let b = after.rows.iter().find(|b| b.cell == a.cell)?;
-        let (Outcome::Measured { repeats: of_a, answers: said_a, .. }, Outcome::Measured { repeats: of_b, answers: said_b, .. }) =
-            (&a.outcome, &b.outcome)
+        let (
+            Outcome::Measured { repeats: of_a, answers: said_a, .. },
+            Outcome::Measured { repeats: of_b, answers: said_b, .. },
+        ) = (&a.outcome, &b.outcome)
         else {
             return None;
         };
@@ -204,7 +209,7 @@ pub fn compare(before: &Bench, after: &Bench) -> Comparison {
 
 /// What both sets of repeats measured. Speeds of other presentations are not comparable.
 fn ratios(before: &[Repeat], after: &[Repeat], same_questions: bool) -> Vec<Ratio> {
-    let of = |(measure, value): &(Measure, fn(&Repeat) -> Option<f64>)| {
+    let of = |(measure, value): &(Measure, Said)| {
         if *measure == Measure::TripletsPerSecond && !same_questions {
             return None;
         }
@@ -246,7 +251,11 @@ fn notes(before: &Bench, after: &Bench, same_questions: bool) -> Vec<String> {
                 .map(String::as_str)
                 .collect();
             if !changed.is_empty() {
-                notes.push(format!("{} is another model under the same name: {} differ", model.name, changed.join(", ")));
+                notes.push(format!(
+                    "{} is another model under the same name: {} differ",
+                    model.name,
+                    changed.join(", ")
+                ));
             }
         }
     }

@@ -106,8 +106,7 @@ mod tests {
             flops_per_token: Some(10),
             flops_per_scored: Some(20),
         };
-        let ceilings =
-            |flops| Ceilings { flops_per_second: flops, bytes_per_second: 500.0 };
+        let ceilings = |flops| Ceilings { flops_per_second: flops, bytes_per_second: 500.0 };
         // 200 distinct tokens and 300 scored positions, two passes, in 10 s.
         let standing = Standing::of(&repeat(10.0), &model, [ceilings(1500.0), ceilings(2500.0)]).unwrap();
         assert_eq!((standing.arithmetic_seconds, standing.weights_seconds), (4.0, 4.0));

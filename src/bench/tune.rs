@@ -124,10 +124,14 @@ pub fn tune<E>(
 
 /// Ways to go; none at a limit.
 const STEPS: [fn(Setting, TuneLimits) -> Option<Setting>; 4] = [
-    |s, limits| (2 * s.batch_tokens <= limits.batch_tokens[1]).then(|| Setting { batch_tokens: 2 * s.batch_tokens, ..s }),
-    |s, limits| (s.batch_tokens / 2 >= limits.batch_tokens[0]).then(|| Setting { batch_tokens: s.batch_tokens / 2, ..s }),
+    |s, limits| {
+        (2 * s.batch_tokens <= limits.batch_tokens[1]).then(|| Setting { batch_tokens: 2 * s.batch_tokens, ..s })
+    },
+    |s, limits| {
+        (s.batch_tokens / 2 >= limits.batch_tokens[0]).then_some(Setting { batch_tokens: s.batch_tokens / 2, ..s })
+    },
     |s, limits| (2 * s.threads <= limits.threads).then(|| Setting { threads: 2 * s.threads, ..s }),
-    |s, _| (s.threads >= 2).then(|| Setting { threads: s.threads / 2, ..s }),
+    |s, _| (s.threads >= 2).then_some(Setting { threads: s.threads / 2, ..s }),
 ];
 
 fn median(values: &[f64]) -> f64 {
@@ -171,7 +175,10 @@ mod tests {
         let flat = run(|s| Some(100.0 + s.batch_tokens as f64 / 65_536.0));
         assert_eq!(flat.best, Some(START));
         // All the way in every direction: nothing was slower.
-        assert!(flat.probes.iter().any(|p| p.setting.batch_tokens == 64) && flat.probes.iter().any(|p| p.setting.threads == 1));
+        assert!(
+            flat.probes.iter().any(|p| p.setting.batch_tokens == 64)
+                && flat.probes.iter().any(|p| p.setting.threads == 1)
+        );
     }
 
     #[test]

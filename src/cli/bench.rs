@@ -199,9 +199,7 @@ fn rows(
 ) -> anyhow::Result<(Vec<Row>, Option<String>)> {
     let measured: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
     let reference = cell::reference(cells, &measured, args.reference.as_deref())?;
-    let fit = |answers: &Answers| {
-        fitted(questions.concepts.len(), &questions.presentations, answers, args.seed)
-    };
+    let fit = |answers: &Answers| fitted(questions.concepts.len(), &questions.presentations, answers, args.seed);
     let of_reference: Option<(Answers, Result<Fit, String>)> = match reference.map(|place| &outcomes[place]) {
         Some(Ok(repeats)) => Some((repeats[0].1.clone(), fit(&repeats[0].1)?)),
         _ => None,

@@ -286,9 +286,7 @@ pub(super) fn start(
     };
     let fail = |e: &ort::Error| runtime_error(&doing, e);
     let mut builder = Session::builder(&runtime.environment).map_err(|e| fail(&e))?;
-    builder = builder
-        .with_execution_providers(provider.dispatch(gpu, shapes))
-        .map_err(|e| fail(&e.into()))?;
+    builder = builder.with_execution_providers(provider.dispatch(gpu, shapes)).map_err(|e| fail(&e.into()))?;
     builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(|e| fail(&e.into()))?;
     // Shapes change from pass to pass, so a memory plan for one shape only costs.
     builder = builder.with_memory_pattern(false).map_err(|e| fail(&e.into()))?;

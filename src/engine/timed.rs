@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn every_pass_is_timed_and_nothing_else_changes() {
-        let question = |i| Question { prompt: vec![1, i], source_len: 0, options: vec![vec![3, i], vec![4]], closed: false };
+        let question =
+            |i| Question { prompt: vec![1, i], source_len: 0, options: vec![vec![3, i], vec![4]], closed: false };
         let questions: Vec<Question> = (0..20).map(question).collect();
         let budget = Budget { batch_tokens: 16, cache_tokens: 640, pass_tokens: 3 };
         let plan = Plan::new(&questions, Reuse::Off, Strategy::Tree, budget);

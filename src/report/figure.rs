@@ -69,8 +69,15 @@ pub(super) enum Part {
 
 impl Part {
     /// All, in the order of the page.
-    pub(super) const ALL: [Self; 7] =
-        [Self::Alignment, Self::Ingredients, Self::Benchmarks, Self::Concepts, Self::Judgments, Self::Effort, Self::Speed];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Alignment,
+        Self::Ingredients,
+        Self::Benchmarks,
+        Self::Concepts,
+        Self::Judgments,
+        Self::Effort,
+        Self::Speed,
+    ];
 
     /// Its anchor in the page.
     pub(super) fn id(self) -> &'static str {

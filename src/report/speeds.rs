@@ -66,7 +66,8 @@ fn view((place, row): (usize, &Row)) -> SpeedView {
     };
     let Outcome::Measured { summary, agreement, .. } = &row.outcome else { return empty };
     let number = |value: f64| significant(Some(value));
-    let ranged = |spread: Spread| format!("{} ({} to {})", number(spread.median), number(spread.least), number(spread.most));
+    let ranged =
+        |spread: Spread| format!("{} ({} to {})", number(spread.median), number(spread.least), number(spread.most));
     let ms = |seconds: f64| number(1e3 * seconds);
     SpeedView {
         rate: ranged(summary.triplets_per_second),

@@ -136,9 +136,25 @@ fn what_is_timed_is_what_judge_does() {
     let (bench, _) = setup.bench("one", &["--repeats", "1", "--batch-tokens", "512"]);
     let (judged, concepts) = (setup.out("judged"), path(CONCEPTS));
     let summary = succeed(&[
-        "judge", "--model", setup.model.to_str().unwrap(), "--triplets", setup.triplets.to_str().unwrap(), "--concepts",
-        concepts.to_str().unwrap(), "--out", judged.to_str().unwrap(), "--label", "m", "--seed", "1", "--batch-tokens",
-        "512", "--self-test", "0", "--json", "--quiet",
+        "judge",
+        "--model",
+        setup.model.to_str().unwrap(),
+        "--triplets",
+        setup.triplets.to_str().unwrap(),
+        "--concepts",
+        concepts.to_str().unwrap(),
+        "--out",
+        judged.to_str().unwrap(),
+        "--label",
+        "m",
+        "--seed",
+        "1",
+        "--batch-tokens",
+        "512",
+        "--self-test",
+        "0",
+        "--json",
+        "--quiet",
     ]);
     let summary: Value = serde_json::from_str(&summary).unwrap();
     let shared = row(&bench, "exact/fp32/cpu/2/512/trie");
@@ -176,7 +192,9 @@ fn what_is_timed_is_what_judge_does() {
         assert_eq!((timing.n, timing.warm_up, timing.pass_seconds.len()), (N, 8, timing.size.passes));
         let passes: f64 = timing.pass_seconds.iter().sum();
         // One is inside the other.
-        assert!(timing.session_seconds <= passes && passes <= timing.stages.model && timing.stages.model <= timing.seconds);
+        assert!(
+            timing.session_seconds <= passes && passes <= timing.stages.model && timing.stages.model <= timing.seconds
+        );
         assert!(timing.load_seconds < timing.first_result_seconds);
         assert!(timing.peak_rss_bytes.is_none_or(|bytes| bytes > 1 << 20));
     }
@@ -237,13 +255,21 @@ fn two_benchmarks_differ_in_times_alone_and_are_compared() {
     store::write(&even_file, &even).unwrap();
     store::write(&other_file, &doctored).unwrap();
     let said = compare(even_file.to_str().unwrap(), other_file.to_str().unwrap());
-    for words in ["0.200", "worse", "changed: by 5.0e-1 nats at most, 1 of 60 choices", "note: kernel:", "gone: exact/fp32/cpu/2/1024/off"]
-    {
+    for words in [
+        "0.200",
+        "worse",
+        "changed: by 5.0e-1 nats at most, 1 of 60 choices",
+        "note: kernel:",
+        "gone: exact/fp32/cpu/2/1024/off",
+    ] {
         assert!(said.contains(words), "{words}: {said}");
     }
     let json = succeed(&["bench", "--json", "--compare", even_file.to_str().unwrap(), other_file.to_str().unwrap()]);
     let json: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((json["changed"].as_bool(), json["matched"][0]["ratios"][0]["change"].as_str()), (Some(true), Some("worse")));
+    assert_eq!(
+        (json["changed"].as_bool(), json["matched"][0]["ratios"][0]["change"].as_str()),
+        (Some(true), Some("worse"))
+    );
 
     // A file of a version to come, one that is none, one that was cut off.
     let text = std::fs::read_to_string(file("one")).unwrap();
@@ -352,7 +378,9 @@ fn judging_is_held_against_what_the_runtime_reaches() {
     // Before and after the only round, of the only place.
     let places: Vec<usize> = bench.ceilings.iter().map(|run| run.place).collect();
     assert_eq!((places, repeats(&bench.rows[0])[0].place), (vec![0, 2], 1));
-    assert!(bench.ceilings.iter().all(|run| run.ceilings.flops_per_second > 1e8 && run.ceilings.bytes_per_second > 1e8));
+    assert!(
+        bench.ceilings.iter().all(|run| run.ceilings.flops_per_second > 1e8 && run.ceilings.bytes_per_second > 1e8)
+    );
     let standings = alike::bench::roofline::standings(&bench);
     let standing = standings[0].2[0];
     let timing = &repeats(&bench.rows[0])[0].timing;

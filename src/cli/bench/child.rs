@@ -89,9 +89,8 @@ pub(crate) fn run(common: &Common) -> anyhow::Result<()> {
         Order::Measure(order) => measure(order, common).map(|measured| Reply::Measured(Box::new(measured))),
         Order::Ceilings(order) => reach(order, common).map(Reply::Ceilings),
     };
-    let reply = done.unwrap_or_else(|error| {
-        Reply::Failed(error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": "))
-    });
+    let reply = done
+        .unwrap_or_else(|error| Reply::Failed(error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")));
     println!("{}", serde_json::to_string(&reply)?);
     Ok(())
 }
@@ -108,8 +107,7 @@ fn measure(order: &MeasureOrder, common: &Common) -> anyhow::Result<Measured> {
     let asked: Vec<Presentation> = order.presentations.iter().map(triplet).collect();
     let wording = Wording::new("paper", None)?;
     let opened = open(&order.model, order.style, &wording, common)?;
-    let device =
-        Device { provider: cell.provider, gpu: order.gpu.clone(), batch_tokens: Some(cell.batch_tokens) };
+    let device = Device { provider: cell.provider, gpu: order.gpu.clone(), batch_tokens: Some(cell.batch_tokens) };
     let loading = Instant::now();
     let mut model = opened.start(&device, common)?;
     let load_seconds = loading.elapsed().as_secs_f64();

@@ -28,7 +28,14 @@ fn print(found: &Comparison, before: &Path, after: &Path) {
     println!("{} against {}", after.display(), before.display());
     found.notes.iter().for_each(|note| println!("note: {note}"));
     if !found.matched.is_empty() {
-        println!("{}", table(&["cell", "what", "before", "after", "ratio (95 %)", "change"], found.matched.iter().flat_map(rows), 2));
+        println!(
+            "{}",
+            table(
+                &["cell", "what", "before", "after", "ratio (95 %)", "change"],
+                found.matched.iter().flat_map(rows),
+                2
+            )
+        );
     }
     for Matched { cell, answers, .. } in &found.matched {
         if let Some(answers) = answers.filter(|answers| answers.max_nats > 0.0) {
@@ -42,7 +49,8 @@ fn print(found: &Comparison, before: &Path, after: &Path) {
     }
     found.appeared.iter().for_each(|cell| println!("new: {cell}"));
     found.vanished.iter().for_each(|cell| println!("gone: {cell}"));
-    let n_of = |change: Change| found.matched.iter().flat_map(|m| &m.ratios).filter(|ratio| ratio.change == change).count();
+    let n_of =
+        |change: Change| found.matched.iter().flat_map(|m| &m.ratios).filter(|ratio| ratio.change == change).count();
     let n = found.matched.iter().map(|m| m.ratios.len()).sum::<usize>();
     match found.is_same() {
         true => println!("nothing changed beyond the noise: {n} ratios of {} cells", found.matched.len()),

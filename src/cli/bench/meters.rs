@@ -56,9 +56,14 @@ impl Energy {
             let place = entry.path();
             // `intel-rapl:0` is a package, also of AMD's; `intel-rapl:0:0` is a part of it.
             let name = entry.file_name();
-            let is_package = name.to_str().and_then(|n| n.strip_prefix("intel-rapl:")).is_some_and(|n| !n.contains(':'));
+            let is_package =
+                name.to_str().and_then(|n| n.strip_prefix("intel-rapl:")).is_some_and(|n| !n.contains(':'));
             if is_package {
-                packages.push((place.clone(), number(place.join("energy_uj"))?, number(place.join("max_energy_range_uj"))?));
+                packages.push((
+                    place.clone(),
+                    number(place.join("energy_uj"))?,
+                    number(place.join("max_energy_range_uj"))?,
+                ));
             }
         }
         packages.sort();

@@ -18,7 +18,8 @@ pub(crate) fn print(bench: &Bench) {
 const BARS: [&str; 3] = ["<= 1.05", ">= 0.95", ">= 0.75"];
 
 fn print_cell(bench: &Bench, cell: &Cell, repeats: &[Repeat], standings: &[Standing]) {
-    let median = |values: &mut dyn Iterator<Item = f64>| quantile(&values.collect::<Vec<f64>>(), 0.5).unwrap_or(f64::NAN);
+    let median =
+        |values: &mut dyn Iterator<Item = f64>| quantile(&values.collect::<Vec<f64>>(), 0.5).unwrap_or(f64::NAN);
     let timed = |value: fn(&Timing) -> f64| median(&mut repeats.iter().map(|repeat| value(&repeat.timing)));
     let stood = |value: fn(&Standing) -> f64| median(&mut standings.iter().map(value));
     let (size, n) = (&repeats[0].timing.size, bench.settings.n as f64);
@@ -31,7 +32,11 @@ fn print_cell(bench: &Bench, cell: &Cell, repeats: &[Repeat], standings: &[Stand
     let mut rows = vec![
         ("triplets/s", digits(timed(Timing::triplets_per_second)), ""),
         ("distinct tokens a triplet", format!("{:.2}", size.distinct_tokens as f64 / n), ""),
-        ("tokens computed / distinct", format!("{:.3}", size.computed_tokens as f64 / size.distinct_tokens as f64), bar(0)),
+        (
+            "tokens computed / distinct",
+            format!("{:.3}", size.computed_tokens as f64 / size.distinct_tokens as f64),
+            bar(0),
+        ),
         ("tokens a pass", digits(size.computed_tokens as f64 / size.passes as f64), ""),
         ("session time / time", format!("{:.3}", timed(|t| t.session_seconds / t.seconds)), bar(1)),
         ("product of square matrices, GFLOP/s", digits(stood(|s| s.flops_per_second) / 1e9), ""),
@@ -50,7 +55,10 @@ fn print_cell(bench: &Bench, cell: &Cell, repeats: &[Repeat], standings: &[Stand
         ("waiting: nothing for the model to do", timed(|t| t.seconds - t.stages.model)),
     ];
     rows.extend(stages.map(|(name, part)| (name, share(part), "")));
-    println!("\nroofline of {cell}: medians of {} repeats, each between two measurements of the ceilings", standings.len());
+    println!(
+        "\nroofline of {cell}: medians of {} repeats, each between two measurements of the ceilings",
+        standings.len()
+    );
     let line = |(name, value, bar): (&str, String, &str)| vec![name.to_owned(), value, bar.to_owned()];
     println!("{}", table(&["what", "value", "bar"], rows.into_iter().map(line), 1));
 }

@@ -29,7 +29,8 @@ pub(crate) fn print(bench: &Bench) {
         println!("\n{title}: memory, start, energy\n{}", sizes(bench, shares));
         println!("\n{title}: answers beside those of {}\n{}", reference(bench), answers(bench, shares));
     }
-    let unavailable = || bench.rows.iter().enumerate().filter_map(|(i, row)| Some((i, &row.cell, row.outcome.reason()?)));
+    let unavailable =
+        || bench.rows.iter().enumerate().filter_map(|(i, row)| Some((i, &row.cell, row.outcome.reason()?)));
     if unavailable().next().is_some() {
         println!("\nunavailable");
         unavailable().for_each(|(place, cell, reason)| println!("{:>3}  {cell}: {reason}", place + 1));
@@ -45,9 +46,10 @@ fn reference(bench: &Bench) -> &str {
 fn print_machine(bench: &Bench) {
     let (machine, settings) = (&bench.machine, &bench.settings);
     let unknown = || "unknown".to_owned();
-    let memory = machine.memory_bytes.map_or_else(unknown, |bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)));
+    let memory =
+        machine.memory_bytes.map_or_else(unknown, |bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)));
     println!(
-        "{} presentations of {} concepts (seed {}), {} asked before the clock starts, {} process(es) for each cell: medians (least to most)",
+        "{} presentations of {} concepts (seed {}), {} asked before the clock starts, {} times each cell, every time in a process of its own: medians (least to most)",
         settings.n, settings.n_concepts, settings.seed, settings.warm_up, settings.repeats
     );
     println!(
@@ -95,12 +97,22 @@ fn rows(bench: &Bench, shares: bool, header: &[&str], cells: impl Fn(&Summary, &
 
 fn speeds(bench: &Bench, shares: bool) -> String {
     let header = [
-        "triplets/s", "tokens/s computed", "distinct", "logical", "passes", "p50 ms", "p90 ms", "p99 ms", "load average",
+        "triplets/s",
+        "answers",
+        "tokens/s computed",
+        "distinct",
+        "logical",
+        "passes",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+        "load average",
     ];
-    rows(bench, shares, &header, |summary, _| {
+    rows(bench, shares, &header, |summary, agreement| {
         let ms = |seconds: f64| digits(1e3 * seconds);
         vec![
             ranged(Some(summary.triplets_per_second), 1.0),
+            said(agreement),
             digits(summary.computed_tokens_per_second.median),
             digits(summary.distinct_tokens_per_second.median),
             digits(summary.logical_tokens_per_second.median),
@@ -128,7 +140,14 @@ fn sizes(bench: &Bench, shares: bool) -> String {
 
 fn answers(bench: &Bench, shares: bool) -> String {
     let header = [
-        "triplets/s", "verdict", "max |Δ log p|", "mean", "KL of p_first", "flips", "Procrustes R²", "between repeats",
+        "triplets/s",
+        "verdict",
+        "max |Δ log p|",
+        "mean",
+        "KL of p_first",
+        "flips",
+        "Procrustes R²",
+        "between repeats",
     ];
     let table = rows(bench, shares, &header, |summary, agreement| {
         vec![
@@ -142,7 +161,8 @@ fn answers(bench: &Bench, shares: bool) -> String {
             nats(summary.repeat_max_nats),
         ]
     });
-    let mut reasons: Vec<&str> = bench.rows.iter().filter(|row| row.cell.shares() == shares).filter_map(no_fit).collect();
+    let mut reasons: Vec<&str> =
+        bench.rows.iter().filter(|row| row.cell.shares() == shares).filter_map(no_fit).collect();
     reasons.sort_unstable();
     reasons.dedup();
     let reasons: String = reasons.iter().map(|reason| format!("\nno Procrustes R²: {reason}")).collect();
@@ -168,7 +188,9 @@ fn print_tuned(bench: &Bench) {
         };
         println!("{}", table(&["batch", "threads", "triplets/s"], tuned.probes.iter().map(line), 0));
         match tuned.best {
-            Some(best) if best == tuned.start => println!("nothing beats the default: --batch-tokens {} --threads {}", best.batch_tokens, best.threads),
+            Some(best) if best == tuned.start => {
+                println!("nothing beats the default: --batch-tokens {} --threads {}", best.batch_tokens, best.threads)
+            }
             Some(best) => println!("use --batch-tokens {} --threads {}", best.batch_tokens, best.threads),
             None => println!("the default itself could not be measured"),
         }
@@ -186,6 +208,14 @@ pub(crate) fn digits(value: f64) -> String {
         size if size >= 9.995 => format!("{value:.1}"),
         size if size >= 0.9995 => format!("{value:.2}"),
         _ => format!("{value:.3}"),
+    }
+}
+
+/// How far the answers are the reference's: a fast wrong answer is seen beside its speed.
+fn said(agreement: &Agreement) -> String {
+    match (agreement.verdict(), agreement.flips) {
+        (verdict, 0) => verdict.name().to_owned(),
+        (verdict, flips) => format!("{}: {flips} of {} flip", verdict.name(), agreement.n),
     }
 }
 

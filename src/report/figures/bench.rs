@@ -14,10 +14,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
     let bench = data.bench.as_ref()?;
     let axis = || axis(bench);
     let panel = |(id, title, shares): (&str, &str, bool)| panel(bench, id, title, shares, &axis());
-    let panels = [
-        ("bench-shared", "Prefixes shared", true),
-        ("bench-whole", "Nothing shared between prompts", false),
-    ];
+    let panels = [("bench-shared", "Prefixes shared", true), ("bench-whole", "Nothing shared between prompts", false)];
     let panels: Vec<Panel> = panels.into_iter().filter_map(panel).collect();
     let settings = &bench.settings;
     let reference = bench.reference.as_deref().unwrap_or("nobody");
@@ -77,8 +74,7 @@ fn axis(bench: &Bench) -> Axis {
     /// A bar of a thirtieth of the axis is hardly seen.
     const WIDE: f64 = 30.0;
     let rates = bench.measured().map(|(_, _, summary)| summary.triplets_per_second);
-    let (least, most) =
-        rates.fold((f64::INFINITY, 0.0_f64), |(lo, hi), rate| (lo.min(rate.least), hi.max(rate.most)));
+    let (least, most) = rates.fold((f64::INFINITY, 0.0_f64), |(lo, hi), rate| (lo.min(rate.least), hi.max(rate.most)));
     let most = if most > 0.0 { most } else { 1.0 };
     let log = most > WIDE * least;
     let power = |exponent: f64| 10_f64.powf(exponent);
@@ -97,7 +93,8 @@ fn axis(bench: &Bench) -> Axis {
 }
 
 fn panel(bench: &Bench, id: &str, title: &str, shares: bool, axis: &Axis) -> Option<Panel> {
-    let rows: Vec<(usize, &Row)> = bench.rows.iter().enumerate().filter(|(_, row)| row.cell.shares() == shares).collect();
+    let rows: Vec<(usize, &Row)> =
+        bench.rows.iter().enumerate().filter(|(_, row)| row.cell.shares() == shares).collect();
     let labels: Vec<String> = rows.iter().map(|(place, row)| label(*place, row)).collect();
     let dots: Vec<Dot> = rows.iter().zip(&labels).map(|((_, row), label)| dot(row, label)).collect();
     (!dots.is_empty()).then(|| dot_panel(id.into(), title.into(), &dots, axis))
@@ -142,8 +139,19 @@ fn dot<'a>(row: &Row, label: &'a str) -> Dot<'a> {
 
 fn csv(bench: &Bench) -> Vec<u8> {
     let header = [
-        "number", "cell", "triplets_per_second", "least", "most", "max_nats", "mean_nats", "kl_nats", "flips", "n",
-        "procrustes_r2", "verdict", "reason",
+        "number",
+        "cell",
+        "triplets_per_second",
+        "least",
+        "most",
+        "max_nats",
+        "mean_nats",
+        "kl_nats",
+        "flips",
+        "n",
+        "procrustes_r2",
+        "verdict",
+        "reason",
     ];
     let rows = bench.rows.iter().enumerate().map(|(place, row)| {
         let (summary, agreement) = match &row.outcome {

@@ -64,8 +64,7 @@ pub fn load(folder: &StudyFolder) -> Result<ReportData> {
 }
 
 fn missing(what: &'static str, path: PathBuf) -> Error {
-    let hint =
-        "run `alike run STUDY.toml` first, or `alike regress` or `alike bench`, and give its output folder; each makes what is not there";
+    let hint = "run `alike run STUDY.toml` first, or `alike regress` or `alike bench`, and give its output folder; each makes what is not there";
     Error::Missing { what, path, hint: hint.into() }
 }
 
