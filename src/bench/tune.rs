@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_setting_without_memory_ends_its_direction_only() {
-        let found = run(|s| (s.batch_tokens <= 2048).then(|| s.batch_tokens as f64));
+        let found = run(|s| (s.batch_tokens <= 2048).then_some(s.batch_tokens as f64));
         assert_eq!(found.best.unwrap().batch_tokens, 2048);
         assert!(found.probes.iter().any(|p| p.outcome == Probed::Unavailable("memory".into())));
         let nothing = run(|_| None);

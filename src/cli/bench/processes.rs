@@ -1,6 +1,8 @@
 //! Starting processes that measure, one at a time.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 
 use alike::bench::{Measured, Repeat};
@@ -15,6 +17,8 @@ use crate::cli::bench::meters::{load_average, unix_now};
 pub(crate) struct Processes<'a> {
     common: &'a Common,
     n: usize,
+    /// Models whose warnings have been shown: they are the same each time.
+    heard: BTreeSet<PathBuf>,
 }
 
 /// What became of a process: what it measured, or why nothing.
@@ -22,7 +26,7 @@ pub(crate) type Outcome<T> = std::result::Result<T, String>;
 
 impl<'a> Processes<'a> {
     pub(crate) fn new(common: &'a Common) -> Self {
-        Self { common, n: 0 }
+        Self { common, n: 0, heard: BTreeSet::new() }
     }
 
     /// Measures a cell in a process of its own: the measurement, its place among all processes, the load before and after.
@@ -59,8 +63,10 @@ impl<'a> Processes<'a> {
         if let Some(ort) = &self.common.ort {
             command.arg("--ort").arg(ort);
         }
-        // What it warns of is the same each time.
-        let words = if self.n == 1 { Stdio::inherit() } else { Stdio::null() };
+        let words = match order {
+            Order::Measure(order) if self.heard.insert(order.model.clone()) => Stdio::inherit(),
+            _ => Stdio::null(),
+        };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(words);
         let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
         let (mut input, mut output) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
