@@ -60,7 +60,7 @@ impl Verdict {
 }
 
 impl Agreement {
-    /// Compares answers to the same presentations; the embeddings come from [`Fitted`].
+    /// Compares answers to the same presentations; the embeddings come from [`fitted`].
     pub fn between(
         reference: &Answers,
         row: &Answers,

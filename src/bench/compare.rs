@@ -259,6 +259,15 @@ fn notes(before: &Bench, after: &Bench, same_questions: bool) -> Vec<String> {
             }
         }
     }
+    let ways = |settings: &BenchSettings| {
+        let style = settings.style.map_or_else(|| "the folders' styles".into(), |style| format!("style {style}"));
+        let part = settings.part_rows.map_or_else(String::new, |n| format!(", parts of {n}"));
+        format!("{style}{part}{}", if settings.tf32 { ", TF32" } else { "" })
+    };
+    let (earlier, later) = (ways(&before.settings), ways(&after.settings));
+    if earlier != later {
+        notes.push(format!("asked otherwise: {earlier} and {later}"));
+    }
     if !same_questions {
         notes.push(format!(
             "other presentations ({} and {}): neither speeds nor answers are compared",
@@ -342,6 +351,8 @@ mod tests {
                 warm_up: 1,
                 repeats: seconds.len(),
                 part_rows: None,
+                style: None,
+                tf32: false,
             },
             machine: Machine { cores: 2, runtime: "1.31".into(), ..Machine::default() },
             models: vec![ModelRecord {
@@ -415,8 +426,10 @@ mod tests {
         assert_eq!(compare(&broken, &before).appeared, ["m/fp32/cpu/all/1024/trie: gone"]);
         let mut others = before.clone();
         others.settings.presentations = "q".into();
+        others.settings.tf32 = true;
         let found = compare(&before, &others);
-        assert!(found.matched[0].answers.is_none() && found.notes[0].contains("other presentations"));
+        assert!(found.matched[0].answers.is_none() && found.notes[1].contains("other presentations"));
+        assert_eq!(found.notes[0], "asked otherwise: the folders' styles and the folders' styles, TF32");
         assert!(found.matched[0].ratios.iter().all(|ratio| ratio.measure != Measure::TripletsPerSecond));
     }
 }

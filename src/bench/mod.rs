@@ -19,6 +19,7 @@ pub use cell::Cell;
 pub use measured::{Answers, Measured, Timing};
 pub use row::{Outcome, Repeat, Row, Spread, Summary};
 
+use crate::prompts::template::Style;
 use roofline::CeilingRun;
 use tune::Tuned;
 
@@ -67,8 +68,12 @@ pub struct BenchSettings {
     pub warm_up: usize,
     /// Processes for each cell.
     pub repeats: usize,
-    /// Presentations that are planned together.
+    /// Presentations that are planned together; the provider's number where there is none.
     pub part_rows: Option<usize>,
+    /// How the models were spoken to, where that was not left to their folders.
+    pub style: Option<Style>,
+    /// Whether GPUs computed products in TF32.
+    pub tf32: bool,
 }
 
 /// A model folder.

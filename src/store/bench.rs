@@ -297,7 +297,7 @@ pub fn write_table(path: &Path, bench: &Bench) -> Result<()> {
 /// [`Error::Io`]
 pub fn write(path: &Path, bench: &Bench) -> Result<()> {
     table::write_atomically(path, |file| {
-        serde_json::to_writer_pretty(&mut *file, bench)?;
+        serde_json::to_writer(&mut *file, bench)?;
         file.write_all(b"\n")
     })
 }

@@ -57,6 +57,8 @@ impl Questions {
             warm_up: args.warm_up.min(shown.len()),
             repeats: args.repeats.into(),
             part_rows: args.part_rows.map(|n| n as usize),
+            style: args.style,
+            tf32: args.tf32,
         }
     }
 }

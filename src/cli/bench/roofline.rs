@@ -2,6 +2,7 @@
 
 use alike::bench::roofline::{Standing, standings};
 use alike::bench::{Bench, Cell, Repeat, Timing};
+use alike::engine::provider::ExecutionProvider;
 use alike::stats::quantile;
 
 use crate::cli::bench::terminal::digits;
@@ -14,8 +15,8 @@ pub(crate) fn print(bench: &Bench) {
     }
 }
 
-/// Bars that judging on a CPU is held to: see benches/README.md.
-const BARS: [&str; 3] = ["<= 1.05", ">= 0.95", ">= 0.75"];
+/// Bars that judging on a CPU is held to.
+const BARS: [&str; 4] = ["<= 1.05", ">= 0.95", ">= 0.75", "<= 600"];
 
 fn print_cell(bench: &Bench, cell: &Cell, repeats: &[Repeat], standings: &[Standing]) {
     let median =
@@ -27,7 +28,8 @@ fn print_cell(bench: &Bench, cell: &Cell, repeats: &[Repeat], standings: &[Stand
     let weights = bench.model(cell).map_or(0, |model| model.weight_bytes);
     let memory = repeats.iter().map(|repeat| repeat.timing.peak_rss_bytes).collect::<Option<Vec<u64>>>();
     let over_weights = |memory: Vec<u64>| (memory.into_iter().max().unwrap_or(0) as f64 - weights as f64) / 1e6;
-    let bar = |place: usize| if cell.shares() { BARS[place] } else { "" };
+    let held = cell.shares() && cell.provider == ExecutionProvider::Cpu;
+    let bar = |place: usize| if held { BARS[place] } else { "" };
     let share = |part: f64| format!("{:.1} %", 100.0 * part / seconds);
     let mut rows = vec![
         ("triplets/s", digits(timed(Timing::triplets_per_second)), ""),
@@ -45,7 +47,7 @@ fn print_cell(bench: &Bench, cell: &Cell, repeats: &[Repeat], standings: &[Stand
         ("floor / time / product's rate", format!("{:.3}", stood(Standing::efficiency)), bar(2)),
         ("weights once a pass / time", format!("{:.3}", stood(|s| s.weights_seconds / s.seconds)), ""),
     ];
-    rows.extend(memory.map(|memory| ("peak memory over the weights, MB", digits(over_weights(memory)), "")));
+    rows.extend(memory.map(|memory| ("peak memory over the weights, MB", digits(over_weights(memory)), bar(3))));
     let stages = [
         ("stage: tokenise, beside the model", timed(|t| t.stages.tokenise)),
         ("stage: plan, beside the model", timed(|t| t.stages.plan)),
