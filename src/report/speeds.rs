@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::numbers::{NOTHING, count, decimals, significant};
 use crate::bench::agreement::Verdict;
-use crate::bench::{Bench, Outcome, Row, Spread};
+use crate::bench::{Bench, Cell, Outcome, Row, Spread, Summary};
 
 /// One cell.
 #[derive(Serialize)]
@@ -95,31 +95,32 @@ fn view((place, row): (usize, &Row)) -> SpeedView {
     }
 }
 
-/// The paragraph at the top of a page of a benchmark alone.
+/// The paragraph at the top of a page of a benchmark alone: the fastest cells of those that answer as the reference does.
 pub(super) fn paragraph(bench: &Bench) -> String {
-    let (n_measured, n) = (bench.measured().count(), bench.rows.len());
-    let fastest = |shares: bool| {
-        let of = bench.measured().filter(|(cell, ..)| cell.shares() == shares);
-        of.max_by(|a, b| a.2.triplets_per_second.median.total_cmp(&b.2.triplets_per_second.median))
-    };
-    let mut sentences = vec![format!("{} of {} cells were measured.", count(n_measured), count(n))];
-    for (shares, words) in [(true, "With shared prefixes"), (false, "With nothing shared between prompts")] {
-        if let Some((cell, _, summary)) = fastest(shares) {
-            let rate = significant(Some(summary.triplets_per_second.median));
-            sentences.push(format!("{words} the fastest is {cell}: {rate} triplets per second."));
-        }
-    }
-    let differing: Vec<String> = bench
+    let measured: Vec<(&Cell, &Summary, Verdict)> = bench
         .rows
         .iter()
-        .filter(|row| matches!(&row.outcome, Outcome::Measured { agreement, .. } if agreement.verdict() == Verdict::Differs))
-        .map(|row| row.cell.to_string())
+        .filter_map(|row| match &row.outcome {
+            Outcome::Measured { summary, agreement, .. } => Some((&row.cell, &**summary, agreement.verdict())),
+            Outcome::Unavailable { .. } => None,
+        })
         .collect();
+    let mut sentences = vec![format!("{} of {} cells were measured.", count(measured.len()), count(bench.rows.len()))];
+    for (shares, words) in [(true, "With shared prefixes"), (false, "With nothing shared between prompts")] {
+        let of = measured.iter().filter(|(cell, _, verdict)| cell.shares() == shares && *verdict != Verdict::Differs);
+        let rate = |summary: &Summary| summary.triplets_per_second.median;
+        if let Some((cell, summary, _)) = of.max_by(|a, b| rate(a.1).total_cmp(&rate(b.1))) {
+            let rate = significant(Some(rate(summary)));
+            sentences.push(format!(
+                "{words} the fastest that answers like the reference is {cell}: {rate} triplets per second."
+            ));
+        }
+    }
+    let differing = measured.iter().filter(|(.., verdict)| *verdict == Verdict::Differs);
+    let differing: Vec<String> = differing.map(|(cell, ..)| cell.to_string()).collect();
     if !differing.is_empty() {
-        sentences.push(format!(
-            "These give other answers than the reference, so that their speed is that of something else: {}.",
-            differing.join(", ")
-        ));
+        let which = differing.join(", ");
+        sentences.push(format!("These give other answers, so that their speed is that of something else: {which}."));
     }
     sentences.join(" ")
 }

@@ -26,7 +26,7 @@ pub(in crate::report) fn figure(data: &ReportData) -> Option<Figure> {
             "Presentations a second, from tokenising the first to the scores of the last: {} presentations of {} concepts, {} asked \
              before the clock started, {} processes for each cell. The dot is their median, the line reaches from the least to \
              the most. The mark says how far the answers are from those of {reference}; rows with shared prefixes do less \
-             work for the same answers and stand apart. Numbers are those of the table.",
+             work for the same answers and stand apart. Labels begin with the cell’s number in the table.",
             count(settings.n),
             count(settings.n_concepts),
             count(settings.warm_up),
