@@ -170,7 +170,9 @@ mod tests {
             std::fs::write(place.join("max_energy_range_uj"), "10000000\n").unwrap();
         };
         assert_eq!(Energy::read_in(folder.path()), None);
-        ["intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0", "intel-rapl"].map(|package| write(package, 9_000_000));
+        for package in ["intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0", "intel-rapl"] {
+            write(package, 9_000_000);
+        }
         let before = Energy::read_in(folder.path()).unwrap();
         write("intel-rapl:0", 9_500_000);
         write("intel-rapl:1", 1_000_000);

@@ -24,20 +24,26 @@ pub(crate) struct Processes<'a> {
 /// What became of a process: what it measured, or why nothing.
 pub(crate) type Outcome<T> = std::result::Result<T, String>;
 
+/// A process that measured a cell.
+pub(crate) struct Ran {
+    pub(crate) measured: Measured,
+    /// Its place among all processes.
+    pub(crate) place: usize,
+    /// Load average before and after it.
+    pub(crate) loads: [Option<f64>; 2],
+}
+
 impl<'a> Processes<'a> {
     pub(crate) fn new(common: &'a Common) -> Self {
         Self { common, n: 0, heard: BTreeSet::new() }
     }
 
-    /// Measures a cell in a process of its own: the measurement, its place among all processes, the load before and after.
-    pub(crate) fn measure(
-        &mut self,
-        order: &MeasureOrder,
-    ) -> anyhow::Result<Outcome<(Measured, usize, [Option<f64>; 2])>> {
+    /// Measures a cell in a process of its own.
+    pub(crate) fn measure(&mut self, order: &MeasureOrder) -> anyhow::Result<Outcome<Ran>> {
         let order = MeasureOrder { started_unix: unix_now(), ..order.clone() };
         let (place, before) = (self.n, load_average());
         Ok(match self.ask(&Order::Measure(order.clone()), order.cell.threads)? {
-            Ok(Reply::Measured(measured)) => Ok((*measured, place, [before, load_average()])),
+            Ok(Reply::Measured(measured)) => Ok(Ran { measured: *measured, place, loads: [before, load_average()] }),
             Ok(Reply::Failed(reason)) | Err(reason) => Err(reason),
             Ok(Reply::Ceilings(_)) => bail!("a process measured something else than it was told to"),
         })

@@ -2,12 +2,12 @@
 
 use alike::bench::cell::order;
 use alike::bench::roofline::CeilingRun;
-use alike::bench::{Answers, Cell, Measured, Repeat};
+use alike::bench::{Answers, Cell, Repeat};
 
 use crate::cli::bench::BenchArgs;
 use crate::cli::bench::child::{CeilingsOrder, MeasureOrder};
 use crate::cli::bench::machine::Folder;
-use crate::cli::bench::processes::{Outcome, Processes, told};
+use crate::cli::bench::processes::{Outcome, Processes, Ran, told};
 use crate::cli::bench::questions::Questions;
 
 /// Every repeat of a cell with its answers, or why there are none.
@@ -38,11 +38,7 @@ impl<'a> Measurements<'a> {
     }
 
     /// Measures a cell once; a cell whose precision no folder has is not started.
-    pub(crate) fn measure(
-        &self,
-        cell: &Cell,
-        processes: &mut Processes<'_>,
-    ) -> anyhow::Result<Outcome<(Measured, usize, [Option<f64>; 2])>> {
+    pub(crate) fn measure(&self, cell: &Cell, processes: &mut Processes<'_>) -> anyhow::Result<Outcome<Ran>> {
         let Some(folder) = self.folders.iter().find(|folder| folder.name == cell.model) else {
             let there: Vec<String> =
                 self.folders.iter().map(|folder| format!("{} {}", folder.name, folder.precision())).collect();
@@ -74,8 +70,8 @@ impl<'a> Measurements<'a> {
                 }
                 let at = format!("repeat {} of {n_rounds}, {}", round + 1, cells[place]);
                 match (self.measure(&cells[place], processes)?, &mut self.outcomes[place]) {
-                    (Ok((measured, at_place, loads)), Ok(repeats)) => {
-                        let (repeat, answers) = Repeat::of(measured, at_place, loads);
+                    (Ok(Ran { measured, place, loads }), Ok(repeats)) => {
+                        let (repeat, answers) = Repeat::of(measured, place, loads);
                         tracing::info!("{at}: {}", told(&repeat));
                         repeats.push((repeat, answers));
                     }

@@ -189,7 +189,7 @@ fn print_tuned(bench: &Bench) {
         println!("{}", table(&["batch", "threads", "triplets/s"], tuned.probes.iter().map(line), 0));
         match tuned.best {
             Some(best) if best == tuned.start => {
-                println!("nothing beats the default: --batch-tokens {} --threads {}", best.batch_tokens, best.threads)
+                println!("nothing beats the default: --batch-tokens {} --threads {}", best.batch_tokens, best.threads);
             }
             Some(best) => println!("use --batch-tokens {} --threads {}", best.batch_tokens, best.threads),
             None => println!("the default itself could not be measured"),

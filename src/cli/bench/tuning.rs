@@ -30,7 +30,7 @@ pub(crate) fn tune(
         found.push(search(&what, start, limits, |setting| {
             let tried = Cell { batch_tokens: setting.batch_tokens, threads: setting.threads, ..cell.clone() };
             let probed = match measuring.measure(&tried, processes)? {
-                Ok((measured, ..)) => Probed::TripletsPerSecond(measured.timing.triplets_per_second()),
+                Ok(ran) => Probed::TripletsPerSecond(ran.measured.timing.triplets_per_second()),
                 Err(reason) => Probed::Unavailable(reason),
             };
             let said = match &probed {
