@@ -78,8 +78,15 @@ impl Concepts {
     /// # Errors
     /// Names the row and column of an empty, duplicated or non-UTF-8 name; too few concepts; a missing column.
     pub fn read_csv(path: &Path) -> Result<Self> {
-        let bytes = fs_err::read(path)?;
-        let mut reader = csv::ReaderBuilder::new().flexible(false).trim(csv::Trim::All).from_reader(bytes.as_slice());
+        Self::from_csv(&fs_err::read(path)?, path)
+    }
+
+    /// Reads the text of such a CSV; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`Concepts::read_csv`].
+    pub fn from_csv(text: &[u8], path: &Path) -> Result<Self> {
+        let mut reader = csv::ReaderBuilder::new().flexible(false).trim(csv::Trim::All).from_reader(text);
         let header = reader.byte_headers().map_err(|e| csv_error(path, &e))?.clone();
         let column = |name: &str| header.iter().position(|h| h.eq_ignore_ascii_case(name.as_bytes()));
         let Some(name_column) = column("concept") else {

@@ -28,6 +28,7 @@
 
 pub mod alignment;
 pub mod answers;
+pub mod bench;
 pub mod concepts;
 pub mod config;
 pub mod embedding;

@@ -39,11 +39,11 @@ pub(crate) struct DeviceArgs {
     batch_tokens: Option<NonZeroUsize>,
 }
 
-fn parse<T: std::str::FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+pub(crate) fn parse<T: std::str::FromStr<Err = Error>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|e: Error| e.to_string())
 }
 
-fn parse_device(text: &str) -> Result<i32, String> {
+pub(crate) fn parse_device(text: &str) -> Result<i32, String> {
     if text == "auto" {
         return Ok(local_gpu(|name| std::env::var(name).ok()));
     }

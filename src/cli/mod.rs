@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand, which are the stages of the straight line.
 
 mod align;
+mod bench;
 mod bootstrap;
 mod check;
 mod checked;
@@ -147,7 +148,15 @@ enum Command {
     LearningCurve(learning_curve::LearningCurveArgs),
     /// Ask which ingredients of models go with their scores, and what becomes of claims about that
     Regress(regress::RegressArgs),
-    /// Write the page and figures of a finished study
+    /// Measure how fast models answer, over providers, precisions, threads and batch sizes, and whether the answers agree
+    ///
+    /// Every cell of the matrix is asked the same seeded presentations, each measurement in a process of its own, repeats
+    /// interleaved over cells. What cannot be measured says why. docs/benchmarking.md has what is measured and what is not.
+    Bench(bench::BenchArgs),
+    /// The process that measures, which bench starts by itself
+    #[command(hide = true)]
+    BenchProcess,
+    /// Write the page and figures of a finished study, or of a benchmark
     Report(report::ReportArgs),
     /// Tell whether what was written is whole: every file as it was written, every part there, every row once
     Validate(validate::ValidateArgs),
@@ -184,6 +193,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Dimensions(args) => dimensions::run(&args, &common),
         Command::LearningCurve(args) => learning_curve::run(&args, &common),
         Command::Regress(args) => regress::run(&args, &common),
+        Command::Bench(args) => bench::run(&args, &common),
+        Command::BenchProcess => bench::child::run(&common),
         Command::Report(args) => report::run(&args, &common),
         Command::Validate(args) => validate::run(&args, &common),
         Command::Status(args) => status::run(&args, &common),

@@ -3,7 +3,7 @@
 use alike::presentations::Task;
 use alike::store::judgments::{self, Column};
 use alike::store::manifest::SCHEMA_VERSION;
-use alike::store::{scores, triplets};
+use alike::store::{bench, scores, triplets};
 use clap::{Args, ValueEnum};
 
 use crate::cli::{Common, tables};
@@ -28,6 +28,8 @@ enum TableName {
     OddoneoutTriplets,
     /// What `alike score` writes
     Scores,
+    /// What `alike bench` writes: bench.parquet, a row for each cell and repeat
+    Bench,
 }
 
 impl TableName {
@@ -38,6 +40,7 @@ impl TableName {
             Self::Triplets => triplets::columns(Task::Anchored),
             Self::OddoneoutTriplets => triplets::columns(Task::OddOneOut),
             Self::Scores => scores::columns(),
+            Self::Bench => bench::columns(),
         }
     }
 }

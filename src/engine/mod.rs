@@ -1,12 +1,15 @@
 //! Running a plan on a language model.
 
+pub mod ceilings;
 pub mod encoder;
+mod graph_bytes;
 pub mod graph_file;
 pub mod kv_cache;
 pub mod provider;
 pub mod scripted;
 pub mod session;
 pub mod signature;
+pub mod timed;
 
 use std::time::Duration;
 

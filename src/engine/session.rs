@@ -79,7 +79,7 @@ impl OnnxModel {
         let ports = GraphPorts::read(graph)?;
         ports.weights(graph)?;
         let signature = Signature::read(graph, &ports, settings.stated)?;
-        let session = start(graph, runtime, settings, &shapes(&signature, settings))?;
+        let session = start(&Source::File(graph), runtime, settings.place(), &shapes(&signature, settings))?;
 
         let info = ModelInfo {
             vocab_size: signature.vocab_size,
@@ -260,20 +260,44 @@ impl LanguageModel for OnnxModel {
     }
 }
 
-fn start(graph: &Path, runtime: &Runtime, settings: &SessionSettings, shapes: &Shapes) -> Result<Session> {
-    let doing = format!("opening {}", graph.display());
+/// Where a graph comes from.
+pub(super) enum Source<'a> {
+    File(&'a Path),
+    Bytes(&'a [u8]),
+}
+
+impl SessionSettings {
+    /// Provider, GPU and threads.
+    fn place(&self) -> (ExecutionProvider, &Gpu, usize) {
+        (self.provider, &self.gpu, self.threads)
+    }
+}
+
+/// Starts a session with a provider and so many threads, 0 leaving that to the runtime.
+pub(super) fn start(
+    source: &Source<'_>,
+    runtime: &Runtime,
+    (provider, gpu, threads): (ExecutionProvider, &Gpu, usize),
+    shapes: &Shapes,
+) -> Result<Session> {
+    let doing = match source {
+        Source::File(graph) => format!("opening {}", graph.display()),
+        Source::Bytes(_) => "opening a graph in memory".into(),
+    };
     let fail = |e: &ort::Error| runtime_error(&doing, e);
     let mut builder = Session::builder(&runtime.environment).map_err(|e| fail(&e))?;
-    builder = builder
-        .with_execution_providers(settings.provider.dispatch(&settings.gpu, shapes))
-        .map_err(|e| fail(&e.into()))?;
+    builder = builder.with_execution_providers(provider.dispatch(gpu, shapes)).map_err(|e| fail(&e.into()))?;
     builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(|e| fail(&e.into()))?;
     // Shapes change from pass to pass, so a memory plan for one shape only costs.
     builder = builder.with_memory_pattern(false).map_err(|e| fail(&e.into()))?;
-    if settings.threads > 0 {
-        builder = builder.with_intra_threads(settings.threads).map_err(|e| fail(&e.into()))?;
+    if threads > 0 {
+        builder = builder.with_intra_threads(threads).map_err(|e| fail(&e.into()))?;
     }
-    builder.commit_from_file(graph).map_err(|e| fail(&e))
+    let session = match source {
+        Source::File(graph) => builder.commit_from_file(graph),
+        Source::Bytes(graph) => builder.commit_from_memory(graph),
+    };
+    session.map_err(|e| fail(&e))
 }
 
 /// A sentence encoder in an ONNX graph.
@@ -296,7 +320,7 @@ impl OnnxEncoder {
         settings: &SessionSettings,
     ) -> Result<Self> {
         GraphPorts::read(graph)?.weights(graph)?;
-        let session = start(graph, runtime, settings, &Shapes::default())?;
+        let session = start(&Source::File(graph), runtime, settings.place(), &Shapes::default())?;
         Ok(Self { session, signature, running: Duration::ZERO })
     }
 

@@ -1,6 +1,7 @@
 //! Asking a language model: presentations in, judgments out.
 
 mod scored;
+mod stages;
 mod written;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::prompts::tokens::{Close, PromptTokenizer, PromptTokens, Question};
 use crate::scoring::{Decision, ScoreKind};
 
 pub use scored::questions;
+pub use stages::StageSeconds;
 
 /// How a choice is made, with what that needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +105,7 @@ struct Asking<'a> {
     budget: Budget,
     /// Log-probabilities after the neutral prompt of each concept.
     priors: BTreeMap<ConceptId, scored::Priors>,
+    clock: stages::StageClock,
 }
 
 /// One part, ready for the model.
@@ -145,6 +148,7 @@ impl<'a> Judge<'a> {
             strategy: info.strategy,
             budget: info.budget(settings.batch_tokens),
             priors: BTreeMap::new(),
+            clock: stages::StageClock::default(),
         };
         let mut ids: Vec<ConceptId> = options.into_iter().collect();
         ids.sort_unstable();
@@ -166,6 +170,11 @@ impl<'a> Judge<'a> {
     /// Time spent in the runtime so far.
     pub fn running(&self) -> Duration {
         self.model.running()
+    }
+
+    /// Time that each stage worked so far, on the neutral prompts as well.
+    pub fn stages(&self) -> StageSeconds {
+        self.asking.clock.read()
     }
 
     /// Judges parts, one after the other, and hands each one's judgments to `write`; `progress` is told how many questions
@@ -238,11 +247,12 @@ impl Parity {
 
 impl Asking<'_> {
     fn questions(&self, presentations: &[Presentation]) -> Result<Vec<FormedQuestion>> {
-        questions(presentations, self.tokenizer, self.concepts, self.settings, self.context_tokens)
+        let ask = || questions(presentations, self.tokenizer, self.concepts, self.settings, self.context_tokens);
+        self.clock.tokenise.time(ask)
     }
 
     fn plan(&self, questions: &[Question], reuse: Reuse) -> Plan {
-        Plan::new(questions, reuse, self.strategy, self.budget)
+        self.clock.plan.time(|| Plan::new(questions, reuse, self.strategy, self.budget))
     }
 
     /// The question about three concepts.
@@ -285,7 +295,8 @@ impl Asking<'_> {
     fn judgments(&self, asked: &Asked<'_>, done: &Done) -> Result<Vec<Judgment>> {
         match (&asked.work, done) {
             (Work::Score { questions, plan }, Done::Scored(evaluation)) => {
-                Ok(self.scored_judgments(asked.presentations, questions, plan, evaluation))
+                let score = || self.scored_judgments(asked.presentations, questions, plan, evaluation);
+                Ok(self.clock.score.time(score))
             }
             (Work::Write { prompts }, Done::Wrote(written)) => {
                 self.written_judgments(asked.presentations, prompts, written)
@@ -301,7 +312,8 @@ impl Asking<'_> {
         name: impl Fn(usize) -> String,
         mut progress: impl FnMut(usize),
     ) -> Result<Evaluation> {
-        evaluate(model, plan, |pass| progress(pass.tops.len())).map_err(|error| named(error, name))
+        let run = || evaluate(model, plan, |pass| progress(pass.tops.len()));
+        self.clock.model.time(run).map_err(|error| named(error, name))
     }
 }
 

@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::prompts::cutter::Cutter;
 use crate::prompts::pass::Pass;
@@ -21,7 +21,7 @@ use crate::prompts::tokens::Question;
 use crate::prompts::trie::{Rows, Trie, distinct_tokens, paths};
 
 /// Sizes of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PlanSize {
     /// Tokens when every option of every question is a request of its own.
     pub logical_tokens: usize,

@@ -1,6 +1,7 @@
 //! What the page shows, as plain data, and the orders in which it is shown.
 
 use crate::alignment::agreement::Agreement;
+use crate::bench::Bench;
 use crate::config::RegressSection;
 use crate::ingredients::benchmarks::Correlated;
 use crate::ingredients::{Table, Variant};
@@ -45,6 +46,8 @@ pub struct ReportData {
     pub sparse: Vec<SparseDimensions>,
     /// Which ingredients go with the scores of models, where that was asked.
     pub ingredients: Option<Ingredients>,
+    /// A benchmark that lies in the folder.
+    pub bench: Option<Bench>,
     /// What the results were made from and with: name and value.
     pub provenance: Vec<(String, String)>,
     /// What the reader must know before trusting the numbers.

@@ -63,12 +63,21 @@ pub(super) enum Part {
     Judgments,
     /// How many triplets were needed, and how much time.
     Effort,
+    /// A benchmark.
+    Speed,
 }
 
 impl Part {
     /// All, in the order of the page.
-    pub(super) const ALL: [Self; 6] =
-        [Self::Alignment, Self::Ingredients, Self::Benchmarks, Self::Concepts, Self::Judgments, Self::Effort];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Alignment,
+        Self::Ingredients,
+        Self::Benchmarks,
+        Self::Concepts,
+        Self::Judgments,
+        Self::Effort,
+        Self::Speed,
+    ];
 
     /// Its anchor in the page.
     pub(super) fn id(self) -> &'static str {
@@ -79,6 +88,7 @@ impl Part {
             Self::Concepts => "concepts",
             Self::Judgments => "judgments",
             Self::Effort => "effort",
+            Self::Speed => "speed",
         }
     }
 
@@ -91,6 +101,7 @@ impl Part {
             Self::Concepts => "Concepts",
             Self::Judgments => "Judgments",
             Self::Effort => "Triplets and time",
+            Self::Speed => "Speed",
         }
     }
 }

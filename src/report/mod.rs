@@ -17,6 +17,7 @@ mod numbers;
 mod page;
 mod png;
 mod scale;
+mod speeds;
 pub mod structure;
 mod summary;
 mod svg;

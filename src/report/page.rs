@@ -14,6 +14,7 @@ use super::data::{FitSummary, Kind, ReportData, Respondent, fit_heading, fits, i
 use super::figure::{FIGURE_CSS, Figure, Part};
 use super::names::measure_name;
 use super::numbers::{NOTHING, count, decimals, p_value, percent, significant, with_range};
+use super::speeds::{SpeedView, speeds};
 use super::summary;
 use crate::ingredients::{Variant, Verdict};
 use crate::judgments::Quality;
@@ -48,6 +49,7 @@ pub(super) fn render(data: &ReportData, figures: &[Figure]) -> String {
         intervals: intervals(data),
         n_measures: data.alignment.len(),
         has_interval: data.alignment.iter().any(|row| interval(row).is_some()),
+        speeds: data.bench.as_ref().map(speeds).unwrap_or_default(),
         respondents: in_rank_order(data).into_iter().map(RespondentView::new).collect(),
         provenance: &data.provenance,
     };
@@ -76,6 +78,7 @@ struct Page<'a> {
     intervals: Vec<(String, String)>,
     n_measures: usize,
     has_interval: bool,
+    speeds: Vec<(&'static str, Vec<SpeedView>)>,
     respondents: Vec<RespondentView<'a>>,
     provenance: &'a [(String, String)],
 }

@@ -4,6 +4,7 @@ mod ingredients;
 
 use super::data::{Kind, ReportData, fits, kind_of, preferred_fit, ranked};
 use super::numbers::{count, decimals, p_value, percent};
+use super::speeds;
 use super::svg::shorten;
 use crate::alignment::Measure;
 use crate::alignment::agreement::Agreement;
@@ -68,6 +69,11 @@ pub(super) fn paragraph(data: &ReportData) -> String {
         && let Some(ingredients) = &data.ingredients
     {
         return ingredients::paragraph(ingredients);
+    }
+    if data.respondents.is_empty()
+        && let Some(bench) = &data.bench
+    {
+        return speeds::paragraph(bench);
     }
     let rows = preferred_fit(data).map(|fit| ranked(data, fit)).unwrap_or_default();
     let (models, simulated): (Vec<&AlignmentRow>, Vec<&AlignmentRow>) =

@@ -116,6 +116,11 @@ impl StudyFolder {
         self.root.join("benchmarks.parquet")
     }
 
+    /// What `alike bench` found, where it was told to write here.
+    pub fn bench(&self) -> PathBuf {
+        self.root.join("bench.json")
+    }
+
     /// The page.
     pub fn report(&self) -> PathBuf {
         self.root.join("report.html")

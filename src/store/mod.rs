@@ -1,6 +1,7 @@
 //! Files that cross stages: Parquet tables with what they were made from.
 
 pub mod alignment;
+pub mod bench;
 mod checksum;
 pub mod choices;
 pub mod embedding;

@@ -6,6 +6,7 @@ mod align_command;
 mod alignment;
 mod architectures;
 mod bad_input;
+mod bench;
 mod ceiling;
 mod decisions;
 mod embedding;

@@ -2,6 +2,7 @@
 
 mod asked;
 mod axes;
+mod bench;
 mod benchmark_correlations;
 mod benchmark_scatter;
 mod compared;
@@ -27,7 +28,7 @@ use super::data::ReportData;
 use super::figure::Figure;
 
 /// In the order of the page.
-const FIGURES: [fn(&ReportData) -> Option<Figure>; 19] = [
+const FIGURES: [fn(&ReportData) -> Option<Figure>; 20] = [
     ranking::figure,
     people::figure,
     scores::figure,
@@ -47,6 +48,7 @@ const FIGURES: [fn(&ReportData) -> Option<Figure>; 19] = [
     compared::figure,
     curves::figure,
     throughput::figure,
+    bench::figure,
 ];
 
 /// Every figure that the data allow.

@@ -1,5 +1,6 @@
 //! What a study's output folder holds, read into what the page shows. Fits nothing but the maps.
 
+mod bench;
 mod curves;
 mod ingredients;
 pub(super) mod maps;
@@ -21,7 +22,7 @@ use crate::store;
 use crate::store::embedding::Embedding;
 use crate::store::folder::StudyFolder;
 
-/// Reads an output folder: a study's, or that of `alike regress` alone.
+/// Reads an output folder: a study's, or that of `alike regress` or `alike bench` alone.
 ///
 /// # Errors
 /// [`Error::Missing`] naming the stage that has not run, and those of the readers.
@@ -31,7 +32,8 @@ pub fn load(folder: &StudyFolder) -> Result<ReportData> {
         false => None,
     };
     let mut data = match (folder.study().is_file(), &file) {
-        (false, None) => return Err(missing("the study", folder.study())),
+        (false, None) if !folder.bench().is_file() => return Err(missing("the study", folder.study())),
+        (false, None) => ReportData { title: "Benchmark".into(), ..ReportData::default() },
         (false, Some(file)) => ReportData {
             title: file.report.title.clone(),
             study: file.study.name.clone(),
@@ -52,12 +54,16 @@ pub fn load(folder: &StudyFolder) -> Result<ReportData> {
         }
         data.ingredients = Some(ingredients);
     }
+    if folder.bench().is_file() {
+        let bench = store::bench::read(&folder.bench())?;
+        data.provenance.extend(bench::provenance(&bench));
+        data.bench = Some(bench);
+    }
     Ok(data)
 }
 
 fn missing(what: &'static str, path: PathBuf) -> Error {
-    let hint =
-        "run `alike run STUDY.toml` first, or `alike regress`, and give its output folder; both make what is not there";
+    let hint = "run `alike run STUDY.toml` first, or `alike regress` or `alike bench`, and give its output folder; each makes what is not there";
     Error::Missing { what, path, hint: hint.into() }
 }
 
