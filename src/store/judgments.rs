@@ -185,7 +185,7 @@ mod tests {
         let tally = order_tally(&parts(folder.path(), "me").unwrap(), Task::OddOneOut).unwrap();
         assert_eq!(tally.place_shares().unwrap(), [0.0, 0.0, 1.0]);
         let wrong = order_tally(&parts(folder.path(), "me").unwrap(), Task::Anchored).unwrap_err().to_string();
-        assert!(wrong.contains("a column `chosen`"), "{wrong}");
+        assert!(wrong.contains("a column `anchor_id`"), "{wrong}");
     }
 
     #[test]
