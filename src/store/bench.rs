@@ -305,7 +305,7 @@ pub fn write(path: &Path, bench: &Bench) -> Result<()> {
 /// Larger files than this are refused unread.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 ///
 /// # Errors
 /// [`Error::Format`] for a file of another version, of another program, or damaged.

@@ -71,7 +71,7 @@ pub fn read(path: &Path, concepts: &Concepts, wanted: Option<Task>) -> Result<Ve
     presentations::resolve(&read_named(path, wanted)?, concepts, path)
 }
 
-/// Number of triplets in a table that [`write`] wrote; one that is asked in several orders counts once. Eight bytes each in memory.
+/// Number of triplets in a table that [`write()`] wrote; one that is asked in several orders counts once. Eight bytes each in memory.
 ///
 /// # Errors
 /// [`Error::Format`](crate::Error::Format), [`Error::Cell`](crate::Error::Cell)
