@@ -87,8 +87,13 @@ impl Heartbeat {
 /// Writes down how a run ended: "done", "stopped" or "failed", with the error's words.
 pub(crate) fn end<T>(record: &Path, label: &str, shard: Shard, result: &anyhow::Result<T>) {
     let path = state_path(record);
-    // Where all was there, neither is written again, and who was killed at its very end left a draft.
-    [record, &path].into_iter().for_each(sweep);
+    // Where all was there neither is written again, and who was killed at its very end left a draft; who makes all parts is the
+    // only one at work, and sweeps for shards as well.
+    if shard.is_whole() {
+        sweep(&record.with_file_name(label));
+    } else {
+        [record, &path].into_iter().for_each(sweep);
+    }
     let read = || serde_json::from_slice::<Map<String, Value>>(&fs_err::read(&path).ok()?).ok();
     let mut state = match read() {
         Some(state) => state,

@@ -89,10 +89,9 @@ pub(crate) const READERS: &[Reader] = &[
         endings: &["toml"],
         prepare: |folder| {
             // What the families' files name, where they name it.
-            for (from, to) in
-                [("models/architectures.toml", "../architectures.toml"), ("data/paper/models.csv", "models.csv")]
-            {
-                std::fs::copy(project(from), folder.join(to)).unwrap();
+            std::fs::create_dir_all(folder.join("../../data/paper")).unwrap();
+            for name in ["../architectures.toml", "../../data/paper/models.csv"] {
+                std::fs::copy(project("models/suite").join(name), folder.join(name)).unwrap();
             }
         },
         ..reader("suite TOML", "suite/family.toml", 2, |path| alike::suite::read(path.parent().unwrap()).is_ok())

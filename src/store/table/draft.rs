@@ -65,8 +65,8 @@ impl Drop for Draft {
     }
 }
 
-/// Removes drafts of a file that processes left behind when they were killed: those that nobody has locked. What cannot be looked
-/// at stays; it is in nobody's way.
+/// Removes drafts of a file, and of those whose names go on from its name after a dot, that processes left behind when they were
+/// killed: those that nobody has locked. What cannot be looked at stays; it is in nobody's way.
 pub fn sweep(place: &Path) {
     let stem = stem(place);
     for entry in std::fs::read_dir(folder_of(place)).into_iter().flatten().flatten() {
