@@ -278,27 +278,33 @@ impl Parser<'_> {
         Ok(variables)
     }
 
+    /// A column, inside of any number of functions.
     fn variable(&mut self, expected: &str) -> Result<Variable> {
-        let Some(token) = self.peek().filter(|token| matches!(token.kind, Kind::Name | Kind::Quoted)).cloned() else {
-            return Err(self.unexpected(expected));
+        let mut functions: Vec<(usize, Function)> = vec![];
+        let column = loop {
+            let is_name = |token: &&Token| matches!(token.kind, Kind::Name | Kind::Quoted);
+            let Some(token) = self.peek().filter(is_name).cloned() else {
+                return Err(self.unexpected(if functions.is_empty() { expected } else { "a column" }));
+            };
+            self.at += 1;
+            if token.kind == Kind::Quoted || !self.take("(") {
+                break token.text;
+            }
+            let Some((_, function)) = FUNCTIONS.iter().find(|(name, _)| *name == token.text) else {
+                let known: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
+                let expected = format!("one of {}", known.join(", "));
+                return Err(wrong(self.text, token.at, &format!("the function `{}`", token.text), &expected));
+            };
+            functions.push((token.at, *function));
         };
-        self.at += 1;
-        if token.kind == Kind::Quoted || !self.is_symbol("(") {
-            return Ok(Variable { functions: vec![], column: token.text });
+        for _ in &functions {
+            self.expect(")", ")")?;
         }
-        let Some((_, function)) = FUNCTIONS.iter().find(|(name, _)| *name == token.text) else {
-            let known: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
-            let expected = format!("one of {}", known.join(", "));
-            return Err(wrong(self.text, token.at, &format!("the function `{}`", token.text), &expected));
-        };
-        self.expect("(", "(")?;
-        let mut variable = self.variable("a column")?;
-        self.expect(")", ")")?;
-        variable.functions.insert(0, *function);
-        if variable.functions.len() > 1 && variable.functions.contains(&Function::Factor) {
-            return Err(wrong(self.text, token.at, "C() with another function", "C(column): levels are no numbers"));
+        if let (Some(factor), 2..) = (functions.iter().rposition(|(_, f)| *f == Function::Factor), functions.len()) {
+            let (at, _) = functions[factor.min(functions.len() - 2)];
+            return Err(wrong(self.text, at, "C() with another function", "C(column): levels are no numbers"));
         }
-        Ok(variable)
+        Ok(Variable { functions: functions.into_iter().map(|(_, function)| function).collect(), column })
     }
 
     /// `1 + x | g)`, the parenthesis before it being taken already.
@@ -444,5 +450,10 @@ mod tests {
             let error = text.parse::<Formula>().unwrap_err().to_string();
             assert!(error.contains(&format!("character {at} of {text}")) && error.contains(what), "{text}: {error}");
         }
+        // No stack is deep enough for whatever somebody writes.
+        let deep = format!("y ~ {}a", "z(".repeat(200_000));
+        assert!(deep.parse::<Formula>().unwrap_err().to_string().contains("`)`"));
+        let deep = format!("y ~ {}a{}", "z(".repeat(50_000), ")".repeat(50_000));
+        assert_eq!(deep.parse::<Formula>().unwrap().columns(), ["y", "a"]);
     }
 }
