@@ -68,9 +68,10 @@ pub(crate) fn write(
     if !record.converged() {
         tracing::warn!("{}: the fit did not converge ({})", out.display(), record.stop());
     }
-    alike::store::embedding::write(out, concepts.iter(), coordinates, Some(record), fingerprint)?;
     let seconds = started.elapsed().as_secs_f64();
+    // The embedding last: where it is, the fit is done, and nothing is written again.
     crate::cli::write_json(&out.with_extension("json"), &timed(record, seconds))?;
+    alike::store::embedding::write(out, concepts.iter(), coordinates, Some(record), fingerprint)?;
     Ok(seconds)
 }
 
