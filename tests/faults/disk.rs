@@ -21,6 +21,13 @@ impl Disk {
         }
     }
 
+    /// Kibibytes that are taken.
+    fn used_kib(&self) -> u64 {
+        let output = Command::new("df").args(["--output=used", "--block-size=1024"]).arg(&self.0).output().unwrap();
+        let words = String::from_utf8(output.stdout).unwrap();
+        words.lines().last().unwrap().trim().parse().unwrap()
+    }
+
     fn remount(&self, options: &str) {
         let again = format!("remount,{options}");
         assert!(Command::new("mount").args(["-o", &again, "none"]).arg(&self.0).status().unwrap().success());
@@ -115,20 +122,13 @@ pub(crate) fn full_for_compact(chance: Chance) -> Tried {
     succeed(&mut bench.judge(&out, &[]));
     let compact = |out: &Path| alike(&["compact", text(&respondent(out)), "--rows", "16"]);
     succeed(&mut compact(&unbroken));
-    let taken = kib(&disk.0);
-    let failed = grown(
-        &disk,
-        taken.saturating_sub(8),
-        taken + kib(&respondent(&unbroken)),
-        chance.times,
-        &|| compact(&out),
-        &|| {
-            // Either all of the old files or all of the new ones.
-            let now = parts(&out);
-            assert!(now == expected || now == parts(&unbroken));
-            assert!(!respondent(&out).parent().unwrap().join(".respondent=tiny.compact").exists());
-        },
-    );
+    let taken = disk.used_kib();
+    let failed = grown(&disk, taken, taken + kib(&respondent(&unbroken)), chance.times, &|| compact(&out), &|| {
+        // Either all of the old files or all of the new ones.
+        let now = parts(&out);
+        assert!(now == expected || now == parts(&unbroken));
+        assert!(!respondent(&out).parent().unwrap().join(".respondent=tiny.compact").exists());
+    });
     assert!(parts(&out) == parts(&unbroken) && parts(&out).len() < expected.len());
     Ok(Outcome { times: failed, lost: "nothing: all of the old files stay until all of the new ones are there".into() })
 }
