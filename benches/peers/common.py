@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import resource
 import sys
 from dataclasses import dataclass
@@ -50,6 +51,17 @@ def peer_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--log-probs", type=Path, required=True, metavar="FILE", help="output, one JSON line a request")
     parser.add_argument("--threads", type=int, default=2)
     return parser
+
+
+def torch_options(description: str, batch_sizes: dict[str, list[int]]) -> argparse.Namespace:
+    """The flags of a peer on torch, which is not to be imported before: OpenMP reads the threads once, when torch loads."""
+    parser = peer_parser(description)
+    parser.add_argument("--device", choices=list(batch_sizes), default="cpu")
+    parser.add_argument("--batch-size", default="auto-best", metavar="N",
+                        help=f"sequences in a batch; auto-best (default): the fastest of {batch_sizes} on a sample")
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    return options
 
 
 def fastest(wanted: str, sizes: list[int], rate) -> tuple[int, dict[int, float]]:

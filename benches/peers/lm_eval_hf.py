@@ -3,25 +3,17 @@
     python lm_eval_hf.py --requests requests.jsonl --model HF_DIR --log-probs out.jsonl --batch-size auto-best [--device cuda]
 """
 
-import os
 import time
 from importlib.metadata import version
 
-from common import fastest, finish, peer_parser, read_requests
+from common import fastest, finish, read_requests, torch_options
 
 BATCH_SIZES = {"cpu": [1, 8, 16, 32, 64], "cuda": [256, 512, 1024, 2048]}
 N_SAMPLE = 32  # requests that each size is tried on, at least: two sequences each
 
 
 def main():
-    parser = peer_parser(__doc__.splitlines()[0])
-    parser.add_argument("--device", choices=list(BATCH_SIZES), default="cpu")
-    parser.add_argument("--batch-size", default="auto-best", metavar="N",
-                        help=f"sequences in a batch; auto-best (default): the fastest of {BATCH_SIZES} on a sample")
-    options = parser.parse_args()
-    # OpenMP reads it once, when torch loads.
-    os.environ["OMP_NUM_THREADS"] = str(options.threads)
-
+    options = torch_options(__doc__.splitlines()[0], BATCH_SIZES)
     start = time.perf_counter()
     import torch
     from harness import PromptAsWritten, timed_scores

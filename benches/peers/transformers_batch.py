@@ -7,11 +7,10 @@ options of one token each); the longest first, padded on the right to the longes
 that are read pass through the head. A causal model needs no mask for padding behind a sequence.
 """
 
-import os
 import time
 from importlib.metadata import version
 
-from common import fastest, finish, peer_parser, read_requests
+from common import fastest, finish, read_requests, torch_options
 
 # Sequences in a batch.
 BATCH_SIZES = {"cpu": [4, 8, 16, 32, 64], "cuda": [256, 1024, 4096, 8192]}
@@ -19,14 +18,7 @@ N_SAMPLE = 32  # requests that each size is tried on, at least
 
 
 def main():
-    parser = peer_parser(__doc__.splitlines()[0])
-    parser.add_argument("--device", choices=list(BATCH_SIZES), default="cpu")
-    parser.add_argument("--batch-size", default="auto-best", metavar="N",
-                        help=f"sequences in a batch; auto-best (default): the fastest of {BATCH_SIZES} on a sample")
-    options = parser.parse_args()
-    # OpenMP reads it once, when torch loads.
-    os.environ["OMP_NUM_THREADS"] = str(options.threads)
-
+    options = torch_options(__doc__.splitlines()[0], BATCH_SIZES)
     start = time.perf_counter()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
