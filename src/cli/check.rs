@@ -7,13 +7,12 @@ use alike::engine::LanguageModel;
 use alike::engine::provider::ExecutionProvider;
 use alike::engine::signature::CacheShape;
 use alike::engine::{evaluate, session::OnnxModel};
-use alike::judge::{DecisionRule, Judge, JudgeSettings, Parity};
+use alike::judge::{Judge, JudgeSettings, Parity};
 use alike::model_folder::ModelFolder;
 use alike::presentations::Presentation;
 use alike::prompts::plan::{Plan, Reuse};
 use alike::prompts::template::{Style, Wording};
 use alike::prompts::tokens::{Close, PromptTokenizer, Question};
-use alike::scoring::ScoreKind;
 use alike::triplets;
 use clap::Args;
 
@@ -91,17 +90,7 @@ fn check_model(args: &CheckArgs, model: &Path, common: &Common) -> anyhow::Resul
     let question = opened.tokenizer.question(&text, &[name(example.first), name(example.second)], Close::Auto)?;
     print_prompt(&opened, &text, &question, name(example.first));
 
-    let settings = JudgeSettings {
-        wording,
-        close: Close::Auto,
-        score: ScoreKind::Sequence,
-        decision: DecisionRule::Argmax,
-        surface_forms: false,
-        repeats: 1,
-        seed: args.seed,
-        reuse: Reuse::Trie,
-        batch_tokens: device.batch_tokens(),
-    };
+    let settings = JudgeSettings::plain(wording, args.seed, Reuse::Trie, device.batch_tokens());
     print_forms(&mut model, &opened.tokenizer, &text, name(example.first))?;
     let options = sample.iter().flat_map(|t| [t.first, t.second]);
     let mut judge = Judge::new(&mut model, &opened.tokenizer, &concepts, &settings, options)?;

@@ -76,6 +76,23 @@ pub struct JudgeSettings {
     pub batch_tokens: usize,
 }
 
+impl JudgeSettings {
+    /// As the paper asks, the score of whole options deciding: what `check` and `bench` measure with.
+    pub fn plain(wording: Wording, seed: u64, reuse: Reuse, batch_tokens: usize) -> Self {
+        Self {
+            wording,
+            close: Close::Auto,
+            score: ScoreKind::Sequence,
+            decision: DecisionRule::Argmax,
+            surface_forms: false,
+            repeats: 1,
+            seed,
+            reuse,
+            batch_tokens,
+        }
+    }
+}
+
 /// How far reuse of prefixes changes the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Parity {

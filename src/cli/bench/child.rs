@@ -13,12 +13,10 @@ use alike::concepts::Concepts;
 use alike::engine::ceilings::{self, Ceilings};
 use alike::engine::provider::{ExecutionProvider, Gpu, Runtime};
 use alike::engine::timed::Timed;
-use alike::judge::{DecisionRule, Judge, JudgeSettings};
+use alike::judge::{Judge, JudgeSettings};
 use alike::judgments::Judgment;
 use alike::presentations::Presentation;
 use alike::prompts::template::{Style, Wording};
-use alike::prompts::tokens::Close;
-use alike::scoring::ScoreKind;
 use alike::triplets::Triplet;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -112,17 +110,7 @@ fn measure(order: &MeasureOrder, common: &Common) -> anyhow::Result<Measured> {
     let mut model = opened.start(&device, common)?;
     let load_seconds = loading.elapsed().as_secs_f64();
 
-    let settings = JudgeSettings {
-        wording,
-        close: Close::Auto,
-        score: ScoreKind::Sequence,
-        decision: DecisionRule::Argmax,
-        surface_forms: false,
-        repeats: 1,
-        seed: order.seed,
-        reuse: cell.reuse,
-        batch_tokens: cell.batch_tokens,
-    };
+    let settings = JudgeSettings::plain(wording, order.seed, cell.reuse, cell.batch_tokens);
     let passes = RefCell::<Vec<Duration>>::default();
     let mut timed = Timed::new(&mut model, &passes);
     let neutral = Instant::now();
