@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::guard::{PARQUET, guarded};
 use crate::multiple_choice::{FIELDS, Request};
+use crate::store::table::Bounded;
 
 /// Requests in the order of their file.
 pub struct Requests {
@@ -45,7 +46,8 @@ fn open(path: &Path) -> Result<Requests> {
     let mut ignored = BTreeSet::new();
     let source = if path.extension().is_some_and(|e| e == "parquet") {
         let damaged = |e: &dyn std::fmt::Display| not_parquet(path, e);
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file.into_parts().0).map_err(|e| damaged(&e))?;
+        let file = Bounded::new(file.into_parts().0)?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| damaged(&e))?;
         let columns = builder.schema().fields().iter().map(|field| field.name().clone());
         let (read, others): (Vec<_>, Vec<_>) = columns.enumerate().partition(|(_, c)| FIELDS.contains(&c.as_str()));
         ignored.extend(others.into_iter().map(|(_, column)| column));

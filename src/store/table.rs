@@ -1,5 +1,6 @@
 //! Parquet in and out: one way to write a table whole or not at all, one way to read a column by name.
 
+mod bounded;
 mod draft;
 mod writer;
 
@@ -18,6 +19,7 @@ use crate::guard::{PARQUET, guarded};
 use crate::store::checksum;
 use crate::store::manifest::KEY_VERSION;
 
+pub(crate) use bounded::Bounded;
 pub use draft::{sweep, write_atomically};
 pub use writer::write;
 pub(crate) use writer::{Layout, TableWriter};
@@ -65,7 +67,8 @@ impl Batches {
         if whole == Some(false) {
             return Err(turned());
         }
-        let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| damaged(path, &e))?;
+        let mut builder =
+            ParquetRecordBatchReaderBuilder::try_new(Bounded::new(file)?).map_err(|e| damaged(path, &e))?;
         let entries = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
         let n_rows = builder.metadata().file_metadata().num_rows().unsigned_abs();
         let metadata: BTreeMap<String, String> =
