@@ -8,6 +8,7 @@ pub mod agreement;
 pub mod cell;
 pub mod compare;
 pub mod measured;
+pub mod ratio;
 pub mod roofline;
 pub mod row;
 pub mod tune;

@@ -88,11 +88,17 @@ pub(crate) const READERS: &[Reader] = &[
         seeds: &["models/suite"],
         endings: &["toml"],
         prepare: |folder| {
-            // What the families' files name, where they name it.
+            // What the families' files name, where they name it. A suite needs a file for every model of the table, so that is cut
+            // down to one family.
+            let copied = |name: &str| std::fs::read_to_string(project("models/suite").join(name)).unwrap();
             std::fs::create_dir_all(folder.join("../../data/paper")).unwrap();
-            for name in ["../architectures.toml", "../../data/paper/models.csv"] {
-                std::fs::copy(project("models/suite").join(name), folder.join(name)).unwrap();
-            }
+            std::fs::write(folder.join("../architectures.toml"), copied("../architectures.toml")).unwrap();
+            let (family, models) = (copied("gemma.toml"), copied("../../data/paper/models.csv"));
+            let named =
+                |line: &&str| line.split(',').nth(1).is_some_and(|label| family.contains(&format!("\"{label}\"")));
+            let (header, rows) = models.split_once('\n').unwrap();
+            let rows: Vec<&str> = std::iter::once(header).chain(rows.lines().filter(named)).collect();
+            std::fs::write(folder.join("../../data/paper/models.csv"), rows.join("\n")).unwrap();
         },
         ..reader("suite TOML", "suite/family.toml", 2, |path| alike::suite::read(path.parent().unwrap()).is_ok())
     },

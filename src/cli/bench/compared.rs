@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use alike::bench::compare::{Change, Comparison, Matched, Ratio, SMALLEST, compare};
+use alike::bench::compare::{Comparison, Matched, compare};
+use alike::bench::ratio::{Change, Ratio, SMALLEST};
 use alike::store::bench::read;
 
 use crate::cli::Common;
