@@ -4,6 +4,7 @@ pub(crate) mod child;
 mod compared;
 mod machine;
 mod meters;
+mod numbers;
 mod processes;
 mod questions;
 mod roofline;

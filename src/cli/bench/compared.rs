@@ -7,7 +7,7 @@ use alike::bench::ratio::{Change, Ratio, SMALLEST};
 use alike::store::bench::read;
 
 use crate::cli::Common;
-use crate::cli::bench::terminal::{digits, nats};
+use crate::cli::bench::numbers::{digits, nats};
 use crate::cli::tables::table;
 
 pub(crate) fn run(before: &Path, after: &Path, common: &Common) -> anyhow::Result<()> {

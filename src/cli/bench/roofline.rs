@@ -5,7 +5,7 @@ use alike::bench::{Bench, Cell, Repeat, Timing};
 use alike::engine::provider::ExecutionProvider;
 use alike::stats::quantile;
 
-use crate::cli::bench::terminal::digits;
+use crate::cli::bench::numbers::digits;
 use crate::cli::tables::table;
 
 /// A block for each cell whose ceilings were measured.
