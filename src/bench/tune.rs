@@ -98,7 +98,10 @@ pub fn tune<E>(
             let mut setting = best;
             // A little slower may be noise: the step after the next decides.
             while let Some(next) = step(setting, limits) {
-                let known = tuned.probes.iter().find(|p| p.setting == next).map(|p| p.outcome.clone());
+                let known = match next == start {
+                    true => Some(Probed::TripletsPerSecond(at_start)),
+                    false => tuned.probes.iter().find(|p| p.setting == next).map(|p| p.outcome.clone()),
+                };
                 let outcome = match known {
                     Some(outcome) => outcome,
                     None => {

@@ -275,7 +275,6 @@ pub(crate) fn align_fit(
             values.map(|values| Spread::of(&values))
         };
         let (ceiling, chance) = (of(&bounds.ceiling)?, of(&bounds.chance)?);
-        let normalise = |(ceiling, chance): (Spread, Spread)| (null.value - chance.mean) / (ceiling.mean - chance.mean);
         let mut row = AlignmentRow {
             respondent: fitted.label.to_owned(),
             fit: fitted.fit.to_owned(),
@@ -292,7 +291,7 @@ pub(crate) fn align_fit(
             chance: chance.map(|of| of.mean),
             chance_lo: chance.map(|of| of.lo),
             chance_hi: chance.map(|of| of.hi),
-            normalised: ceiling.zip(chance).map(normalise),
+            normalised: normalised(null.value, ceiling, chance),
             n: rows.nrows(),
             ..AlignmentRow::default()
         };
@@ -336,6 +335,13 @@ impl Spread {
     }
 }
 
+/// Where a value stands between chance (0) and ceiling (1), not clipped; `None` where the lowest of the ceiling's subjects is not
+/// above the highest coin, for then there is nothing to stand between.
+fn normalised(value: f64, ceiling: Option<Spread>, chance: Option<Spread>) -> Option<f64> {
+    let (ceiling, chance) = ceiling.zip(chance).filter(|(ceiling, chance)| ceiling.lo > chance.hi)?;
+    Some((value - chance.mean) / (ceiling.mean - chance.mean))
+}
+
 /// The simulated subjects that a fit stands between.
 #[derive(Default)]
 struct Bounds {
@@ -371,5 +377,19 @@ impl Bounds {
             .unwrap_or_default();
         tracing::debug!("{} ({}): ceiling: {}", fitted.label, fitted.fit, described(&ceiling));
         Ok(Self { ceiling, chance: chances(n_concepts, asked, &settings, seed)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn between_chance_and_ceiling_where_they_are_apart() {
+        let [coins, subjects, close] = [[0.1, 0.2, 0.3], [0.6, 0.7, 0.8], [0.25, 0.7, 0.8]].map(|v| Spread::of(&v));
+        assert!((normalised(0.45, subjects, coins).unwrap() - 0.5).abs() < 1e-12);
+        assert!((normalised(0.1, subjects, coins).unwrap() + 0.2).abs() < 1e-12);
+        assert_eq!([normalised(0.45, close, coins), normalised(0.45, coins, subjects)], [None, None]);
+        assert_eq!([normalised(0.45, None, coins), normalised(0.45, subjects, None)], [None, None]);
     }
 }

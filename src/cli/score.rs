@@ -1,6 +1,6 @@
 //! `alike score`: any prompts, each with any choices.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -12,22 +12,23 @@ use alike::engine::provider::ExecutionProvider;
 use alike::engine::signature::{Pool, Signature};
 use alike::error::Error;
 use alike::model_folder::{ModelFolder, file_digest};
-use alike::multiple_choice::{Accuracy, Request, Rule, ScoreSettings, Scored, Scorer};
+use alike::multiple_choice::{Accuracy, Group, Request, Rule, ScoreSettings, Scored, Scorer, groups};
 use alike::presentations::Task;
 use alike::prompts::plan::{Budget, Plan, PlanSize};
 use alike::prompts::template::{Style, Wording};
 use alike::prompts::tokens::{Close, PromptTokenizer, TokenId};
 use alike::store::manifest::Fingerprint;
 use alike::store::requests;
-use alike::store::scores::ScoreWriter;
+use alike::store::scores::{ScoreParts, read_accuracy};
 use clap::{Args, ValueEnum};
 
-use crate::cli::Common;
 use crate::cli::device::{Device, DeviceArgs};
 use crate::cli::judge::{ReuseFlag, parse_style};
 use crate::cli::opened::{Opened, SCORING_VERSION, open};
 use crate::cli::plan::PlanReport;
 use crate::cli::progress::Progress;
+use crate::cli::stop::{self, Orderly};
+use crate::cli::{Common, Existing, is_done};
 
 #[derive(Debug, Args)]
 pub(crate) struct ScoreArgs {
@@ -52,7 +53,7 @@ pub(crate) struct ScoreArgs {
     /// Leave out `log_prob_empty` and acc_mutual_info, which ask every choice a second time after the empty context
     #[arg(long)]
     no_mutual_info: bool,
-    /// Choices that are planned together
+    /// Choices that are planned, written and kept together
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(8192).expect("not 0"))]
     part_rows: NonZeroUsize,
     /// What is shared between prompts
@@ -64,11 +65,10 @@ pub(crate) struct ScoreArgs {
     /// Print the plan and stop
     #[arg(long)]
     dry_run: bool,
-    /// Replace output that is there
-    #[arg(long)]
-    force: bool,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    existing: Existing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> anyhow::Result<()> {
     if args.out.is_dir() {
         return Err(Error::Setting { field: "out".into(), found: "a folder".into(), expected: "a file".into() }.into());
     }
-    if args.out.exists() && !args.force && !args.dry_run {
+    if args.out.exists() && !args.existing.force && !args.existing.resume && !args.dry_run {
         return Err(Error::Exists { path: args.out.clone() }.into());
     }
     let folder_name = || args.model.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
@@ -119,37 +119,46 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> anyhow::Result<()> {
         settings: &settings,
         context_tokens: opened.folder.context_tokens,
     };
-    let n_requests = survey(args, &scorer)?;
+    let part_requests = survey(args, &scorer)?;
+    let n_requests: usize = part_requests.iter().sum();
     if args.dry_run {
         return print_plan(args, &label, n_requests, &opened, (&scorer, device.provider), common);
     }
-    let fingerprint = fingerprint(args, &opened, &settings, &device)?;
-    let mut writer = ScoreWriter::create(&args.out, &label, &fingerprint)?;
-    let mut model = opened.start(&device, common)?;
-    let scoring = Instant::now();
-    let mut accuracy = Accuracy::default();
-    let mut n_choices = 0;
-    let mut progress = Progress::new(&format!("score {label}"), n_requests, "requests", common);
-    let write = |scored: Vec<Scored>| {
-        accuracy.add(&scored);
-        n_choices += scored.iter().map(|one| one.choices.len()).sum::<usize>();
-        writer.write(&scored)
+    let fingerprint = fingerprint(args, &label, &opened, &settings, &device)?;
+    let parts = ScoreParts::open(&args.out, &label, &fingerprint)?;
+    let there = is_done(&args.out, &fingerprint, args.existing)?;
+    let missing = match there {
+        true => BTreeSet::new(),
+        false => missing(&parts, part_requests.len(), &fingerprint, args.existing)?,
     };
-    let size = scorer.score(&mut model, requests_of(args)?, write, |n| progress.advance(n))?;
-    writer.finish()?;
-    progress.finish();
-    let seconds = scoring.elapsed().as_secs_f64();
-    let rate = n_requests as f64 / seconds;
+    let made: usize = missing.iter().map(|part| part_requests[*part]).sum();
+    let scored = score(args, &scorer, (&parts, &missing), (&label, made), &opened, &device, common)?;
+    let done = (0..part_requests.len()).filter(|part| there || parts.path(*part).is_file()).count();
+    if done < part_requests.len() {
+        return Err(Error::Stopped { what: label, done, of: part_requests.len() }.into());
+    }
+    match there {
+        true => parts.remove()?,
+        false => parts.put_together(part_requests.len())?,
+    }
+    let (n_choices, accuracy) = read_accuracy(&args.out)?;
+    let Scoring { size, seconds, session_seconds } = scored;
+    let rate = (made > 0).then(|| made as f64 / seconds);
+    let how = match rate {
+        Some(rate) if made == n_requests => format!("in {seconds:.0} s, {rate:.1} requests/s"),
+        Some(rate) => format!("of which {made} requests now in {seconds:.0} s, {rate:.1} requests/s"),
+        None => "all of them there before".into(),
+    };
     tracing::info!(
-        "{label}: {n_requests} requests, {n_choices} choices in {seconds:.0} s, {rate:.1} requests/s → {}{}",
+        "{label}: {n_requests} requests, {n_choices} choices, {how} → {}{}",
         args.out.display(),
         in_words(&accuracy)
     );
     if common.json {
         let mut summary = serde_json::json!({
-            "model": label, "requests": n_requests, "choices": n_choices, "with_gold": accuracy.n,
+            "model": label, "requests": n_requests, "made": made, "kept": n_requests - made, "choices": n_choices, "with_gold": accuracy.n,
             "seconds": started.elapsed().as_secs_f64(), "score_seconds": seconds,
-            "session_seconds": model.running().as_secs_f64(), "requests_per_second": rate,
+            "session_seconds": session_seconds, "requests_per_second": rate,
             "tokens_computed": size.computed_tokens, "tokens_distinct": size.distinct_tokens,
             "tokens_logical": size.logical_tokens, "passes": size.passes, "scored_positions": size.scored_positions,
             "style": opened.style.to_string(), "template_settings": opened.template_settings(),
@@ -167,6 +176,57 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What scoring took.
+#[derive(Default)]
+struct Scoring {
+    size: PlanSize,
+    seconds: f64,
+    session_seconds: f64,
+}
+
+/// Parts that are still to be made.
+fn missing(
+    parts: &ScoreParts,
+    n_parts: usize,
+    fingerprint: &Fingerprint,
+    existing: Existing,
+) -> alike::Result<BTreeSet<usize>> {
+    let mut missing = BTreeSet::new();
+    for part in 0..n_parts {
+        if !is_done(&parts.path(part), fingerprint, existing)? {
+            missing.insert(part);
+        }
+    }
+    Ok(missing)
+}
+
+/// Scores the parts that are missing, until all are there or somebody asks for a stop.
+fn score(
+    args: &ScoreArgs,
+    scorer: &Scorer<'_>,
+    (parts, missing): (&ScoreParts, &BTreeSet<usize>),
+    (label, n_requests): (&str, usize),
+    opened: &Opened,
+    device: &Device,
+    common: &Common,
+) -> anyhow::Result<Scoring> {
+    if missing.is_empty() {
+        return Ok(Scoring::default());
+    }
+    let mut model = opened.start(device, common)?;
+    let started = Instant::now();
+    let mut progress = Progress::new(&format!("score {label}"), n_requests, "requests", common);
+    let _orderly = Orderly::new();
+    // Faults in the file come through: where the file changed since it was surveyed, there are some.
+    let wanted = |group: &alike::Result<Group>| group.as_ref().map_or(true, |group| missing.contains(&group.number));
+    let groups = groups(requests_of(args)?, scorer.settings.part_rows);
+    let groups = groups.filter(wanted).take_while(|_| !stop::requested());
+    let write = |part: usize, scored: Vec<Scored>| parts.write(part, &scored);
+    let size = scorer.score(&mut model, groups, write, |n| progress.advance(n))?;
+    progress.finish();
+    Ok(Scoring { size, seconds: started.elapsed().as_secs_f64(), session_seconds: model.running().as_secs_f64() })
+}
+
 /// The empty context of lm-evaluation-harness: BOS, or where there is none the end-of-sequence token.
 fn start_token(folder: &ModelFolder, tokenizer: &PromptTokenizer) -> alike::Result<TokenId> {
     let named = |name: &str| folder.special_tokens.iter().find(|(n, _)| n == name);
@@ -182,42 +242,47 @@ fn requests_of(args: &ScoreArgs) -> alike::Result<impl Iterator<Item = alike::Re
     Ok(requests::read(&args.requests)?.take(args.limit.unwrap_or(usize::MAX)))
 }
 
-/// Reads the file once before any work, so that a fault at its end is not found after hours; returns how many there are.
-fn survey(args: &ScoreArgs, scorer: &Scorer<'_>) -> alike::Result<usize> {
+/// Reads the file once before any work, so that a fault at its end is not found after hours; returns how many requests each part has.
+fn survey(args: &ScoreArgs, scorer: &Scorer<'_>) -> alike::Result<Vec<usize>> {
     let mut requests = requests::read(&args.requests)?;
     // A digest of each id: memory does not grow with their length.
-    let mut ids = HashSet::new();
-    for request in requests.by_ref().take(args.limit.unwrap_or(usize::MAX)) {
-        let request = request?;
-        scorer.check(&request)?;
-        if !ids.insert(request.id_digest()) {
-            return Err(Error::Request {
-                place: request.place,
-                what: "`id`".into(),
-                found: format!("{:?}, as that of an earlier one", request.id),
-                expected: "each id once".into(),
-            });
+    let (mut ids, mut parts) = (HashSet::new(), Vec::new());
+    for group in groups(requests.by_ref().take(args.limit.unwrap_or(usize::MAX)), scorer.settings.part_rows) {
+        let group = group?;
+        parts.push(group.requests.len());
+        for request in group.requests {
+            scorer.check(&request)?;
+            if !ids.insert(request.id_digest()) {
+                return Err(Error::Request {
+                    place: request.place,
+                    what: "`id`".into(),
+                    found: format!("{:?}, as that of an earlier one", request.id),
+                    expected: "each id once".into(),
+                });
+            }
         }
     }
-    if ids.is_empty() {
+    if parts.is_empty() {
         return Err(Error::TooFew { what: format!("requests in {}", args.requests.display()), found: 0, needed: 1 });
     }
     if !requests.ignored.is_empty() {
         let names: Vec<&str> = requests.ignored.iter().map(String::as_str).collect();
         tracing::info!("{}: fields not read: {}", args.requests.display(), names.join(", "));
     }
-    Ok(ids.len())
+    Ok(parts)
 }
 
 /// What the bytes of the scores depend on.
 fn fingerprint(
     args: &ScoreArgs,
+    label: &str,
     opened: &Opened,
     settings: &ScoreSettings,
     device: &Device,
 ) -> alike::Result<Fingerprint> {
     let fingerprint = Fingerprint::default()
         .with("kind", "scores")
+        .with("label", label)
         .with_all("model.", &opened.folder.digests()?)
         .with("requests", file_digest(&args.requests)?)
         .with("limit", args.limit.map_or("none".into(), |n| n.to_string()))
@@ -266,7 +331,8 @@ fn print_plan(
     let ScoreSettings { reuse, batch_tokens, .. } = *scorer.settings;
     let budget = Budget::new(batch_tokens, provider.resources(), slot_bytes);
     let (mut size, mut n_parts) = (PlanSize::default(), 0);
-    for part in scorer.parts(requests_of(args)?, |asked| Plan::new(asked, reuse, strategy, budget)) {
+    let groups = groups(requests_of(args)?, scorer.settings.part_rows);
+    for part in scorer.parts(groups, |asked| Plan::new(asked, reuse, strategy, budget)) {
         size = size.plus(part?.size());
         n_parts += 1;
     }

@@ -53,9 +53,45 @@ pub struct Scorer<'a> {
     pub context_tokens: Option<usize>,
 }
 
-/// Requests that are planned together.
+/// Consecutive requests that are planned, scored and kept together.
+#[derive(Debug)]
+pub struct Group {
+    /// From 0, in the order of the file.
+    pub number: usize,
+    /// One or more.
+    pub requests: Vec<Request>,
+}
+
+/// Cuts requests into groups: as many at a time as make `part_rows` choices.
+pub fn groups(
+    requests: impl Iterator<Item = Result<Request>>,
+    part_rows: usize,
+) -> impl Iterator<Item = Result<Group>> {
+    let (mut requests, mut numbers) = (requests.fuse(), 0..);
+    iter::from_fn(move || {
+        let (mut group, mut n_rows) = (Vec::new(), 0);
+        while n_rows < part_rows
+            && let Some(request) = requests.next()
+        {
+            match request {
+                Ok(request) => {
+                    n_rows += request.choices.len();
+                    group.push(request);
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        if group.is_empty() {
+            return None;
+        }
+        Some(Ok(Group { number: numbers.next()?, requests: group }))
+    })
+}
+
+/// A group with its plan.
 #[derive(Debug)]
 pub struct Part {
+    number: usize,
     /// Each with the number of its tokens that [`Scored::n_moved_tokens`] tells.
     requests: Vec<(Request, usize)>,
     /// A question for each request; then, where asked for, the same choices after the empty context.
@@ -77,7 +113,7 @@ impl Part {
     }
 
     fn scored(self, evaluation: &Evaluation, tokenizer: &PromptTokenizer) -> Vec<Scored> {
-        let Self { requests, questions, plan } = self;
+        let Self { requests, questions, plan, .. } = self;
         let n_requests = requests.len();
         let sum = |slots: &Range<usize>| evaluation.log_probs[slots.clone()].iter().map(|l| f64::from(*l)).sum::<f64>();
         let scored = |(index, (request, n_moved_tokens)): (usize, (Request, usize))| {
@@ -117,34 +153,16 @@ impl Scorer<'_> {
         Ok(())
     }
 
-    /// Tokenises and plans requests, as many at a time as make `part_rows` choices.
+    /// Tokenises and plans groups of requests.
     pub fn parts(
         &self,
-        requests: impl Iterator<Item = Result<Request>>,
+        groups: impl Iterator<Item = Result<Group>>,
         plan: impl Fn(&[Question]) -> Plan,
     ) -> impl Iterator<Item = Result<Part>> {
-        let mut requests = requests.fuse();
-        iter::from_fn(move || {
-            let (mut part, mut n_rows) = (Vec::new(), 0);
-            while n_rows < self.settings.part_rows
-                && let Some(request) = requests.next()
-            {
-                match request {
-                    Ok(request) => {
-                        n_rows += request.choices.len();
-                        part.push(request);
-                    }
-                    Err(error) => return Some(Err(error)),
-                }
-            }
-            if part.is_empty() {
-                return None;
-            }
-            Some(self.part(part, &plan))
-        })
+        groups.map(move |group| self.part(group?, &plan))
     }
 
-    fn part(&self, requests: Vec<Request>, plan: impl Fn(&[Question]) -> Plan) -> Result<Part> {
+    fn part(&self, Group { number, requests }: Group, plan: impl Fn(&[Question]) -> Plan) -> Result<Part> {
         let tokenised: Vec<Tokenised> = requests.par_iter().map(|request| self.ask(request)).collect::<Result<_>>()?;
         let (mut questions, mut empty, mut n_moved) = (Vec::with_capacity(2 * requests.len()), Vec::new(), Vec::new());
         for one in tokenised {
@@ -154,10 +172,10 @@ impl Scorer<'_> {
         }
         questions.append(&mut empty);
         let plan = plan(&questions);
-        Ok(Part { requests: requests.into_iter().zip(n_moved).collect(), questions, plan })
+        Ok(Part { number, requests: requests.into_iter().zip(n_moved).collect(), questions, plan })
     }
 
-    /// Scores requests, and hands them part by part to `write`; `progress` is told how many requests each pass has read the
+    /// Scores groups of requests, and hands each with its number to `write`; `progress` is told how many requests each pass has read the
     /// first token of.
     ///
     /// While the model runs one part, the next is tokenised and planned and the one before is scored and written.
@@ -167,8 +185,8 @@ impl Scorer<'_> {
     pub fn score(
         &self,
         model: &mut dyn LanguageModel,
-        requests: impl Iterator<Item = Result<Request>> + Send,
-        mut write: impl FnMut(Vec<Scored>) -> Result<()> + Send,
+        groups: impl Iterator<Item = Result<Group>> + Send,
+        mut write: impl FnMut(usize, Vec<Scored>) -> Result<()> + Send,
         mut progress: impl FnMut(usize),
     ) -> Result<PlanSize> {
         let (strategy, budget) = (model.info().strategy, model.info().budget(self.settings.batch_tokens));
@@ -187,8 +205,8 @@ impl Scorer<'_> {
                 other => other,
             })
         };
-        let parts = self.parts(requests, |questions| Plan::new(questions, reuse, strategy, budget));
-        pipeline(parts, run, |part, evaluation| write(part.scored(&evaluation, self.tokenizer)))?;
+        let parts = self.parts(groups, |questions| Plan::new(questions, reuse, strategy, budget));
+        pipeline(parts, run, |part, evaluation| write(part.number, part.scored(&evaluation, self.tokenizer)))?;
         Ok(size)
     }
 

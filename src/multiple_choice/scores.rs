@@ -130,15 +130,12 @@ pub struct Accuracy {
 }
 
 impl Accuracy {
-    /// Counts some requests.
-    pub fn add(&mut self, scored: &[Scored]) {
-        for one in scored {
-            let Some(gold) = one.request.gold else { continue };
-            self.n += 1;
-            for (right, chosen) in self.right.iter_mut().zip(one.chosen) {
-                if let Some(chosen) = chosen {
-                    *right = Some(right.unwrap_or(0) + usize::from(chosen == gold));
-                }
+    /// Counts a request with a right choice: whether each of [`Rule::ALL`] chooses it.
+    pub fn add(&mut self, right: [Option<bool>; 5]) {
+        self.n += 1;
+        for (sum, right) in self.right.iter_mut().zip(right) {
+            if let Some(right) = right {
+                *sum = Some(sum.unwrap_or(0) + usize::from(right));
             }
         }
     }
@@ -213,17 +210,17 @@ mod tests {
 
     #[test]
     fn accuracies_and_their_errors() {
-        let right = scored(&[("a", &[1], choice(-1.0, -9.0, 1)), ("b", &[2], choice(-2.0, -9.0, 1))], 0);
-        let mut wrong = right.clone();
-        wrong.request.gold = Some(1);
-        let mut unknown = right.clone();
-        unknown.request.gold = None;
         let mut accuracy = Accuracy::default();
         assert_eq!(accuracy.of(Rule::Sum), None);
-        accuracy.add(&[unknown, right.clone()]);
+        let (right, wrong) = ([Some(true); 5], [Some(true), Some(false), Some(false), Some(false), Some(false)]);
+        accuracy.add(right);
         assert_eq!((accuracy.n, accuracy.of(Rule::Sum)), (1, Some((1.0, None))));
-        accuracy.add(&[wrong, right.clone(), right]);
+        [wrong, right, right].into_iter().for_each(|one| accuracy.add(one));
         // Of 1, 0, 1, 1: variance 3 · 0.25² + 0.75² over 3 = 0.25, over √4.
         assert_eq!(accuracy.of(Rule::MutualInfo), Some((0.75, Some(0.25))));
+        assert_eq!(accuracy.of(Rule::Sum), Some((1.0, Some(0.0))));
+        let mut partly = Accuracy::default();
+        partly.add([Some(true), Some(true), Some(true), Some(true), None]);
+        assert_eq!((partly.n, partly.of(Rule::MutualInfo)), (1, None));
     }
 }

@@ -40,7 +40,8 @@ pub struct AlignmentRow {
     pub ceiling: Option<f64>,
     /// Mean value of coin-flip subjects under the same fit.
     pub chance: Option<f64>,
-    /// (value − chance) / (ceiling − chance), not clipped.
+    /// (value − chance) / (ceiling − chance), not clipped; none where the lowest subject behind the ceiling is not above the highest
+    /// behind chance.
     pub normalised: Option<f64>,
     /// Number of concepts compared.
     pub n: usize,

@@ -1,16 +1,17 @@
 //! Scores in Parquet: one row for each choice of each request.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int32Array, Int64Array, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use crate::error::Result;
-use crate::multiple_choice::{Rule, Scored};
+use crate::multiple_choice::{Accuracy, Rule, Scored};
 use crate::store::judgments::Column;
+use crate::store::lock::{self, PartLock};
 use crate::store::manifest::Fingerprint;
-use crate::store::table::{Layout, TableWriter, batch, sweep};
+use crate::store::table::{Batches, Layout, TableWriter, batch, sweep};
 
 /// The columns of a scores file, in order.
 pub fn columns() -> Vec<Column> {
@@ -68,89 +69,148 @@ fn choice_text<'a>((one, choice): &Row<'a>) -> &'a str {
     &one.request.choices[*choice]
 }
 
-/// A file of scores that is written part by part, to be whole or not there.
-pub struct ScoreWriter {
-    writer: TableWriter,
-    schema: Schema,
+/// A file of scores while it is made: parts in a folder beside it, each whole or not there, until all of them are put together. Nobody
+/// else makes the same file for as long as it lives.
+pub struct ScoreParts {
+    out: PathBuf,
     label: String,
+    fingerprint: Fingerprint,
+    _lock: PartLock,
 }
 
-impl ScoreWriter {
-    /// Opens a draft beside the file's place.
+impl ScoreParts {
+    /// Takes a file's place, and the folder of its parts, which is made.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io).
-    pub fn create(path: &Path, label: &str, fingerprint: &Fingerprint) -> Result<Self> {
-        let fields: Vec<Field> = columns().into_iter().map(|c| Field::new(c.name, c.data_type, c.nullable)).collect();
-        let schema = Schema::new(fields);
-        sweep(path);
-        let writer = TableWriter::create(
-            path,
-            &Arc::new(schema.clone()),
-            &fingerprint.metadata(),
-            Layout { sorted_by: &["request", "choice"], repeating: &[] },
-        )?;
-        Ok(Self { writer, schema, label: label.into() })
+    /// [`Error::Locked`](crate::Error::Locked) while another process makes the same file, [`Error::Io`](crate::Error::Io)
+    pub fn open(out: &Path, label: &str, fingerprint: &Fingerprint) -> Result<Self> {
+        let _lock = PartLock::new(&folder(out), lock::ALL)?;
+        Ok(Self { out: out.into(), label: label.into(), fingerprint: fingerprint.clone(), _lock })
     }
 
-    /// Adds the choices of some requests.
-    ///
-    /// # Errors
-    /// [`Error::Io`](crate::Error::Io).
-    pub fn write(&mut self, scored: &[Scored]) -> Result<()> {
-        let rows: Vec<Row<'_>> =
-            scored.iter().flat_map(|one| (0..one.choices.len()).map(move |choice| (one, choice))).collect();
-        let text = |value: &dyn Fn(&Row<'_>) -> String| -> ArrayRef {
-            Arc::new(rows.iter().map(|row| Some(value(row))).collect::<StringArray>())
-        };
-        let int = |value: &dyn Fn(&Row<'_>) -> usize| -> ArrayRef {
-            let stored = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-            Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| stored(value(row)))))
-        };
-        #[allow(clippy::cast_possible_truncation, reason = "stored as f32")]
-        let float = |value: &dyn Fn(&Row<'_>) -> Option<f64>| -> ArrayRef {
-            Arc::new(rows.iter().map(|row| value(row).map(|v| v as f32)).collect::<Float32Array>())
-        };
-        let truth = |value: &dyn Fn(&Row<'_>) -> Option<bool>| -> ArrayRef {
-            Arc::new(rows.iter().map(value).collect::<BooleanArray>())
-        };
-
-        let requests = rows.iter().map(|(one, _)| i64::try_from(one.request.row).expect("fewer than 2^63 requests"));
-        let mut values: Vec<ArrayRef> = vec![
-            Arc::new(Int64Array::from_iter_values(requests)),
-            text(&|(one, _)| one.request.id.clone()),
-            int(&|(_, choice)| *choice),
-            text(&|row| choice_text(row).to_owned()),
-            truth(&|(one, choice)| one.request.gold.map(|gold| gold == *choice)),
-            float(&|(one, choice)| Some(one.choices[*choice].log_prob)),
-            float(&|(one, choice)| one.choices[*choice].log_prob_empty),
-            truth(&|(one, _)| Some(one.closed)),
-            int(&|(one, choice)| one.choices[*choice].n_tokens),
-            int(&|row| choice_text(row).chars().count()),
-            int(&|row| choice_text(row).len()),
-            float(&|(one, choice)| Some(one.p[*choice])),
-            truth(&|(one, choice)| Some(one.choices[*choice].greedy)),
-        ];
-        let chosen = |rule: usize| truth(&|(one, choice)| one.chosen[rule].map(|chosen| chosen == *choice));
-        values.extend((0..Rule::ALL.len()).map(chosen));
-        values.extend([
-            float(&|(one, _)| Some(one.choice_mass)),
-            int(&|(one, _)| one.choices.len()),
-            int(&|(one, _)| one.n_prompt_tokens),
-            int(&|(one, _)| one.n_moved_tokens),
-            text(&|(one, _)| one.top_text.clone()),
-            int(&|(one, _)| one.top.token as usize),
-            float(&|(one, _)| Some(f64::from(one.top.log_prob))),
-            text(&|_| self.label.clone()),
-        ]);
-        self.writer.write(&batch(self.schema.clone(), values))
+    /// Where a part is.
+    pub fn path(&self, part: usize) -> PathBuf {
+        folder(&self.out).join(format!("part-{part:05}.parquet"))
     }
 
-    /// Closes the file and puts it in its place.
+    /// Writes the choices of some requests as one part.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io); nothing half-written is left.
-    pub fn finish(self) -> Result<()> {
-        self.writer.finish()
+    pub fn write(&self, part: usize, scored: &[Scored]) -> Result<()> {
+        let rows = rows(scored, &self.label);
+        let mut writer = self.writer(&self.path(part))?;
+        writer.write(&rows)?;
+        writer.finish()
     }
+
+    /// Puts the first parts together, and removes them; the same parts give the same bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io), [`Error::Format`](crate::Error::Format) for a part that is not as it was written
+    pub fn put_together(self, n_parts: usize) -> Result<()> {
+        let mut writer = self.writer(&self.out)?;
+        for part in 0..n_parts {
+            for table in Batches::open(&self.path(part), None)? {
+                writer.write(table?.batch())?;
+            }
+        }
+        writer.finish()?;
+        self.remove()
+    }
+
+    /// Removes all parts.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io)
+    pub fn remove(self) -> Result<()> {
+        Ok(fs_err::remove_dir_all(folder(&self.out))?)
+    }
+
+    fn writer(&self, path: &Path) -> Result<TableWriter> {
+        sweep(path);
+        let layout = Layout { sorted_by: &["request", "choice"], repeating: &[] };
+        TableWriter::create(path, &Arc::new(schema()), &self.fingerprint.metadata(), layout)
+    }
+}
+
+/// Where the parts of a file are while it is made: beside it.
+fn folder(out: &Path) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".parts");
+    name.into()
+}
+
+fn schema() -> Schema {
+    Schema::new(columns().into_iter().map(|c| Field::new(c.name, c.data_type, c.nullable)).collect::<Vec<Field>>())
+}
+
+/// How many choices a file of scores has, and how often each rule is right.
+///
+/// # Errors
+/// [`Error::Format`](crate::Error::Format) for a file that is not one of scores, or damaged
+pub fn read_accuracy(path: &Path) -> Result<(usize, Accuracy)> {
+    let chosen = Rule::ALL.map(|rule| format!("chosen_{}", rule.name()));
+    let names: Vec<&str> = std::iter::once("is_gold").chain(chosen.iter().map(String::as_str)).collect();
+    let (mut n_choices, mut accuracy) = (0, Accuracy::default());
+    for table in Batches::open(path, Some(&names))? {
+        let table = table?;
+        let gold = table.booleans("is_gold")?;
+        let columns: Vec<Vec<Option<bool>>> = chosen.iter().map(|name| table.booleans(name)).collect::<Result<_>>()?;
+        n_choices += gold.len();
+        for row in (0..gold.len()).filter(|row| gold[*row] == Some(true)) {
+            accuracy.add(std::array::from_fn(|rule| columns[rule][row]));
+        }
+    }
+    Ok((n_choices, accuracy))
+}
+
+/// A row for each choice.
+fn rows(scored: &[Scored], label: &str) -> RecordBatch {
+    let rows: Vec<Row<'_>> =
+        scored.iter().flat_map(|one| (0..one.choices.len()).map(move |choice| (one, choice))).collect();
+    let text = |value: &dyn Fn(&Row<'_>) -> String| -> ArrayRef {
+        Arc::new(rows.iter().map(|row| Some(value(row))).collect::<StringArray>())
+    };
+    let int = |value: &dyn Fn(&Row<'_>) -> usize| -> ArrayRef {
+        let stored = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+        Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| stored(value(row)))))
+    };
+    #[allow(clippy::cast_possible_truncation, reason = "stored as f32")]
+    let float = |value: &dyn Fn(&Row<'_>) -> Option<f64>| -> ArrayRef {
+        Arc::new(rows.iter().map(|row| value(row).map(|v| v as f32)).collect::<Float32Array>())
+    };
+    let truth = |value: &dyn Fn(&Row<'_>) -> Option<bool>| -> ArrayRef {
+        Arc::new(rows.iter().map(value).collect::<BooleanArray>())
+    };
+
+    let requests = rows.iter().map(|(one, _)| i64::try_from(one.request.row).expect("fewer than 2^63 requests"));
+    let mut values: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(requests)),
+        text(&|(one, _)| one.request.id.clone()),
+        int(&|(_, choice)| *choice),
+        text(&|row| choice_text(row).to_owned()),
+        truth(&|(one, choice)| one.request.gold.map(|gold| gold == *choice)),
+        float(&|(one, choice)| Some(one.choices[*choice].log_prob)),
+        float(&|(one, choice)| one.choices[*choice].log_prob_empty),
+        truth(&|(one, _)| Some(one.closed)),
+        int(&|(one, choice)| one.choices[*choice].n_tokens),
+        int(&|row| choice_text(row).chars().count()),
+        int(&|row| choice_text(row).len()),
+        float(&|(one, choice)| Some(one.p[*choice])),
+        truth(&|(one, choice)| Some(one.choices[*choice].greedy)),
+    ];
+    let chosen = |rule: usize| truth(&|(one, choice)| one.chosen[rule].map(|chosen| chosen == *choice));
+    values.extend((0..Rule::ALL.len()).map(chosen));
+    values.extend([
+        float(&|(one, _)| Some(one.choice_mass)),
+        int(&|(one, _)| one.choices.len()),
+        int(&|(one, _)| one.n_prompt_tokens),
+        int(&|(one, _)| one.n_moved_tokens),
+        text(&|(one, _)| one.top_text.clone()),
+        int(&|(one, _)| one.top.token as usize),
+        float(&|(one, _)| Some(f64::from(one.top.log_prob))),
+        text(&|_| label.to_owned()),
+    ]);
+    batch(schema(), values)
 }

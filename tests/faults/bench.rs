@@ -50,6 +50,16 @@ impl Bench {
         alike(&[&["judge", text(&self.study), "--out", text(out), "--resume"], more].concat())
     }
 
+    /// The program with 160 requests of two choices each, which go to a file.
+    pub(crate) fn score(&self, out: &Path, part_rows: &str) -> Command {
+        let (requests, model) =
+            (self.folder.path().join("requests.jsonl"), project("tests/it/golden/tiny-llama-scoring"));
+        let line = |i: u32| format!("{{\"prompt\": \"{i} Which?\", \"choices\": [\"bear\", \"boat {i}\"]}}\n");
+        std::fs::write(&requests, (0..160).map(line).collect::<String>()).unwrap();
+        let paths = ["--model", text(&model), "--requests", text(&requests), "--out", text(out)];
+        alike(&[&["score"], &paths[..], &["--style", "base", "--resume", "--part-rows", part_rows]].concat())
+    }
+
     /// The parts of an unbroken run.
     pub(crate) fn unbroken(&self) -> BTreeMap<String, Vec<u8>> {
         let out = self.folder.path().join("unbroken");

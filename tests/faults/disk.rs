@@ -164,6 +164,21 @@ pub(crate) fn full_for_bootstrap(chance: Chance) -> Tried {
     })
 }
 
+pub(crate) fn full_for_score(chance: Chance) -> Tried {
+    let bench = Bench::new();
+    let disk = disk(&chance, &bench, "size=4k")?;
+    let whole = bench.folder.path().join("whole");
+    succeed(&mut bench.score(&whole.join("scores.parquet"), "64"));
+    let place = disk.0.join("scores.parquet");
+    // Five parts, each with a footer of its own, and beside them what they are put together to.
+    let failed = grown(&disk, 0, 4 * kib(&whole), chance.times, &|| bench.score(&place, "64"), &|| {});
+    assert!(tables(&disk.0) == tables(&whole));
+    Ok(Outcome {
+        times: failed,
+        lost: "what was being written; the next step goes on, byte-identical in the end".into(),
+    })
+}
+
 pub(crate) fn read_only(chance: Chance) -> Tried {
     let bench = Bench::new();
     let disk = disk(&chance, &bench, "size=16m")?;

@@ -9,7 +9,8 @@ use alike::store::judgments::part_number;
 use rand::RngExt;
 
 use crate::bench::{
-    Bench, N_PARTS, check_finished, drafts, parts, project, respondent, send, succeed, text, words, written,
+    Bench, N_PARTS, alike, check_finished, drafts, files_below, parts, project, respondent, send, succeed, text, words,
+    written,
 };
 use crate::{Chance, Outcome, Skipped, Tried};
 
@@ -70,7 +71,7 @@ pub(crate) fn kill_nine(mut chance: Chance) -> Tried {
         runs += 1;
         assert!(parts(&bench.out) == expected, "the finished data set is that of an unbroken run");
         assert_eq!(drafts(&bench.out), Vec::<std::path::PathBuf>::new());
-        succeed(&mut crate::bench::alike(&["validate", text(&bench.out)]));
+        succeed(&mut alike(&["validate", text(&bench.out)]));
     }
     let lost = format!(
         "never more than the part that was being made ({in_a_part} half-written ones); {runs} finished data sets of {N_PARTS} parts, all byte-identical to an unbroken one; no finished part written again"
@@ -101,6 +102,39 @@ pub(crate) fn kill_a_shard(mut chance: Chance) -> Tried {
         assert!(parts(&bench.out) == expected && drafts(&bench.out).is_empty());
     }
     Ok(Outcome { times: killed, lost: "at most one part, the other shard goes on; byte-identical in the end".into() })
+}
+
+pub(crate) fn kill_score(mut chance: Chance) -> Tried {
+    let bench = Bench::new();
+    let [unbroken, out] = ["unbroken", "scores"].map(|name| bench.folder.path().join(name).join("scores.parquet"));
+    let score = |out: &Path| bench.score(out, "8");
+    let begun = Instant::now();
+    succeed(&mut score(&unbroken));
+    let (whole, expected) = (begun.elapsed(), std::fs::read(&unbroken).unwrap());
+    let (mut killed, mut runs) = (0, 0);
+    while killed < chance.times {
+        let _ = std::fs::remove_dir_all(out.parent().unwrap());
+        loop {
+            let mut child = score(&out).spawn().unwrap();
+            let time = moment(&mut chance, whole.mul_f64(1.2));
+            if killed == chance.times || !lives_on(&mut child, time) {
+                let output = child.wait_with_output().unwrap();
+                assert!(output.status.success(), "{}", words(&output));
+                break;
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            killed += 1;
+            assert!(!out.exists() || std::fs::read(&out).unwrap() == expected, "whole or not there");
+        }
+        runs += 1;
+        assert!(std::fs::read(&out).unwrap() == expected, "the file is that of an unbroken run");
+        assert_eq!(files_below(out.parent().unwrap()), [out.clone()], "nothing else is left");
+    }
+    let lost = format!(
+        "never more than the part that was being made; {runs} finished files, all byte-identical to an unbroken one"
+    );
+    Ok(Outcome { times: killed, lost })
 }
 
 pub(crate) fn signals(mut chance: Chance) -> Tried {

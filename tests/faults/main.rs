@@ -58,6 +58,7 @@ const fn fault(name: &'static str, what: &'static str, times: [usize; 2], run: f
 
 const FAULTS: &[Fault] = &[
     fault("kill", "`kill -9` at a random moment of `judge`, then `--resume`", [4, 100], kills::kill_nine),
+    fault("kill-score", "the same of `score`", [4, 40], kills::kill_score),
     fault("kill-shards", "`kill -9` of one of two shards that run at once", [1, 20], kills::kill_a_shard),
     fault("signals", "SIGTERM or SIGUSR1 at a random moment", [2, 40], kills::signals),
     fault("long-part", "SIGTERM or SIGUSR1 in a part that takes minutes", [0, 2], kills::a_long_part),
@@ -65,6 +66,7 @@ const FAULTS: &[Fault] = &[
     fault("full-judge", "a disk that is full, grown in steps until `judge` ends", [6, 60], disk::full_for_judge),
     fault("full-run", "the same for `run`: judge, embed, align, report", [3, 60], disk::full_for_run),
     fault("full-compact", "the same for `compact`", [3, 40], disk::full_for_compact),
+    fault("full-score", "the same for `score`", [3, 40], disk::full_for_score),
     fault("full-bootstrap", "the same for `embed --bootstrap`", [3, 20], disk::full_for_bootstrap),
     fault("read-only", "an output folder that cannot be written", [1, 1], disk::read_only),
     fault("out-is-a-file", "an output path that is a file, or below one", [1, 1], disk::out_is_a_file),

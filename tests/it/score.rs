@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use alike::engine::scripted::ScriptedModel;
 use alike::engine::{LanguageModel, ModelInfo, PassOutput};
 use alike::model_folder::ModelFolder;
-use alike::multiple_choice::{Request, ScoreSettings, Scored, Scorer};
+use alike::multiple_choice::{Request, ScoreSettings, Scored, Scorer, groups};
 use alike::prompts::pass::Pass;
 use alike::prompts::plan::Reuse;
 use alike::prompts::template::{Frame, Style, Wording};
@@ -16,7 +17,7 @@ use alike::store::scores::columns;
 use alike::store::table::Table;
 use serde_json::{Value, json};
 
-use crate::support::{fail, succeed, tiny};
+use crate::support::{alike, fail, succeed, tiny};
 
 /// A folder of its own with a file of requests, one a line.
 struct Bench {
@@ -52,6 +53,27 @@ impl Bench {
         let left: Vec<PathBuf> = crate::support::files_below(self.folder.path());
         assert!(left.iter().all(|file| file.extension().is_none_or(|e| e != "tmp")), "{left:?}");
         message
+    }
+
+    /// Starts scoring, and sends a signal when one more part is there; the exit code, if it is the program's own.
+    fn interrupted(&self, signal: &str, more: &[&str]) -> Option<i32> {
+        let parts = || {
+            std::fs::read_dir(self.at("scores.parquet.parts")).map_or(0, |folder| {
+                folder
+                    .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|e| e == "parquet"))
+                    .count()
+            })
+        };
+        let (before, arguments) = (parts(), self.arguments(&tiny("scoring"), more));
+        let mut program = alike(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while parts() == before {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before it had made a part");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let sent = std::process::Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        child.wait().unwrap().code()
     }
 
     fn table(&self) -> Table {
@@ -214,6 +236,44 @@ fn output_that_is_there_is_kept() {
     assert_eq!(std::fs::read_to_string(bench.at("scores.parquet")).unwrap(), "mine", "until there is something better");
 }
 
+/// A batch system's warning, then a kill, then a damaged part.
+#[test]
+fn what_was_interrupted_goes_on_to_the_same_bytes() {
+    let request =
+        |i: usize| json!({"prompt": format!("{i} Which?"), "choices": ["bear", format!("boat {i}")], "gold": i % 2});
+    let requests: Vec<Value> = (0..800).map(request).collect();
+    let bench = Bench::new(&requests);
+    let (out, parts) = (bench.at("scores.parquet"), bench.at("scores.parquet.parts"));
+    let flags = ["--style", "base", "--part-rows", "16"];
+    let (fresh, resume) = ([&flags[..], &["--force"]].concat(), [&flags[..], &["--resume"]].concat());
+    let unbroken = bench.score("scoring", &fresh);
+    let bytes = std::fs::read(&out).unwrap();
+    assert!(!parts.exists() && unbroken["made"] == 800 && unbroken["kept"] == 0, "{unbroken}");
+    std::fs::remove_file(&out).unwrap();
+
+    assert_eq!(bench.interrupted("TERM", &resume), Some(75));
+    assert!(!out.exists());
+    let message = bench.fails(&flags);
+    assert!(message.contains("part-00000.parquet exists already") && message.contains("--resume"), "{message}");
+    let message = bench.fails(&[&resume[..], &["--close", "always"]].concat());
+    assert!(message.contains("close"), "{message}");
+    assert_eq!(bench.interrupted("KILL", &resume), None);
+    assert!(!out.exists());
+    let first = parts.join("part-00000.parquet");
+    let mut damaged = std::fs::read(&first).unwrap();
+    damaged[100] ^= 1;
+    std::fs::write(&first, damaged).unwrap();
+    let resumed = bench.score("scoring", &resume);
+    let (made, kept) = (resumed["made"].as_u64().unwrap(), resumed["kept"].as_u64().unwrap());
+    assert!(made + kept == 800 && made >= 8 && kept >= 8, "{resumed}");
+    assert_eq!(std::fs::read(&out).unwrap(), bytes);
+    assert!(!parts.exists() && resumed["acc"] == unbroken["acc"], "{resumed}");
+
+    let again = bench.score("scoring", &resume);
+    assert!(again["made"] == 0 && again["acc_norm"] == unbroken["acc_norm"] && !parts.exists(), "{again}");
+    assert_eq!(std::fs::read(&out).unwrap(), bytes);
+}
+
 #[test]
 fn faults_of_requests_are_named_before_any_work() {
     let good = json!({"id": "fine", "prompt": "A", "choices": ["b", "c"]});
@@ -309,10 +369,11 @@ fn what_is_not_finite_names_its_request() {
     let asked = || [request(0, "bear", " "), request(1, "Q", "\n"), request(2, "hat", " ")].into_iter();
     let bad = tokenizer.id("Q").unwrap();
     let mut model = Overflowing(ScriptedModel::new(400), bad);
-    let error = scorer.score(&mut model, asked(), |_| Ok(()), |_| {}).unwrap_err().to_string();
+    let asked = || groups(asked(), settings.part_rows);
+    let error = scorer.score(&mut model, asked(), |_, _| Ok(()), |_| {}).unwrap_err().to_string();
     assert!(error.contains("NaN") && error.ends_with("first bad presentation: line 2"), "{error}");
     let mut written = 0;
-    let write = |scored: Vec<Scored>| {
+    let write = |_: usize, scored: Vec<Scored>| {
         written += scored.len();
         Ok(())
     };
