@@ -129,7 +129,7 @@ pub(crate) fn kill_score(mut chance: Chance) -> Tried {
         }
         runs += 1;
         assert!(std::fs::read(&out).unwrap() == expected, "the file is that of an unbroken run");
-        assert_eq!(files_below(out.parent().unwrap()), [out.clone()], "nothing else is left");
+        assert_eq!(files_below(out.parent().unwrap()), std::slice::from_ref(&out), "nothing else is left");
     }
     let lost = format!(
         "never more than the part that was being made; {runs} finished files, all byte-identical to an unbroken one"

@@ -7,7 +7,7 @@ use crate::support::{files_below, path};
 
 /// Library and the only places that name it.
 const OWNERS: [(&str, &[&str]); 8] = [
-    ("ort", &["engine/provider.rs", "engine/session.rs", "engine/kv_cache.rs", "engine/ceilings.rs"]),
+    ("ort", &["engine/provider.rs", "engine/session", "engine/kv_cache.rs", "engine/ceilings.rs"]),
     ("tokenizers", &["prompts/tokens.rs"]),
     ("minijinja", &["prompts/chat_template", "report/page.rs"]),
     ("arrow", &["store/"]),
