@@ -65,3 +65,33 @@ impl Read for Within {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_beyond_the_end_is_an_error_before_memory_is_taken() {
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, b"0123456789").unwrap();
+        let bounded = Bounded::new(file).unwrap();
+        assert_eq!((bounded.len(), &bounded.get_bytes(2, 3).unwrap()[..]), (10, &b"234"[..]));
+        for (start, length) in [(0, 11), (8, 3), (11, 0), (3, usize::MAX), (u64::MAX, 1)] {
+            let error = bounded.get_bytes(start, length).unwrap_err().to_string();
+            assert!(error.contains("the file has 10"), "{error}");
+        }
+        let mut rest = Vec::new();
+        let error = bounded.get_read(7).unwrap().read_to_end(&mut rest).unwrap_err();
+        assert_eq!((&rest[..], error.kind()), (&b"789"[..], io::ErrorKind::UnexpectedEof));
+        assert!(bounded.get_read(11).is_err());
+    }
+
+    /// What fuzzing found: a list of two thousand million numbers that a page's header announces.
+    #[test]
+    fn a_header_that_announces_what_is_not_there() {
+        let found =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/found/judgments-parquet/skips-what-is-not-there.parquet");
+        let error = crate::store::table::Table::read(found.as_ref()).unwrap_err().to_string();
+        assert!(error.contains("skips-what-is-not-there.parquet"), "{error}");
+    }
+}
