@@ -25,7 +25,8 @@ impl OnnxEncoder {
     /// Opens a graph whose signature has been read.
     ///
     /// # Errors
-    /// [`Error::Missing`] and [`Error::Format`] for its weights, [`Error::Runtime`] in the runtime's words.
+    /// [`Error::Missing`](crate::Error::Missing) and [`Error::Format`](crate::Error::Format) for its weights,
+    /// [`Error::Runtime`](crate::Error::Runtime) in the runtime's words.
     pub fn open(
         graph: &Path,
         signature: EncoderSignature,
@@ -42,7 +43,7 @@ impl OnnxEncoder {
     /// # Shapes
     /// returns `[batch, seq, width]`, or `[batch, width]` where the graph pools
     /// # Errors
-    /// [`Error::Runtime`]
+    /// [`Error::Runtime`](crate::Error::Runtime)
     pub fn run(&mut self, texts: &TextBatch) -> Result<ArrayD<f32>> {
         let mut inputs: Vec<(&str, SessionInputValue<'_>)> = vec![("input_ids", tensor(texts.ids.clone())?.into())];
         if self.signature.attention_mask {

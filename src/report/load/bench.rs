@@ -6,7 +6,9 @@ use crate::bench::{Bench, ModelRecord};
 pub(super) fn provenance(bench: &Bench) -> Vec<(String, String)> {
     let (machine, settings) = (&bench.machine, &bench.settings);
     let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".into());
-    let memory = machine.memory_bytes.map_or_else(|| "unknown".into(), |bytes| format!("{} MiB", bytes >> 20));
+    let memory = machine
+        .memory_bytes
+        .map_or_else(|| "unknown".into(), |bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)));
     let line = |name: &str, value: String| (format!("benchmark: {name}"), value);
     let mut lines = vec![
         line("alike", bench.alike.clone()),
