@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use alike::store::judgments::part_number;
@@ -37,6 +37,19 @@ fn lives_on(child: &mut Child, time: Duration) -> bool {
     child.try_wait().unwrap().is_none()
 }
 
+/// Starts a program and kills it after a while; whether it was still there. One that has ended must have succeeded.
+fn is_killed(command: &mut Command, time: Duration) -> bool {
+    let mut child = command.spawn().unwrap();
+    if lives_on(&mut child, time) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        return true;
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", words(&output));
+    false
+}
+
 /// Parts are made in their order, so that those that are there are the first ones: what a kill cost is at most the next.
 fn are_the_first(out: &Path) {
     let numbers: Vec<usize> = parts(out).keys().filter_map(|name| part_number(Path::new(name))).collect();
@@ -51,16 +64,10 @@ pub(crate) fn kill_nine(mut chance: Chance) -> Tried {
         let _ = std::fs::remove_dir_all(&bench.out);
         loop {
             let before = written(&bench.out);
-            let mut child = bench.judge(&bench.out, &[]).spawn().unwrap();
-            // Later and later, so that each run ends some time, and early ones are hit as well.
-            let time = moment(&mut chance, whole.mul_f64(1.2));
-            if killed == chance.times || !lives_on(&mut child, time) {
-                let output = child.wait_with_output().unwrap();
-                assert!(output.status.success(), "{}", words(&output));
+            let time = if killed == chance.times { Duration::MAX } else { moment(&mut chance, whole.mul_f64(1.2)) };
+            if !is_killed(&mut bench.judge(&bench.out, &[]), time) {
                 break;
             }
-            child.kill().unwrap();
-            child.wait().unwrap();
             killed += 1;
             let left = drafts(&respondent(&bench.out)).len();
             assert!(left <= 1, "{left} parts were being made");
@@ -115,15 +122,10 @@ pub(crate) fn kill_score(mut chance: Chance) -> Tried {
     while killed < chance.times {
         let _ = std::fs::remove_dir_all(out.parent().unwrap());
         loop {
-            let mut child = score(&out).spawn().unwrap();
-            let time = moment(&mut chance, whole.mul_f64(1.2));
-            if killed == chance.times || !lives_on(&mut child, time) {
-                let output = child.wait_with_output().unwrap();
-                assert!(output.status.success(), "{}", words(&output));
+            let time = if killed == chance.times { Duration::MAX } else { moment(&mut chance, whole.mul_f64(1.2)) };
+            if !is_killed(&mut score(&out), time) {
                 break;
             }
-            child.kill().unwrap();
-            child.wait().unwrap();
             killed += 1;
             assert!(!out.exists() || std::fs::read(&out).unwrap() == expected, "whole or not there");
         }
