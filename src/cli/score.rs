@@ -133,7 +133,8 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> anyhow::Result<()> {
     };
     let made: usize = missing.iter().map(|part| part_requests[*part]).sum();
     let scored = score(args, &scorer, (&parts, &missing), (&label, made), &opened, &device, common)?;
-    let done = (0..part_requests.len()).filter(|part| there || parts.path(*part).is_file()).count();
+    // What lies there may be another run's: only what was found whole or written now is done.
+    let done = part_requests.len() - missing.len() + scored.n_parts;
     if done < part_requests.len() {
         return Err(Error::Stopped { what: label, done, of: part_requests.len() }.into());
     }
@@ -142,7 +143,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> anyhow::Result<()> {
         false => parts.put_together(part_requests.len())?,
     }
     let (n_choices, accuracy) = read_accuracy(&args.out)?;
-    let Scoring { size, seconds, session_seconds } = scored;
+    let Scoring { size, seconds, session_seconds, .. } = scored;
     let rate = (made > 0).then(|| made as f64 / seconds);
     let how = match rate {
         Some(rate) if made == n_requests => format!("in {seconds:.0} s, {rate:.1} requests/s"),
@@ -179,12 +180,13 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> anyhow::Result<()> {
 /// What scoring took.
 #[derive(Default)]
 struct Scoring {
+    n_parts: usize,
     size: PlanSize,
     seconds: f64,
     session_seconds: f64,
 }
 
-/// Parts that are still to be made.
+/// Parts that are still to be made. With `--force` those of an earlier run go, or an interrupted one would go on with them.
 fn missing(
     parts: &ScoreParts,
     n_parts: usize,
@@ -193,8 +195,12 @@ fn missing(
 ) -> alike::Result<BTreeSet<usize>> {
     let mut missing = BTreeSet::new();
     for part in 0..n_parts {
-        if !is_done(&parts.path(part), fingerprint, existing)? {
+        let path = parts.path(part);
+        if !is_done(&path, fingerprint, existing)? {
             missing.insert(part);
+            if path.is_file() {
+                fs_err::remove_file(path)?;
+            }
         }
     }
     Ok(missing)
@@ -221,10 +227,15 @@ fn score(
     let wanted = |group: &alike::Result<Group>| group.as_ref().map_or(true, |group| missing.contains(&group.number));
     let groups = groups(requests_of(args)?, scorer.settings.part_rows);
     let groups = groups.filter(wanted).take_while(|_| !stop::requested());
-    let write = |part: usize, scored: Vec<Scored>| parts.write(part, &scored);
+    let mut n_parts = 0;
+    let write = |part: usize, scored: Vec<Scored>| {
+        n_parts += 1;
+        parts.write(part, &scored)
+    };
     let size = scorer.score(&mut model, groups, write, |n| progress.advance(n))?;
     progress.finish();
-    Ok(Scoring { size, seconds: started.elapsed().as_secs_f64(), session_seconds: model.running().as_secs_f64() })
+    let (seconds, session_seconds) = (started.elapsed().as_secs_f64(), model.running().as_secs_f64());
+    Ok(Scoring { n_parts, size, seconds, session_seconds })
 }
 
 /// The empty context of lm-evaluation-harness: BOS, or where there is none the end-of-sequence token.

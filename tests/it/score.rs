@@ -272,6 +272,16 @@ fn what_was_interrupted_goes_on_to_the_same_bytes() {
     let again = bench.score("scoring", &resume);
     assert!(again["made"] == 0 && again["acc_norm"] == unbroken["acc_norm"] && !parts.exists(), "{again}");
     assert_eq!(std::fs::read(&out).unwrap(), bytes);
+
+    // Parts of other inputs are nobody's: a forced run that is stopped counts its own alone.
+    std::fs::create_dir(&parts).unwrap();
+    for part in 0..100 {
+        std::fs::copy(&out, parts.join(format!("part-{part:05}.parquet"))).unwrap();
+    }
+    assert_eq!(bench.interrupted("TERM", &[&fresh[..], &["--close", "always"]].concat()), Some(75));
+    assert_eq!(std::fs::read(&out).unwrap(), bytes, "until there is something better");
+    let closed = bench.score("scoring", &[&fresh[..], &["--close", "always"]].concat());
+    assert!(closed["made"] == 800 && std::fs::read(&out).unwrap() != bytes && !parts.exists(), "{closed}");
 }
 
 #[test]
